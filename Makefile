@@ -1,0 +1,49 @@
+# `make` alone lists the targets. Everything runs in one virtual environment, .venv, made on first use from pinned versions.
+PYTHON ?= python3
+STUDY ?= default
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check format params lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## make the environment (a few minutes, once)
+
+.venv/ready: requirements.txt requirements-nodeps.txt requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Python 3.11 is needed (fairseq builds on no later one); got {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@command -v c++ >/dev/null || { echo "A C++ compiler is needed to build fairseq; install g++ or clang"; exit 1; }
+	@echo "[setup] 1/3 virtual environment .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade -c requirements.lock pip setuptools wheel
+	@echo "[setup] 2/3 packages, pinned by requirements.lock (torch is large)"
+	@$(BIN)/python -m pip install --quiet --progress-bar off -c requirements.lock -r requirements.txt
+	@echo "[setup] 3/3 fairseq, built from source (about three minutes)"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -r requirements-nodeps.txt
+	@touch .venv/ready
+
+repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped
+	@echo "[repro] dvc repro: corpus, teacher, students, scores, report"
+	@dvc repro
+
+test: setup ## run all tests
+	@python -m pytest
+
+check: setup ## format, lint and types, without changing anything
+	@ruff format --check . && ruff check . && mypy
+
+format: setup ## format the code
+	@ruff format . && ruff check --fix .
+
+params: setup ## compose conf/ into params.yaml (STUDY=noise for another study)
+	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
+	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)'])"
+
+lock: setup ## pin what is installed now
+	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda|fairseq)' | sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## remove scratch space and caches; data, models and results stay
+	rm -rf .scratch .pytest_cache .mypy_cache .ruff_cache .hypothesis

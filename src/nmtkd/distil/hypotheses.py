@@ -1,0 +1,74 @@
+"""The teacher's translations of the training source: one record a line, in order, tied to its source by id and by content.
+
+A count cannot see a wrong order. Each record therefore carries the hash of its source line, and reading compares it with the source at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+RECORDS = "hypotheses.jsonl"
+CARD = "card.json"
+NBest = Sequence[tuple[str, float]]  # (BPE text, score), best first
+
+
+class HypothesesError(ValueError):
+    """Hypotheses that do not belong to the text at hand."""
+
+
+def line_hash(source: str) -> str:
+    """Short content hash of a source line: collisions among neighbours are what matters, 64 bits are plenty."""
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def write(folder: Path, sources: Sequence[str], nbest: Sequence[NBest], truncated: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """Writes records and card. The card counts what a reader of results should know: empty, truncated, copied and changed outputs.
+
+    `facts` (teacher and dictionary hashes, settings) go into the card as they are.
+    """
+    assert len(sources) == len(nbest), "a hypothesis for each source line"
+    with open(folder / RECORDS, "w", encoding="utf-8") as file:
+        for index, (source, entries) in enumerate(zip(sources, nbest, strict=True)):
+            record = {"id": index, "source": line_hash(source), "hypotheses": [{"text": text, "score": score} for text, score in entries]}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    best = [entries[0][0] for entries in nbest]
+    card = {
+        **facts,
+        "lines": len(best),
+        "tokens": sum(len(text.split()) for text in best),
+        "empty": sum(not text for text in best),
+        "truncated": truncated,
+        "copied": sum(text == source for text, source in zip(best, sources, strict=True)),
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return card
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card that `write` left."""
+    card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    return card
+
+
+def read(folder: Path, sources: Sequence[str]) -> list[list[tuple[str, float]]]:
+    """The n-best list of each source line. Raises HypothesesError where a record is missing, out of order or of another source."""
+    path = folder / RECORDS
+    found: list[list[tuple[str, float]]] = []
+    with open(path, encoding="utf-8") as file:
+        for index, line in enumerate(file):
+            record = json.loads(line)
+            where = f"{path}, line {index + 1}"
+            if record["id"] != index:
+                raise HypothesesError(f"{where}: id {record['id']} where {index} should stand: records are out of order or lost; decode again")
+            if index >= len(sources):
+                break
+            if record["source"] != line_hash(sources[index]):
+                raise HypothesesError(f"{where}: made from another source line than line {index + 1} of the training text; decode again")
+            found.append([(entry["text"], entry["score"]) for entry in record["hypotheses"]])
+    if len(found) != len(sources) or index + 1 != len(sources):
+        raise HypothesesError(f"{path}: {index + 1} records for {len(sources)} lines of training text; decode again")
+    return found

@@ -1,0 +1,64 @@
+"""Scores of a test set, each with the signature that says how it was computed (Post 2018, "A Call for Clarity")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+HEADLINE = "bleu"  # the metric that models are compared by
+TOKENISED = "bleu_tok_lc"
+CHARACTERS = "chrf2"
+
+DEFINITIONS = {  # metric: what it is, in the words of a legend
+    HEADLINE: "sacreBLEU on detokenised text, cased, 13a tokeniser",
+    TOKENISED: "BLEU on the corpus's own tokens, lower-cased: comparable with literature that reports it, not with the column BLEU",
+    CHARACTERS: "chrF2, F-score of character n-grams on detokenised text",
+}
+
+PLACES = 4  # decimals that are stored: finer than any difference that means something
+
+
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    tokenised_hypotheses: Sequence[str],
+    tokenised_references: Sequence[str],
+) -> list[dict[str, str | float]]:
+    """Corpus scores as {"metric", "value", "signature"}: `bleu` and `chrf2` of text, `bleu_tok_lc` of tokens joined by spaces.
+
+    All four hold one segment an item, in the same order; values are percentages (0 to 100).
+    Raises ValueError where their numbers differ or there is none.
+    """
+    sizes = {
+        "hypotheses": len(hypotheses),
+        "references": len(references),
+        "tokenised hypotheses": len(tokenised_hypotheses),
+        "tokenised references": len(tokenised_references),
+    }
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{number} {name}" for name, number in sizes.items())
+        raise ValueError(f"score: every segment needs one hypothesis and one reference, as text and as tokens; got {told}; translate again")
+    if not hypotheses:
+        raise ValueError("score: an empty test set has no score; leave it out, or give it segments")
+    metrics = (
+        (HEADLINE, BLEU(), hypotheses, references),
+        # force: the text is tokenised on purpose, which sacreBLEU would warn about.
+        (TOKENISED, BLEU(tokenize="none", lowercase=True, force=True), tokenised_hypotheses, tokenised_references),
+        (CHARACTERS, CHRF(), hypotheses, references),
+    )
+    scores: list[dict[str, str | float]] = []
+    for name, metric, system, gold in metrics:
+        value = metric.corpus_score(system, [gold]).score
+        scores.append({"metric": name, "value": round(float(value), PLACES), "signature": str(metric.get_signature())})
+    return scores
+
+
+def curve_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """BLEU of BPE tokens joined by spaces, after joining the pieces (`@@ `): for learning curves alone, where text is not at hand."""
+    joined = [[line.replace("@@ ", "").removesuffix("@@") for line in side] for side in (hypotheses, references)]
+    if len(joined[0]) != len(joined[1]) or not joined[0]:
+        raise ValueError(f"curve BLEU: every reference needs one hypothesis; got {len(joined[0])} for {len(joined[1])}; translate again")
+    return float(BLEU(tokenize="none", force=True).corpus_score(joined[0], [joined[1]]).score)

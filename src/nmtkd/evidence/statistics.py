@@ -1,0 +1,172 @@
+"""What differences mean: paired bootstrap over a test set's segments, spread and t-intervals over seeds.
+
+The two answer different questions. The bootstrap asks whether two *models* differ on other sentences of the kind; it knows nothing
+of how far a second training with another seed would land. Only several seeds tell whether two *methods* differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sacrebleu.metrics.bleu import BLEU
+
+Array = NDArray[Any]
+
+ORDER = 4  # BLEU's longest n-gram (Papineni et al. 2002); sacreBLEU's default
+BISECTIONS = 60  # halvings of (0, pi/2): past the resolution of a double
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference with its confidence interval and two-sided p-value."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def told(self) -> bool:
+        """Whether the interval leaves no difference out."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over seeds. One value has no spread: sd, low and high are None."""
+
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> Array:
+    """BLEU's sufficient statistics [segments, 2 + 2 * ORDER]: hypothesis length, reference length, matches and n-grams by order.
+
+    Counted by sacreBLEU with its defaults (13a, cased), so that a column sum gives exactly its corpus score.
+    """
+    metric = BLEU(effective_order=True)  # wanted by sentence_score; it changes the score, not the counts
+    found = (metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in zip(hypotheses, references, strict=True))
+    rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in found]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), 2 + 2 * ORDER)
+
+
+def bleu(statistics: Array) -> Array:
+    """Corpus BLEU [...] of summed statistics [..., 2 + 2 * ORDER], with sacreBLEU's default smoothing ("exp")."""
+    sums = np.asarray(statistics, dtype=np.float64)
+    length, reference = sums[..., 0], sums[..., 1]
+    matches, totals = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
+    # The k-th order without a match counts as 1 / 2^k matches (mteval-v13a; Chen & Cherry 2014, method 3).
+    halvings = np.cumsum(matches == 0, axis=-1)
+    smoothed = np.where(matches == 0, 0.5**halvings, matches)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(totals > 0, smoothed / totals, 0.0)
+        brevity = np.where(length > 0, np.minimum(1.0, np.exp(1.0 - reference / length)), 0.0)
+        score = 100.0 * brevity * np.exp(np.log(precision).mean(axis=-1))
+    return np.where(matches.any(axis=-1), score, 0.0)
+
+
+@lru_cache(maxsize=1)  # every comparison of a report uses the same resamples of the same test set
+def _resamples(segments: int, samples: int, seed: int) -> Array:
+    """How often each resample holds each segment [samples, segments]; drawn as sacrebleu.significance draws them."""
+    drawn = np.random.default_rng(seed).choice(segments, size=(samples, segments), replace=True)
+    drawn += np.arange(samples)[:, None] * segments
+    return np.bincount(drawn.ravel(), minlength=samples * segments).reshape(samples, segments).astype(np.float64)
+
+
+def bootstrap_differences(system: Array, baseline: Array, samples: int, seed: int) -> Array:
+    """BLEU of `system` minus BLEU of `baseline` [samples]; both are sentence statistics, resampled together."""
+    counts = _resamples(len(system), samples, seed)
+    difference: Array = bleu(counts @ system) - bleu(counts @ baseline)
+    return difference
+
+
+def paired_bootstrap(
+    system: Sequence[str], baseline: Sequence[str], references: Sequence[str], samples: int, seed: int, confidence: float
+) -> Comparison:
+    """Difference in BLEU between two systems on one test set, by paired bootstrap resampling (Koehn 2004, section 4).
+
+    The interval is the percentile interval of the resampled differences d*. Koehn calls the better system significantly better at
+    level q where it wins in a share q of the resamples; the two-sided p-value that goes with it is
+        p = 2 * (1 + min(#{d* <= 0}, #{d* >= 0})) / (1 + samples), at most 1,
+    with 1 added so that p is never 0, as in sacreBLEU. It agrees with the interval: below 1 - confidence, the interval excludes 0.
+    sacreBLEU's own p counts |d*| - mean(|d*|) > |d|, which for a clear difference is one tail, about half of this p.
+    Raises ValueError where the three differ in length or hold nothing.
+    """
+    if not len(system) == len(baseline) == len(references):
+        raise ValueError(
+            f"paired bootstrap: both systems must translate the same test set; got {len(system)} and {len(baseline)} hypotheses "
+            f"for {len(references)} references; translate again"
+        )
+    if not references:
+        raise ValueError("paired bootstrap: an empty test set cannot be resampled; give it segments")
+    ours, theirs = sentence_statistics(system, references), sentence_statistics(baseline, references)
+    differences = bootstrap_differences(ours, theirs, samples, seed)
+    low, high = np.quantile(differences, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    tail = min(int((differences <= 0.0).sum()), int((differences >= 0.0).sum()))
+    difference = float(bleu(ours.sum(0)) - bleu(theirs.sum(0)))
+    return Comparison(difference, float(low), float(high), min(1.0, 2.0 * (1 + tail) / (1 + samples)))
+
+
+def over_seeds(values: Sequence[float], confidence: float) -> Spread:
+    """Mean, sample sd (n - 1) and Student's t-interval of the mean. Raises ValueError for no values."""
+    if not values:
+        raise ValueError("over seeds: nothing to average; name at least one seed in grid.seeds")
+    number = len(values)
+    mean = math.fsum(values) / number
+    if number == 1:
+        return Spread(mean, None, None, None, 1)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (number - 1))
+    half = t_quantile(confidence, number - 1) * sd / math.sqrt(number)
+    return Spread(mean, sd, mean - half, mean + half, number)
+
+
+def paired_seeds(system: Sequence[float], baseline: Sequence[float], confidence: float) -> Comparison:
+    """Mean difference of runs paired by seed, with Student's t-interval and the paired t-test's two-sided p; needs two seeds."""
+    differences = [ours - theirs for ours, theirs in zip(system, baseline, strict=True)]
+    spread = over_seeds(differences, confidence)
+    if spread.sd is None or spread.low is None or spread.high is None:
+        raise ValueError("paired seeds: one seed has no spread; use paired_bootstrap, or name two seeds and more in grid.seeds")
+    error = spread.sd / math.sqrt(spread.n)
+    if error == 0.0:
+        p_value = 1.0 if spread.mean == 0.0 else 0.0
+    else:
+        p_value = 1.0 - _inside(math.atan(abs(spread.mean) / error / math.sqrt(spread.n - 1)), spread.n - 1)
+    return Comparison(spread.mean, spread.low, spread.high, p_value)
+
+
+def t_quantile(confidence: float, freedom: int) -> float:
+    """The t with P(|T| <= t) = confidence for Student's T with `freedom` degrees of freedom (for 0.95 and 2: 4.303).
+
+    The distribution is a finite sum for whole degrees of freedom, and is inverted by bisection on the angle atan(t / sqrt(freedom)).
+    Raises ValueError outside 0 <= confidence < 1 and freedom >= 1.
+    """
+    if not 0.0 <= confidence < 1.0:
+        raise ValueError(f"report.confidence: must be at least 0 and below 1 for an interval over seeds; got {confidence}")
+    if freedom < 1:
+        raise ValueError(f"t quantile: needs one degree of freedom and more; got {freedom}")
+    low, high = 0.0, math.pi / 2.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _inside(middle, freedom) < confidence else (low, middle)
+    return math.sqrt(freedom) * math.tan((low + high) / 2.0)
+
+
+def _inside(angle: float, freedom: int) -> float:
+    """P(|T| <= t) with angle = atan(t / sqrt(freedom)): Abramowitz & Stegun 1964, 26.7.3 (odd) and 26.7.4 (even)."""
+    cosine, odd = math.cos(angle), freedom % 2
+    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
+    for power in range(1 if odd else 0, freedom - 1, 2):
+        total += term
+        term *= cosine * cosine * (power + 1) / (power + 2)
+    if odd:
+        return 2.0 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total

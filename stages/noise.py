@@ -1,0 +1,25 @@
+"""`noise NOISE`: the training text under a noise condition, as BPE."""
+
+import argparse
+from collections.abc import Sequence
+
+from stages import entry  # first: it puts src/ on the path
+
+from nmtkd import grid, machine, params
+from nmtkd.text.noise import apply
+from nmtkd.text.parallel import write_json
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("noise")
+    name = parser.parse_args(argv).noise
+    settings = params.load(f"noises.{name}")
+    with machine.whole(grid.noise_dir(name)) as out:
+        card = apply(grid.PREPARED, grid.BPE, out, settings.noises[name])
+        write_json(out / "card.json", card)
+    print(f"[noise] {name}: {card['source']['hit']} source and {card['target']['hit']} target words hit")
+
+
+if __name__ == "__main__":
+    entry(main)

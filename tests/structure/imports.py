@@ -1,0 +1,52 @@
+"""Which first-party files a file needs: its imports, followed to the end."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {"nmtkd": ROOT / "src/nmtkd", "nmtkd_fairseq": ROOT / "src/nmtkd_fairseq", "stages": ROOT / "stages"}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that `path` imports, wherever in the file; "from a import b" gives both a and a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def file_of(module: str) -> Path | None:
+    """The first-party file of a dotted name; None for libraries, for names inside modules and for empty package files."""
+    package, *rest = module.split(".")
+    if package not in PACKAGES:
+        return None
+    base = PACKAGES[package].joinpath(*rest)
+    candidates = [base.with_suffix(".py")] if rest else []
+    for path in [*candidates, base / "__init__.py"]:
+        if path.exists() and path.read_text(encoding="utf-8").strip():
+            return path
+    return None
+
+
+def closure(path: Path) -> set[Path]:
+    """`path` and every first-party file that it needs."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.add(current)
+        waiting += [file for file in map(file_of, imported(current)) if file is not None]
+    return found
+
+
+def code_of(stage: str) -> list[str]:
+    """Paths, as dvc.yaml writes them, of the code that `python -m stages.STAGE` runs."""
+    return sorted(str(path.relative_to(ROOT)) for path in closure(ROOT / "stages" / f"{stage}.py"))
