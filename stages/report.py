@@ -1,8 +1,8 @@
 """`report`: tables, figures and the page from the scores of every cell of the grid."""
 
-from stages import entry  # first: it puts src/ on the path
-
 import json
+
+from stages import entry  # first: it puts src/ on the path
 
 from nmtkd import grid, machine, params
 from nmtkd.evidence import canvas, curves, figures, page, results, tables
@@ -12,15 +12,14 @@ def main() -> None:
     settings = params.load("corpus", "prepare", "report", "grid")
     headline, level = settings.corpus.tests[0], f"{100 * settings.report.confidence:g}%"
     found = results.read(settings.grid, settings.corpus.tests)
-    folders = {one.key: grid.teacher_dir(one.noise) if one.role == results.TEACHER else grid.student_dir(one.key) for one in found}
-    points = {key: curves.read_curve(folder / "curve.csv") for key, folder in folders.items()}
+    points = {one.key: curves.read_curve(grid.translations_dir(one.key) / "curve.csv") for one in found}
     summaries = tables.summarise(
         found,
         settings.grid,
         settings.report,
         headline,
-        lambda key, search: results.read_lines(grid.translations_dir(key) / f"{headline}.{search}"),
-        results.read_lines(grid.PREPARED / f"{headline}.ref"),
+        hypotheses=lambda key, search: results.read_lines(grid.translations_dir(key) / f"{headline}.{search}"),
+        references=results.read_lines(grid.PREPARED / f"{headline}.ref"),
     )
     table = tables.build(summaries, settings.grid, settings.report, headline, settings.prepare.long_words)
     look = canvas.looks(tables.methods(settings.grid))
@@ -35,7 +34,7 @@ def main() -> None:
     results.write_text(grid.REPORTS / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     results.write_text(grid.REPORTS / "table.md", tables.as_markdown(table))
     card = json.loads((grid.PREPARED / "card.json").read_text(encoding="utf-8"))
-    html = page.build(found, summaries, table, drawings, card, settings.grid, level, headline)
+    html = page.build(found, summaries, table, drawings, card=card, grid=settings.grid, level=level, headline=headline)
     results.write_text(grid.REPORTS / "index.html", html)
     print(tables.as_text(table))
     print((grid.REPORTS / "index.html").resolve())

@@ -9,7 +9,7 @@ from stages import entry  # first: it puts src/ on the path
 import nmtkd_fairseq
 from nmtkd import grid, machine, params
 from nmtkd.distil import hypotheses, targets
-from nmtkd.models import training
+from nmtkd.models import checkpoints, training
 from nmtkd.models.fairseq_bridge import HASH, file_hash
 from nmtkd.text.parallel import read_pair
 from nmtkd.text.subwords import DICTIONARY
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data, files, adapt = gather(run, method.teacher_weight)
     config = "\n".join([method.model_dump_json(), architecture.model_dump_json(), recipe.model_dump_json(), str(run)])
     key = machine.fingerprint(config, files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
-    with machine.scratch("student", key) as scratch, machine.whole(grid.student_dir(run.key)) as out:
+    need = checkpoints.need_bytes(architecture, recipe, data.dictionary)
+    with machine.scratch("student", key, need) as scratch, machine.whole(grid.student_dir(run.key)) as out:
         card = training.train(data, architecture, recipe, run.seed, scratch, out, stage=f"student {run.key}", adapt=adapt)
     print(f"[student {run.key}] {card['parameters']} parameters, {card['seconds']} s, {card['target_tokens_per_second']} target tokens/s")
 

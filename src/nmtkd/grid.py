@@ -37,7 +37,6 @@ class Run:
             parts.append(self.decoding)
         return "-".join([*parts, str(self.seed)])
 
-
     @classmethod
     def named(cls, family: str, names: Sequence[str]) -> Run:
         """The run that a stage's command line names: METHOD CAPACITY NOISE [DECODING] SEED, DECODING where the family learns from one.

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 GIB = 2**30
+KEY_DIGITS = 16  # of a scratch folder's name: 64 bits
 PROGRESS_SECONDS = 5.0  # between two progress lines: seldom enough for a log, often enough to be seen alive
 
 
@@ -81,7 +82,7 @@ def fingerprint(config: str, files: Iterable[Path]) -> str:
     for path in sorted(files):
         digest.update(f"\0{path.name}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:KEY_DIGITS]
 
 
 def code(*packages: str) -> list[Path]:

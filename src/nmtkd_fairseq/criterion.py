@@ -27,10 +27,12 @@ class WordLevelConfig(LabelSmoothedCrossEntropyCriterionConfig):
 
 
 @register_criterion(CRITERION, dataclass=WordLevelConfig)
-class WordLevelCriterion(LabelSmoothedCrossEntropyCriterion):  # type: ignore[misc]
+class WordLevelCriterion(LabelSmoothedCrossEntropyCriterion):
     """(1 - a) CE(y) + a T^2 KL(p_T || q_T) in training; the stock loss, without the teacher, in validation and where a = 0."""
 
-    def __init__(self, task: Any, sentence_avg: bool, label_smoothing: float, teacher_weight: float, temperature: float, **kwargs: Any) -> None:
+    def __init__(
+        self, task: Any, sentence_avg: bool, label_smoothing: float, teacher_weight: float, temperature: float, **kwargs: Any
+    ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, **kwargs)
         self.teacher_weight = teacher_weight
         self.temperature = temperature

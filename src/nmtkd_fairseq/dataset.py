@@ -17,7 +17,9 @@ class TokenTargetsDataset(BaseWrapperDataset):
     def __init__(self, pairs: LanguagePairDataset, targets: TokenTargets) -> None:
         super().__init__(pairs)
         if len(pairs) != len(targets):
-            raise TargetsError(f"{targets.folder}: {len(targets)} lines of token targets for {len(pairs)} training pairs; run the score stage again")
+            raise TargetsError(
+                f"{targets.folder}: {len(targets)} lines of token targets for {len(pairs)} training pairs; run the score stage again"
+            )
         self.targets = targets
 
     def collater(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -34,7 +36,8 @@ class TokenTargetsDataset(BaseWrapperDataset):
             ids_TK, probs_TK = self.targets[line]
             if len(ids_TK) != count:
                 raise TargetsError(
-                    f"{self.targets.folder}: line {line + 1} has {len(ids_TK)} positions, the training target has {count}; run the score stage again"
+                    f"{self.targets.folder}: line {line + 1} has {len(ids_TK)} positions, the training target has {count}; "
+                    "run the score stage again"
                 )
             ids_BTK[row, :count] = ids_TK
             probs_BTK[row, :count] = probs_TK

@@ -23,7 +23,7 @@ class TokenTargetsConfig(TranslationConfig):
 
 
 @register_task(TASK, dataclass=TokenTargetsConfig)
-class TokenTargetsTask(TranslationTask):  # type: ignore[misc]
+class TokenTargetsTask(TranslationTask):
     """See TokenTargetsDataset."""
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:

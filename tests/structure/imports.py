@@ -49,4 +49,6 @@ def closure(path: Path) -> set[Path]:
 
 def code_of(stage: str) -> list[str]:
     """Paths, as dvc.yaml writes them, of the code that `python -m stages.STAGE` runs."""
-    return sorted(str(path.relative_to(ROOT)) for path in closure(ROOT / "stages" / f"{stage}.py"))
+    modules = closure(ROOT / "stages" / f"{stage}.py")
+    beside = {file for path in modules for file in path.parent.glob(f"{path.stem}.*") if file.suffix != ".pyc"}  # page.py reads page.css
+    return sorted(str(path.relative_to(ROOT)) for path in modules | beside)

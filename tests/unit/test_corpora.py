@@ -26,7 +26,7 @@ def corpus(reader: str, **changes: Any) -> Corpus:
         "target": "de",
         "tests": ["test"],
         "archives": [],
-        "folder": "",
+        "folder": "conf/corpus",
         "license": "CC0",
     }
     return Corpus.model_validate(values | changes)
@@ -332,7 +332,6 @@ def test_bad_files_are_listed_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"folder": ""}, r"corpus\.folder: empty"),
         ({"folder": "x", "tests": ["train"]}, r"corpus\.tests: train: stands twice, or is no name for a test set"),
         ({"folder": "x", "tests": ["a", "a"]}, r"corpus\.tests: a: stands twice"),
     ],

@@ -1,6 +1,6 @@
 """The teacher's translations of the training source: one record a line, in order, tied to its source by id and by content.
 
-A count cannot see a wrong order. Each record therefore carries the hash of its source line, and reading compares it with the source at hand.
+A count cannot see a wrong order. Each record therefore carries the hash of its source line, and reading compares it with the source.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 RECORDS = "hypotheses.jsonl"
 CARD = "card.json"
+HASH_DIGITS = 16  # 64 bits: collisions among neighbours are what matters
 NBest = Sequence[tuple[str, float]]  # (BPE text, score), best first
 
 
@@ -21,8 +22,8 @@ class HypothesesError(ValueError):
 
 
 def line_hash(source: str) -> str:
-    """Short content hash of a source line: collisions among neighbours are what matters, 64 bits are plenty."""
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    """Short content hash of a source line."""
+    return hashlib.sha256(source.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def write(folder: Path, sources: Sequence[str], nbest: Sequence[NBest], truncated: int, facts: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +64,9 @@ def read(folder: Path, sources: Sequence[str]) -> list[list[tuple[str, float]]]:
             record = json.loads(line)
             where = f"{path}, line {index + 1}"
             if record["id"] != index:
-                raise HypothesesError(f"{where}: id {record['id']} where {index} should stand: records are out of order or lost; decode again")
+                raise HypothesesError(
+                    f"{where}: id {record['id']} where {index} should stand: records are out of order or lost; decode again"
+                )
             if index >= len(sources):
                 break
             if record["source"] != line_hash(sources[index]):

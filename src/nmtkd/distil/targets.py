@@ -1,8 +1,8 @@
 """Token targets: the teacher's distribution at each target position, kept on disk as its k most probable tokens and the rest.
 
 One teacher pass serves every student, epoch and seed, and no student ever loads the teacher. Files of a folder:
-header.json (written last: without it the folder is no token targets), offsets.npy int64 [lines + 1], ids.npy [N, k], probs.npy float16 [N, k],
-N being all positions of all lines, EOS included. The rest of each distribution is 1 - sum(probs).
+header.json (written last: without it the folder is no token targets), offsets.npy int64 [lines + 1], ids.npy [N, k], probs.npy float16
+[N, k], N being all positions of all lines, EOS included. The rest of each distribution is 1 - sum(probs).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 HEADER = "header.json"
+SHOWN = 12  # digits of a hash in a message
 
 
 class TargetsError(ValueError):
@@ -27,7 +28,7 @@ class TargetsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What token targets were made of. `prefix` names the prefix's kind; `prefix_hash` is of its text, so that no other text is scored by it."""
+    """What token targets were made of. `prefix` names the kind; `prefix_hash` is of its text, so that no other text is scored by it."""
 
     top_k: int
     temperature: float
@@ -71,7 +72,9 @@ class Writer:
     def close(self) -> None:
         """Writes the header. Raises TargetsError where a line was never put."""
         if self._missing:
-            raise TargetsError(f"{self._folder}: {len(self._missing)} lines were not scored, the first is line {min(self._missing) + 1}; score again")
+            raise TargetsError(
+                f"{self._folder}: {len(self._missing)} lines were not scored, the first is line {min(self._missing) + 1}; score again"
+            )
         self._ids.flush()
         self._probs.flush()
         (self._folder / HEADER).write_text(json.dumps(asdict(self._header), indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -101,6 +104,10 @@ class TokenTargets:
         """Raises TargetsError, naming every difference, unless these targets were made of exactly this."""
         wanted = {"dictionary": dictionary_hash, "teacher": teacher_hash, "prefix text": text_hash(prefix)}
         got = {"dictionary": self.header.dictionary_hash, "teacher": self.header.teacher_hash, "prefix text": self.header.prefix_hash}
-        wrong = [f"another {name} (made with {got[name][:12]}, at hand is {wanted[name][:12]})" for name in wanted if wanted[name] != got[name]]
+        wrong = [
+            f"another {name} (made with {got[name][:SHOWN]}, at hand is {wanted[name][:SHOWN]})"
+            for name in wanted
+            if wanted[name] != got[name]
+        ]
         if wrong:
             raise TargetsError(f"{self.folder}: token targets of {', of '.join(wrong)}; run the score stage again")

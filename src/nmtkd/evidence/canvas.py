@@ -22,6 +22,8 @@ COLOURS = ("#555555", "#0068A8", "#B84A00", "#007A5A", "#9C3A78", "#8A6100", "#3
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#1B1B1B"
 DASHES = (0, (5, 3))
+TEACHER_LINE: dict[str, Any] = {"color": INK, "linestyle": DASHES, "linewidth": 1.3}  # thin: it must not outweigh the students' lines
+CURVE_LINE: dict[str, Any] = {"markersize": 4, "linewidth": 1.4}
 LABEL_POINTS = 12.5  # between the baselines of two labels that stand above each other
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that every machine measures text alike
@@ -105,6 +107,11 @@ def sheet(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def panels_sheet(rows: int, columns: int) -> Figure:
+    """An empty figure for so many small panels; never narrower than the others, so that text on the page has one size."""
+    return sheet(max(6.8, 0.8 + 2.2 * columns), 0.9 + 1.9 * rows)
+
+
 def save(figure: Figure, path: Path) -> None:
     """SVG or PNG, by the suffix of `path`, without a date or a program's name in it."""
     facts: dict[str, Any] = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
@@ -139,7 +146,7 @@ def legend(figure: Figure, look: Look, teacher: str = "") -> None:
     """One line of method names above the panels; `teacher` is the line style or marker of the teacher's."""
     handles = [Line2D([], [], color=colour, marker=marker, label=name) for name, (colour, marker) in look.items()]
     if teacher == "--":
-        handles.append(Line2D([], [], color=INK, linestyle=DASHES, linewidth=1.3, label="teacher"))
+        handles.append(Line2D([], [], label="teacher", **TEACHER_LINE))
     elif teacher:
         handles.append(Line2D([], [], color=INK, linestyle="none", marker=teacher, markersize=10, markeredgewidth=1.8, label="teacher"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, handlelength=1.6, columnspacing=1.4)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nmtkd.evidence import canvas
-from nmtkd.evidence.canvas import DASHES, INK, Cell, Drawn, Material, Point
+from nmtkd.evidence.canvas import INK, Cell, Drawn, Material, Point
 from nmtkd.evidence.results import TEACHER, Result, ResultsError
 
 CURVES_HEADER = "key,method,capacity,update,valid_loss,valid_bleu"
@@ -22,10 +22,10 @@ def read_curve(path: Path) -> list[Point]:
             Point(int(row["update"]), *(float(row[name]) if row[name] else None for name in ("valid_loss", "valid_bleu"))) for row in rows
         ]
     except FileNotFoundError:
-        raise ResultsError(f"{path}: missing; train this model again") from None
+        raise ResultsError(f"{path}: missing; evaluate this cell again") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(
-            f"{path}: no learning curve with update, valid_loss and valid_bleu ({error!r}); train this model again"
+            f"{path}: no learning curve with update, valid_loss and valid_bleu ({error!r}); evaluate this cell again"
         ) from None
 
 
@@ -63,17 +63,15 @@ def learning_curves(material: Material) -> Drawn:
     rows = [(name, label) for name, label in rows if any(getattr(point, name) is not None for points in cells.values() for point in points)]
     if not rows:
         return None
-    figure = canvas.sheet(max(6.8, 0.8 + 2.2 * len(capacities)), 0.9 + 1.9 * len(rows))
+    figure = canvas.panels_sheet(len(rows), len(capacities))
     panels = figure.subplots(len(rows), len(capacities), sharex=True, sharey="row", squeeze=False)
     for line, (name, label) in zip(panels, rows, strict=True):
         for axes, capacity in zip(line, capacities, strict=True):
             for method, size in ((TEACHER, TEACHER), *((method, capacity) for method in material.look)):
                 colour, marker = material.look.get(method, (INK, ""))
                 points = [(point.update, getattr(point, name)) for point in cells[method, size] if getattr(point, name) is not None]
-                style = (
-                    {"linestyle": DASHES, "linewidth": 1.3} if method == TEACHER else {"marker": marker, "markersize": 4, "linewidth": 1.4}
-                )
-                axes.plot([x for x, _ in points], [y for _, y in points], color=colour, **style)
+                style = canvas.TEACHER_LINE if method == TEACHER else canvas.CURVE_LINE | {"color": colour, "marker": marker}
+                axes.plot([x for x, _ in points], [y for _, y in points], **style)
         line[0].set_ylabel(label)
     for axes, capacity in zip(panels[0], capacities, strict=True):
         axes.set_title(capacity)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from nmtkd.evidence import canvas
-from nmtkd.evidence.canvas import DASHES, INK, Drawn, Material
+from nmtkd.evidence.canvas import INK, TEACHER_LINE, Drawn, Material
 from nmtkd.evidence.curves import learning_curves
 from nmtkd.evidence.results import SEARCHES, TEACHER
 from nmtkd.evidence.statistics import Spread
@@ -82,7 +82,7 @@ def _bleu_by_capacity(material: Material) -> Drawn:
             )
             ends.append((axes, (line[-1].parameters * widest, spreads[-1].mean, method, colour)))
         height = material.bleu(teacher, search).mean
-        axes.axhline(height, color=INK, linestyle=DASHES, linewidth=1.3)
+        axes.axhline(height, **TEACHER_LINE)
         axes.annotate(f"teacher, {count(teacher.parameters)}", (0, height), (3, 4), ("axes fraction", "data"), "offset points", color=INK)
         axes.set(title=f"{search} search", xscale="log", xlabel="parameters", xlim=(sizes[0] / 1.2, sizes[-1] * 1.2))
         axes.xaxis.set(major_locator=FixedLocator(sizes), major_formatter=FuncFormatter(lambda size, _: count(round(size))))
@@ -160,7 +160,7 @@ def _by_decoding(material: Material) -> Drawn:
         for one in material.base():
             if one.capacity == capacity and one.decoding not in decodings:
                 axes.axvline(material.bleu(one).mean, color=material.look[one.method][0], linestyle=(0, (1, 1.2)), linewidth=2)
-        axes.axvline(material.bleu(material.teacher(material.grid.noises[0])).mean, color=INK, linestyle=DASHES, linewidth=1.3)
+        axes.axvline(material.bleu(material.teacher(material.grid.noises[0])).mean, **TEACHER_LINE)
     canvas.legend(figure, material.look, "--")
     told = "BLEU by beam search of the methods that learn from the teacher's output, by how the teacher decoded it. "
     return figure, told + "Dotted lines: methods that learn from no output, in their colours." + material.shown(decoding=False)

@@ -38,11 +38,9 @@ class Findings:
                 f"Beside the plain student of the same size, {len(higher) or 'none'} of {len(self.compared)} distilled students "
                 f"score higher, {len(lower) or 'none'} lower, and for {untold or 'none'} no difference can be told."
             )
-            for found, verb in ((higher, "gains"), (lower, "loses")):
+            for found, side in ((higher, "over"), (lower, "to")):
                 if found:
-                    told.append(
-                        f"Most of all, {self._method(found[0])} {verb} {self._size(found[0])} over `plain` at {self._place(found[0])}."
-                    )
+                    told.append(f"Most of all, {self._verdict(found[0])} {side} `plain` at {self._place(found[0])}.")
         return " ".join(told)
 
     def numbers(self) -> list[tuple[str, str, str]]:
@@ -86,10 +84,8 @@ class Findings:
         gain = one.gains[BEAM]
         if not gain.told:
             return f"{self._method(one)}: no difference can be told ({gain.difference:+.1f}, {self._interval(gain)})"
-        return f"{self._method(one)} {'gains' if gain.low > 0 else 'loses'} {self._size(one)}"
-
-    def _size(self, one: Summary) -> str:
-        return f"{one.gains[BEAM].difference:+.1f} BLEU ({self._interval(one.gains[BEAM])})"
+        size = f"gains {gain.difference:+.1f}" if gain.low > 0 else f"loses {-gain.difference:.1f}"
+        return f"{self._method(one)} {size} BLEU ({self._interval(gain)})"
 
     def _interval(self, gain: Comparison) -> str:
         return f"{self.level} interval {gain.low:+.1f} to {gain.high:+.1f}"

@@ -54,11 +54,3 @@ def score(
         value = metric.corpus_score(system, [gold]).score
         scores.append({"metric": name, "value": round(float(value), PLACES), "signature": str(metric.get_signature())})
     return scores
-
-
-def curve_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """BLEU of BPE tokens joined by spaces, after joining the pieces (`@@ `): for learning curves alone, where text is not at hand."""
-    joined = [[line.replace("@@ ", "").removesuffix("@@") for line in side] for side in (hypotheses, references)]
-    if len(joined[0]) != len(joined[1]) or not joined[0]:
-        raise ValueError(f"curve BLEU: every reference needs one hypothesis; got {len(joined[0])} for {len(joined[1])}; translate again")
-    return float(BLEU(tokenize="none", force=True).corpus_score(joined[0], [joined[1]]).score)

@@ -45,6 +45,7 @@ COMPARING = (
     "Compare BLEU within one column, one test set and one signature only. Kim and Rush (2016) found that learning from the teacher's "
     "translations helps greedy search more than beam search: look at both panels of a figure."
 )
+EXAMPLE = 20  # comparisons: few enough to picture, and one in twenty is what the usual confidence lets pass
 DATA_NOTE = (
     "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source so much that a model may have "
     "learnt them by heart. They stay in the test sets; the more there are, the less a score says about other text."
@@ -56,6 +57,7 @@ def build(
     summaries: Sequence[Summary],
     table: Table,
     drawings: Sequence[Drawing],
+    *,
     card: Mapping[str, Any],
     grid: Grid,
     level: str,
@@ -202,7 +204,7 @@ def _data(card: Mapping[str, Any]) -> str:
         for row, cell in group.items():
             shown = [_number(cell[column] if isinstance(cell, dict) else cell) for column in columns]
             if name == "near_duplicates" and sizes.get(row):
-                shown = [f"{shown[0]} of {_number(sizes[row])} ({100 * cell / sizes[row]:.1f}%)"]
+                shown = [f"{shown[0]} ({100 * cell / sizes[row]:.1f}%)"]
             rows += f'<tr><th scope="row">{_words(row)}</th>{"".join(f"<td>{text}</td>" for text in shown)}</tr>\n'
         head = "".join(f'<th scope="col">{_words(column)}</th>' for column in columns)
         tables.append(_wide(f'<th scope="col">{_words(name)}</th>{head}', rows))
@@ -214,7 +216,7 @@ def _reading(grid: Grid, level: str) -> str:
     methods = "".join(f"<li><b>{escape(', '.join(names))}</b> {told}</li>" for names, told in named if names)
     interval = OVER_SEEDS if len(grid.seeds) > 1 else OVER_SEGMENTS
     share = 1.0 - float(level.rstrip("%")) / 100.0
-    chance = f"Of 20 comparisons without any true difference, about {20 * share:.0f} would seem to show one."
+    chance = f"Of {EXAMPLE} comparisons without any true difference, about {EXAMPLE * share:.0f} would seem to show one."
     return f"<ul>{methods}</ul><p>{interval} {chance}</p><p>{COMPARING}</p>"
 
 

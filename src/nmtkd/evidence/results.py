@@ -156,11 +156,14 @@ def _told(groups: dict[str, list[str]], problem: str) -> list[str]:
     return [problem] + [f"  {value}: {', '.join(keys)}" for value, keys in groups.items()]
 
 
+def _axes(one: Result) -> list[str]:
+    return [one.method, one.capacity, one.noise, one.decoding, str(one.seed)]
+
+
 def tidy_rows(results: Iterable[Result]) -> list[list[str]]:
     """results.csv without its header: one score a row, nothing that depends on the machine."""
     return [
-        [one.corpus, one.pair, one.method, one.capacity, one.noise, one.decoding, str(one.seed)]
-        + [score.split, score.search, score.metric, f"{score.value:.4f}", score.signature]
+        [one.corpus, one.pair, *_axes(one), score.split, score.search, score.metric, f"{score.value:.4f}", score.signature]
         for one in results
         for score in one.scores
     ]
@@ -168,22 +171,22 @@ def tidy_rows(results: Iterable[Result]) -> list[list[str]]:
 
 def speed_rows(results: Iterable[Result]) -> list[list[str]]:
     """speed.csv without its header: numbers of the machine that measured them."""
-    return [
-        [one.key, one.role, str(one.parameters), str(one.model_bytes), speed.search, f"{speed.sentences_per_second:.1f}"]
-        + [f"{one.training.seconds:.1f}", f"{one.training.target_tokens_per_second:.1f}"]
-        for one in results
-        for speed in one.speed
-    ]
+    rows = []
+    for one in results:
+        facts = [one.key, one.role, str(one.parameters), str(one.model_bytes)]
+        training = [f"{one.training.seconds:.1f}", f"{one.training.target_tokens_per_second:.1f}"]
+        rows += [[*facts, speed.search, f"{speed.sentences_per_second:.1f}", *training] for speed in one.speed]
+    return rows
 
 
 def bleu_rows(results: Iterable[Result], headline: str) -> list[list[str]]:
     """bleu.csv without its header: the headline score, for plots."""
-    return [
-        [one.capacity, str(one.parameters), one.method, one.noise, one.decoding, str(one.seed), search]
-        + [f"{one.score(headline, search, HEADLINE):.4f}"]
-        for one in results
-        for search in SEARCHES
-    ]
+    rows = []
+    for one in results:
+        method, capacity, *others = _axes(one)
+        facts = [capacity, str(one.parameters), method, *others]
+        rows += [[*facts, search, f"{one.score(headline, search, HEADLINE):.4f}"] for search in SEARCHES]
+    return rows
 
 
 def read_lines(path: Path) -> list[str]:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
+from scipy.special import stdtr, stdtrit
 
 Array = NDArray[Any]
 
 ORDER = 4  # BLEU's longest n-gram (Papineni et al. 2002); sacreBLEU's default
-BISECTIONS = 60  # halvings of (0, pi/2): past the resolution of a double
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def bleu(statistics: Array) -> Array:
     matches, totals = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
     # The k-th order without a match counts as 1 / 2^k matches (mteval-v13a; Chen & Cherry 2014, method 3).
     halvings = np.cumsum(matches == 0, axis=-1)
-    smoothed = np.where(matches == 0, 0.5**halvings, matches)
+    smoothed = np.where(matches == 0, 2.0**-halvings, matches)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(totals > 0, smoothed / totals, 0.0)
         brevity = np.where(length > 0, np.minimum(1.0, np.exp(1.0 - reference / length)), 0.0)
@@ -90,7 +90,7 @@ def bootstrap_differences(system: Array, baseline: Array, samples: int, seed: in
 
 
 def paired_bootstrap(
-    system: Sequence[str], baseline: Sequence[str], references: Sequence[str], samples: int, seed: int, confidence: float
+    system: Sequence[str], baseline: Sequence[str], references: Sequence[str], *, samples: int, seed: int, confidence: float
 ) -> Comparison:
     """Difference in BLEU between two systems on one test set, by paired bootstrap resampling (Koehn 2004, section 4).
 
@@ -139,34 +139,17 @@ def paired_seeds(system: Sequence[float], baseline: Sequence[float], confidence:
     if error == 0.0:
         p_value = 1.0 if spread.mean == 0.0 else 0.0
     else:
-        p_value = 1.0 - _inside(math.atan(abs(spread.mean) / error / math.sqrt(spread.n - 1)), spread.n - 1)
+        p_value = 2.0 * float(stdtr(spread.n - 1, -abs(spread.mean) / error))
     return Comparison(spread.mean, spread.low, spread.high, p_value)
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
     """The t with P(|T| <= t) = confidence for Student's T with `freedom` degrees of freedom (for 0.95 and 2: 4.303).
 
-    The distribution is a finite sum for whole degrees of freedom, and is inverted by bisection on the angle atan(t / sqrt(freedom)).
     Raises ValueError outside 0 <= confidence < 1 and freedom >= 1.
     """
     if not 0.0 <= confidence < 1.0:
         raise ValueError(f"report.confidence: must be at least 0 and below 1 for an interval over seeds; got {confidence}")
     if freedom < 1:
         raise ValueError(f"t quantile: needs one degree of freedom and more; got {freedom}")
-    low, high = 0.0, math.pi / 2.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _inside(middle, freedom) < confidence else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2.0)
-
-
-def _inside(angle: float, freedom: int) -> float:
-    """P(|T| <= t) with angle = atan(t / sqrt(freedom)): Abramowitz & Stegun 1964, 26.7.3 (odd) and 26.7.4 (even)."""
-    cosine, odd = math.cos(angle), freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for power in range(1 if odd else 0, freedom - 1, 2):
-        total += term
-        term *= cosine * cosine * (power + 1) / (power + 2)
-    if odd:
-        return 2.0 / math.pi * (angle + math.sin(angle) * total)
-    return math.sin(angle) * total
+    return float(stdtrit(freedom, (1.0 + confidence) / 2.0))

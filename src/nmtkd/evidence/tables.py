@@ -14,6 +14,9 @@ from nmtkd.evidence.statistics import Comparison, Spread, over_seeds, paired_boo
 from nmtkd.params import Grid, Report
 
 TEXT_COLUMNS = ("method", "capacity", "noise", "decoding")  # left-aligned; all others hold numbers
+UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))  # SI prefixes of counts
+MEGABYTE = 1e6  # bytes
+SMALL_P = 0.001  # below it a p-value is printed as such: more digits promise what a resampling cannot keep
 AGREE = 0.001  # BLEU: a translation file and its stored score (4 decimals) may differ by rounding only
 
 
@@ -50,6 +53,7 @@ def summarise(
     grid: Grid,
     settings: Report,
     headline: str,
+    *,
     hypotheses: Callable[[str, str], Sequence[str]],
     references: Sequence[str],
 ) -> list[Summary]:
@@ -74,14 +78,12 @@ def summarise(
                 else:
                     keys = members[0].key, plain[members[0].key].key
                     texts = [hypotheses(key, search) for key in keys]
-                    gains[search] = _bootstrap(
-                        texts[0], texts[1], references, settings, ours[0] - theirs[0], f"{keys[0]} or {keys[1]}: {search}"
-                    )
+                    gains[search] = _bootstrap(texts, references, settings, ours[0] - theirs[0], f"{keys[0]} or {keys[1]}: {search}")
         wanted = [(score.split, score.search, score.metric) for score in members[0].scores]
         spreads = {name: over_seeds([_value(one, *name) for one in members], settings.confidence) for name in wanted}
         rates = {speed.search: math.fsum(one.rate(speed.search) or 0.0 for one in members) / len(members) for speed in members[0].speed}
         first = members[0]
-        summaries.append(Summary(method, capacity, noise, decoding, first.parameters, first.model_bytes / 1e6, spreads, gains, rates))
+        summaries.append(Summary(method, capacity, noise, decoding, first.parameters, first.model_bytes / MEGABYTE, spreads, gains, rates))
     return summaries
 
 
@@ -103,10 +105,10 @@ def _value(result: Result, split: str, search: str, metric: str = HEADLINE) -> f
     return value
 
 
-def _bootstrap(
-    system: Sequence[str], baseline: Sequence[str], references: Sequence[str], settings: Report, stored: float, place: str
-) -> Comparison:
-    found = paired_bootstrap(system, baseline, references, settings.bootstrap_samples, settings.bootstrap_seed, settings.confidence)
+def _bootstrap(texts: Sequence[Sequence[str]], references: Sequence[str], settings: Report, stored: float, place: str) -> Comparison:
+    """Of a system's and its baseline's `texts`; `stored` is the difference of their stored scores."""
+    samples, seed = settings.bootstrap_samples, settings.bootstrap_seed
+    found = paired_bootstrap(texts[0], texts[1], references, samples=samples, seed=seed, confidence=settings.confidence)
     if abs(found.difference - stored) > AGREE:
         raise ResultsError(
             f"{place}: the translations differ by {found.difference:.4f} BLEU, the stored scores by {stored:.4f}; "
@@ -136,7 +138,7 @@ def build(summaries: Sequence[Summary], grid: Grid, settings: Report, headline: 
     gains: list[tuple[str, Callable[[Comparison], str]]] = [
         ("vs plain", lambda gain: f"{gain.difference:+.1f}"),
         (f"{level} interval", lambda gain: f"[{gain.low:+.1f}, {gain.high:+.1f}]"),
-        ("p", lambda gain: "<0.001" if gain.p_value < 0.001 else f"{gain.p_value:.3f}"),
+        ("p", lambda gain: f"<{SMALL_P}" if gain.p_value < SMALL_P else f"{gain.p_value:.3f}"),
     ]
     costs: list[tuple[str, Callable[[Summary], str]]] = [
         ("MB", lambda one: f"{one.megabytes:.1f}"),
@@ -172,10 +174,8 @@ def notes(summaries: Sequence[Summary], settings: Report, headline: str, long_wo
             how = f"mean of {seeds} differences paired by seed, Student's t-interval and two-sided p"
         else:
             how = f"interval and two-sided p by paired bootstrap over segments, {settings.bootstrap_samples} samples"
-        lines.append(
-            f"vs plain: BLEU minus that of the plain student of the same capacity, noise and seed; {how}. "
-            f"Each stands for itself: not corrected for there being {comparisons}."
-        )
+        alone = f" Each stands for itself: not corrected for there being {comparisons}." if comparisons > 1 else ""
+        lines.append(f"vs plain: BLEU minus that of the plain student of the same capacity, noise and seed; {how}.{alone}")
     if seeds == 1:
         lines.append("Caution, one seed a cell: intervals cover the choice of test sentences, not how far a second training would land.")
     return lines
@@ -188,7 +188,7 @@ def signature_notes(results: Sequence[Result]) -> list[str]:
 
 def count(number: int) -> str:
     """A number of parameters in three digits: 79.4k, 2.61M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for unit, size in UNITS:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return str(number)

@@ -52,10 +52,9 @@ def translate(folder: Path, sources: Sequence[str], search: Search, engine: str,
     # Longest first: batches hold lines of like length, and the slowest batch does not come last and alone.
     order = sorted(range(len(sources)), key=lambda index: (-len(sources[index].split()), index))
     found: list[list[Hypothesis] | None] = [None] * len(sources)
-    done = 0
-    for index, hypotheses in zip(order, run(folder, [sources[index] for index in order], search), strict=True):
+    raw = run(folder, [sources[index] for index in order], search)
+    for done, (index, hypotheses) in enumerate(zip(order, raw, strict=True), start=1):
         found[index] = [_cut(text, score, search.limit(sources[index])) for text, score in hypotheses]
-        done += 1
         progress(done, len(sources))
     return [hypotheses for hypotheses in found if hypotheses is not None]
 

@@ -21,19 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from fairseq import checkpoint_utils, options, search, tasks, utils
+from fairseq.data import Dictionary, LanguagePairDataset, indexed_dataset
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.sequence_generator import SequenceGenerator
+from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
-logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.ERROR)  # it asks for tensorboardX at import
-logging.getLogger("fairseq").setLevel(logging.WARNING)
-logging.getLogger("hydra").setLevel(logging.WARNING)
-
-from fairseq import checkpoint_utils, options, search, tasks, utils  # noqa: E402
-from fairseq.data import Dictionary, LanguagePairDataset, indexed_dataset  # noqa: E402
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf  # noqa: E402
-from fairseq.sequence_generator import SequenceGenerator  # noqa: E402
-from omegaconf import DictConfig, OmegaConf, open_dict  # noqa: E402
-
-from nmtkd.params import Architecture, Training  # noqa: E402
+from nmtkd.params import Architecture, Training
 
 # Checkpoints hold fairseq's arguments as a Namespace; nothing else needs more than plain containers and tensors, so that
 # torch.load can stay in its safe mode (weights_only), here and in CTranslate2's converter.
@@ -156,7 +151,9 @@ def pairs(loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None 
     for side, items in zip(("source", "target"), encoded, strict=True):
         for index, item in enumerate(items):
             if len(item) > bound:
-                raise ModelError(f"line {index + 1} of the {side}: {len(item)} BPE tokens, the model takes {bound}; lower prepare.max_words")
+                raise ModelError(
+                    f"line {index + 1} of the {side}: {len(item)} BPE tokens, the model takes {bound}; lower prepare.max_words"
+                )
     source, target = encoded
     return LanguagePairDataset(
         source,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from fairseq.data import Dictionary
 from torch import Tensor
 
 from nmtkd import machine
@@ -41,7 +42,7 @@ def distributions(
 
 def vocabulary(folder: Path) -> int:
     """Tokens that a model of this folder can write, fairseq's special ones included."""
-    return len(bridge.Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt")))
+    return len(Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt")))
 
 
 def forced(
@@ -51,7 +52,7 @@ def forced(
 
     The gold text's own EOS position is read too, so an output may be one token longer than the gold text.
     """
-    loaded_dictionary = bridge.Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt"))
+    loaded_dictionary = Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt"))
     eos = loaded_dictionary.eos()
     found: list[tuple[str, float]] = [("", 0.0)] * len(sources)
     for done, (line, ids_TK, probs_TK) in enumerate(distributions(folder, sources, prefixes, 1, 1.0, max_tokens), start=1):

@@ -1,7 +1,7 @@
 """Training one model: fairseq's trainer and data, in a loop that can be killed at any moment and ends in the same bytes.
 
 Everything random follows from the seed and the update's number (fairseq reseeds at every step), so a run that goes on from its last
-checkpoint is the uninterrupted run. Selection is the same for every model: a fixed number of updates, then the mean of the last checkpoints.
+checkpoint is the uninterrupted run. Selection is the same for every model: a fixed number of updates, the mean of the last checkpoints.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,14 +24,21 @@ from omegaconf import DictConfig, open_dict
 from sacrebleu.metrics.bleu import BLEU
 
 from nmtkd import machine
+from nmtkd.models import checkpoints
 from nmtkd.models import fairseq_bridge as bridge
 from nmtkd.models.decoding import greedy
 from nmtkd.params import Architecture, Training
 
-CURVE = ["update", "epoch", "train_loss", "valid_loss", "valid_bleu", "target_tokens", "seconds"]  # losses in bits a token, as in fairseq's logs
+CURVE = [
+    "update",
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "valid_bleu",
+    "target_tokens",
+    "seconds",
+]  # losses in bits a token, as in fairseq's logs
 STATE = "state.pt"
-FP32_BYTES = 4
-COPIES = 5  # of the weights in a training state: weights, gradients' room while saving, two Adam moments, the new file beside the old
 
 
 Sides = tuple[Sequence[str], Sequence[str]]  # source and target lines
@@ -61,7 +67,7 @@ def train(
     stage: str,
     adapt: Adapt | None = None,
 ) -> dict[str, Any]:
-    """Trains in `scratch`, going on from what a killed process left there, and writes model.pt, dictionaries, curve.csv and card.json to `out`.
+    """Trains in `scratch`, going on from what a killed process left there; writes model.pt, dictionaries, curve.csv and card.json to `out`.
 
     Raises bridge.ModelError where a line is longer than the model's positions.
     """
@@ -136,10 +142,10 @@ class _Run:
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
 
     def save(self, scratch: Path) -> None:
-        """Weights of this checkpoint first, then the state that names it: a kill in between costs nothing but the work since the last one."""
+        """Weights of this checkpoint first, then the state that names it: a kill in between costs only the work since the last one."""
         update = self.trainer.get_num_updates()
         weights = self.trainer.get_model().state_dict()
-        _write(scratch / f"weights-{update}.pt", weights)
+        checkpoints.write(scratch / f"weights-{update}.pt", weights)
         state = {
             "model": weights,
             "optimizer": self.trainer.optimizer.state_dict(),
@@ -149,7 +155,7 @@ class _Run:
             "seconds": self.seconds,
             "tokens": self.tokens,
         }
-        _write(scratch / STATE, state)
+        checkpoints.write(scratch / STATE, state)
         (scratch / f"weights-{update - self.training.average * self.training.checkpoint_every}.pt").unlink(missing_ok=True)
 
     def to_the_end(self, scratch: Path) -> None:
@@ -173,7 +179,9 @@ class _Run:
         self.tokens += tokens
         self._losses.append((float(log["loss"]) * tokens, tokens))
         done, total = self.trainer.get_num_updates(), self.training.updates
-        machine.progress(self.stage, done, total, f"updates, loss {float(log['loss']):.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}")
+        machine.progress(
+            self.stage, done, total, f"updates, loss {float(log['loss']):.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}"
+        )
 
     def _eta(self, done: int) -> str:
         elapsed = self.seconds + time.monotonic() - self._since
@@ -212,31 +220,9 @@ def _sample(valid: Sides, count: int) -> tuple[list[str], list[str]]:
     return [valid[0][i] for i in chosen], [valid[1][i] for i in chosen]
 
 
-def _write(path: Path, state: Any) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
-
-
-def average(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
-    """The mean of several checkpoints' weights, summed in float64."""
-    states = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
-    return {
-        name: (torch.stack([state[name].double() for state in states]).mean(0)).to(states[0][name].dtype)
-        if states[0][name].is_floating_point()
-        else states[0][name]
-        for name in states[0]
-    }
-
-
-def need_bytes(parameters: int, training: Training) -> int:
-    """Scratch space of a training: its state and the checkpoints to average."""
-    return FP32_BYTES * parameters * (COPIES + training.average)
-
-
 def _finish(run: _Run, command: list[str], training: Training, scratch: Path, out: Path) -> dict[str, Any]:
     last = [training.updates - back * training.checkpoint_every for back in reversed(range(training.average))]
-    weights = average([scratch / f"weights-{update}.pt" for update in last])
+    weights = checkpoints.average([scratch / f"weights-{update}.pt" for update in last])
     bridge.save_model(out / bridge.MODEL, command, weights, training.updates)
     (out / bridge.HASH).write_text(bridge.file_hash(out / bridge.MODEL) + "\n", encoding="utf-8")
     for side in (bridge.SOURCE, bridge.TARGET):

@@ -24,6 +24,8 @@ from nmtkd import machine
 from nmtkd.params import Archive
 
 # Facts of the machine, so they come from the environment: a folder of archives that were fetched before, and where fetched ones are kept.
+SHOWN = 300  # characters of a message of pip's: its last line, without the list of all versions there are
+UNIX_MODE = 16  # bits of a zip entry's external attributes below its Unix mode (the format's definition)
 MIRROR_VARIABLE = "NMTKD_ARCHIVES"
 CACHE_VARIABLE = "NMTKD_ARCHIVE_CACHE"
 DEFAULT_CACHE = Path(".archives")  # outside every DVC output: `dvc repro --force` then needs no network
@@ -127,7 +129,7 @@ def _from_pip(archive: Archive, spec: str, kept: Path) -> None:
         done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines() or ["no message"]
-            raise _MirrorError(f"pip failed: {errors[-1][-300:]}")  # the last one sums up; earlier ones list every version there is
+            raise _MirrorError(f"pip failed: {errors[-1][-SHOWN:]}")  # the last one sums up; earlier ones list every version there is
         path = Path(folder) / archive.name
         if not path.is_file():
             raise _MirrorError(f"pip brought {', '.join(sorted(os.listdir(folder))) or 'nothing'} instead")
@@ -216,8 +218,8 @@ def unpack(archive: Path, folder: Path) -> None:
         with machine.whole(folder) as part:
             if archive.name.endswith((".zip", ".whl")):
                 with zipfile.ZipFile(archive) as opened_zip:
-                    for info in opened_zip.infolist():  # the upper half of external_attr is a Unix mode
-                        _check_member(archive, info.orig_filename, not stat.S_ISLNK(info.external_attr >> 16))
+                    for info in opened_zip.infolist():
+                        _check_member(archive, info.orig_filename, not stat.S_ISLNK(info.external_attr >> UNIX_MODE))
                     opened_zip.extractall(part)
             elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
                 with tarfile.open(archive, "r:" if archive.name.endswith(".tar") else "r:gz") as opened_tar:

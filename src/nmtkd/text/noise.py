@@ -84,7 +84,9 @@ def apply(prepared: Path, bpe: Path, out: Path, noise: Noise) -> dict[str, Any]:
     """The `noise` stage: train.src and train.tgt under `noise`, as BPE. Returns the card: words and hits a side."""
     subwords = Subwords(bpe / CODES)
     card: dict[str, Any] = {"kind": noise.kind, "rate": noise.rate, "side": noise.side}
-    for side, name, lines in zip(("src", "tgt"), ("source", "target"), read_pair(prepared / "train.src", prepared / "train.tgt"), strict=True):
+    for side, name, lines in zip(
+        ("src", "tgt"), ("source", "target"), read_pair(prepared / "train.src", prepared / "train.tgt"), strict=True
+    ):
         struck = noise.side in (name, "both")
         vocabulary = Vocabulary(lines)
         noisy, hits = [], 0

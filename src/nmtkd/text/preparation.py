@@ -31,7 +31,9 @@ def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare) -> dict[str
     splits = _whole(raw, corpus, settings, card) if (raw / "all.src").exists() else _given(raw, corpus, card)
     train = _without_overlap(splits, settings, card)
     out.mkdir(parents=True, exist_ok=True)
-    masked = {name: [_mask(pair) for pair in pairs] for name, pairs in splits.items() if name != "train"} | {"train": [_mask(p) for p in train]}
+    masked = {name: [_mask(pair) for pair in pairs] for name, pairs in splits.items() if name != "train"} | {
+        "train": [_mask(p) for p in train]
+    }
     counts = {}
     for name, pairs in masked.items():
         tokens = _tokenise([pair for pair, _ in pairs], corpus, name)

@@ -13,7 +13,9 @@ SHINGLE = 5  # characters; the usual length for near-duplicates of short texts
 
 
 def by_group(pairs: Sequence[Pair], groups: Sequence[str], wanted: dict[str, int], seed: int) -> dict[str, list[int]]:
-    """Indices of `pairs` by split, train included; of exact duplicates the first one alone. `wanted` gives the sizes of the held-out sets, filled in its order.
+    """Indices of `pairs` by split, train included; of exact duplicates the first one alone.
+
+    `wanted` gives the sizes of the held-out sets, filled in its order.
 
     Groups are drawn at random until a set has its size. Of a drawn group only the strings that no other group uses are held out:
     a string that several groups share ("Battery") goes to train, where every one of them would find it in practice.

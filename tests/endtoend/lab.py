@@ -1,0 +1,120 @@
+"""A laboratory in a temporary repository: the project's own files, a toy corpus, and the real DVC."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+# What a clone would hold, less what a test does not need.
+PROJECT = ("stages", "src", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+
+
+class Lab:
+    """A repository and its commands. Every command must succeed unless it is asked whether it does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "NMTKD_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "NMTKD_SCRATCH": str(folder / ".scratch"),
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@example.org",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@example.org",
+        }
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command and returns whatever it did."""
+        return subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+
+    def run(self, *command: str) -> str:
+        """Runs a command that must succeed; returns what it printed on both streams."""
+        done = self.ask(*command)
+        assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+        return done.stdout + done.stderr
+
+    def would_run(self) -> set[str]:
+        """The stages that `dvc repro` would run now."""
+        return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", "--dry")))
+
+    def repro(self, *arguments: str) -> set[str]:
+        """Runs `dvc repro` and returns the stages that it ran."""
+        return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", *arguments)))
+
+    def edit(self, file: str, *places: tuple[str, object]) -> None:
+        """Sets values in a YAML file by their dotted names."""
+        path = self.folder / file
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for place, value in places:
+            *parents, last = place.split(".")
+            target = content
+            for name in parents:
+                target = target[name]
+            target[last] = value
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    def read(self, file: str) -> bytes:
+        """The bytes of a file."""
+        return (self.folder / file).read_bytes()
+
+
+def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
+    """A made-up language pair: the target says the source's words in another tongue and from right to left."""
+    generator = random.Random(7)
+    words = ["".join(generator.choice(s) for s in ("bdfgklmn", "aeiou", "prst", "aeiou")) for _ in range(40)]
+    lines: set[str] = set()
+    while len(lines) < train + 2 * held_out:
+        lines.add(" ".join(generator.choice(words) for _ in range(generator.randint(2, 7))))
+    folder.mkdir(parents=True)
+    rest = sorted(lines)
+    generator.shuffle(rest)
+    for split, size in (("valid", held_out), ("test", held_out), ("train", train)):
+        chosen, rest = rest[:size], rest[size:]
+        (folder / f"{split}.src").write_text("".join(f"{line}\n" for line in chosen), encoding="utf-8")
+        there = [" ".join(word[::-1] + "en" for word in reversed(line.split())) for line in chosen]
+        (folder / f"{split}.tgt").write_text("".join(f"{line}\n" for line in there), encoding="utf-8")
+
+
+def make_lab(folder: Path) -> Lab:
+    """The project in a new git repository, set to the toy scale and a toy corpus."""
+    for name in PROJECT:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    config = folder / "conf/config.yaml"
+    text = config.read_text(encoding="utf-8").replace("corpus: homeassistant", "corpus: files").replace("scale: quick", "scale: toy")
+    config.write_text(text.replace("study: default", "study: toy"), encoding="utf-8")
+    axes = "methods: {plain: [plain], word: [word], seq: [seq], both: [both]}, capacities: [tiny, small], noises: [clean, del10]"
+    (folder / "conf/study/toy.yaml").write_text(f"# @package _global_\ngrid: {{{axes}, decodings: [beam], seeds: [1]}}\n", encoding="utf-8")
+    corpus = folder / "conf/corpus/files.yaml"
+    text = (
+        corpus.read_text(encoding="utf-8")
+        .replace("folder: corpus", f"folder: {folder / 'corpus'}")
+        .replace("long_words: 0", "long_words: 4")
+    )
+    corpus.write_text(text, encoding="utf-8")
+    write_corpus(folder / "corpus")
+    lab = Lab(folder)
+    lab.run("git", "init", "-q", "-b", "main")
+    compose = "import os; from dvc.utils.hydra import compose_and_dump as c; "
+    compose += "c('params.yaml', os.path.abspath('conf'), None, 'config', '.plugins', [])"
+    lab.run(str(BIN / "python"), "-c", compose)
+    lab.run("git", "add", "-A")
+    lab.run("git", "commit", "-qm", "start")
+    return lab

@@ -1,0 +1,63 @@
+"""dvc.yaml as DVC resolves it: every stage with its command, params and dependencies."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    command: tuple[str, ...]  # after `python -m stages.`: the entry and its names
+    params: frozenset[str]
+    deps: frozenset[str]
+    outs: tuple[str, ...]
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], text)
+
+
+def _look_up(params: Any, reference: str) -> Any:
+    for part in reference.removeprefix("${").removesuffix("}").split("."):
+        params = params[part]
+    return params
+
+
+def resolve(definition: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
+    """All stages of a dvc.yaml under params: what DVC's templates expand to."""
+    found = []
+    for name, block in definition["stages"].items():
+        axes = {axis: _look_up(params, reference) for axis, reference in block.get("matrix", {}).items()}
+        for values in itertools.product(*axes.values()):
+            item = {f"item.{axis}": str(value) for axis, value in zip(axes, values, strict=True)}
+            filled = {**item, "key": "-".join(map(str, values)), "corpus.folder": params["corpus"]["folder"]}
+            outs = [out if isinstance(out, str) else next(iter(out)) for out in block["outs"]]
+            command = _fill(block["cmd"], filled)
+            assert command.startswith("python -m stages."), command
+            found.append(
+                Stage(
+                    name=f"{name}@{filled['key']}" if axes else name,
+                    command=tuple(command.removeprefix("python -m stages.").split()),
+                    params=frozenset(_fill(entry, filled) for entry in block["params"]),
+                    deps=frozenset(_fill(entry, filled) for entry in block["deps"]),
+                    outs=tuple(_fill(entry, filled) for entry in outs),
+                )
+            )
+    return found
+
+
+@lru_cache
+def project() -> tuple[list[Stage], dict[str, Any]]:
+    """The project's own stages and params."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return resolve(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8")), params), params

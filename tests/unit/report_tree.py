@@ -1,0 +1,133 @@
+"""A tiny results tree for the report's tests: plain and seq at two capacities beside one teacher, on invented text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nmtkd import grid as cells
+from nmtkd.evidence import canvas, curves, metrics, results, tables
+from nmtkd.evidence.results import Result
+from nmtkd.params import Grid, Report
+
+REFERENCES = [
+    "Die rote Lampe im Flur ist aus .",
+    "Öffne das Fenster in der Küche bitte sofort .",
+    "Der kleine Motor läuft seit zwei Stunden ohne Pause .",
+    "Bitte das Tor schließen",
+    "Heute bleibt es bis zum Abend warm und trocken .",
+    "Der neue Sensor meldet keine Daten mehr .",
+    "Stelle die Heizung im Bad auf zwanzig Grad .",
+    "Alle Türen sind zu",
+    "Das Licht im Garten geht um neun Uhr an .",
+    "Die Pumpe braucht frisches Wasser und neuen Strom .",
+    "Sende mir morgen eine kurze Nachricht .",
+    "Der Akku ist fast leer und muss geladen werden .",
+]
+SCALE = {"tiny": 51_234, "small": 264_500, "teacher": 2_614_784}
+WRONG = {"teacher": 6, "seq": 4, "plain": 2}  # every n-th word of a model's output is another: the higher, the better
+REPORT = Report(bootstrap_samples=200, bootstrap_seed=12345, confidence=0.95)
+CARD = {
+    "corpus": "lamps",
+    "license": "CC0",
+    "raw_pairs": 1400,
+    "dropped": {"exact duplicates": 25, "sides too uneven": 3},
+    "splits": {
+        "train": {"pairs": 1360, "source_tokens": 9000, "target_tokens": 8800},
+        "test": {"pairs": 12, "source_tokens": 80, "target_tokens": 81},
+    },
+    "near_duplicates": {"threshold": 0.8, "test": 3},
+}
+
+
+def grid(**changes: Any) -> Grid:
+    """plain and seq at tiny and small, one noise, decoding and seed; `changes` replace whole axes."""
+    axes: dict[str, Any] = {
+        "methods": {"plain": ["plain"], "word": [], "seq": ["seq"], "both": []},
+        "capacities": ["tiny", "small"],
+        "noises": ["clean"],
+        "decodings": ["beam"],
+        "seeds": [1],
+    }
+    return Grid.model_validate(axes | changes)
+
+
+def translate(method: str, capacity: str, search: str, seed: int = 1) -> list[str]:
+    """The references with every n-th word replaced; small is better than tiny, beam better than greedy."""
+    every = WRONG[method] + (capacity == "small") + (search == "beam")
+    lines = []
+    for number, line in enumerate(REFERENCES):
+        words = line.split()
+        lines.append(" ".join("etwas" if (place + number * seed) % every == 0 else word for place, word in enumerate(words)))
+    return lines
+
+
+def write(root: Path, study: Grid) -> None:
+    """Everything that the report of `study` reads, below `root`."""
+    prepared = root / cells.PREPARED
+    prepared.mkdir(parents=True)
+    (prepared / "test.ref").write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
+    (prepared / "card.json").write_text(json.dumps(CARD), encoding="utf-8")
+    for noise in study.noises:
+        _cell(root, cells.teacher_key(noise), ("teacher", "teacher", noise, "none", 7))
+    for run in cells.runs(study):
+        _cell(root, run.key, (run.method, run.capacity, run.noise, run.decoding, run.seed))
+
+
+def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> None:
+    method, capacity, noise, decoding, seed = identity
+    scores: list[dict[str, Any]] = []
+    (root / cells.translations_dir(key)).mkdir(parents=True)
+    for search in ("beam", "greedy"):
+        lines = translate(method, capacity, search, seed)
+        (root / cells.translations_dir(key) / f"test.{search}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        chosen = [i for i, line in enumerate(REFERENCES) if len(line.split()) >= 5]
+        for split, wanted in (("test", range(len(lines))), ("test_long", chosen)):
+            ours, gold = [lines[i] for i in wanted], [REFERENCES[i] for i in wanted]
+            found = metrics.score(ours, gold, tokenised_hypotheses=ours, tokenised_references=gold)
+            scores += [{"split": split, "search": search, **one} for one in found]
+    result = {
+        "key": key,
+        "role": "teacher" if method == "teacher" else "student",
+        "corpus": "lamps",
+        "pair": "en-de",
+        "method": method,
+        "capacity": capacity,
+        "noise": noise,
+        "decoding": decoding,
+        "seed": seed,
+        "parameters": SCALE[capacity],
+        "model_bytes": 4 * SCALE[capacity],
+        "training": {"updates": 300, "seconds": 61.5, "target_tokens_per_second": 40123.4},
+        "scores": scores,
+        "speed": [{"search": "beam", "sentences_per_second": 212.04}, {"search": "greedy", "sentences_per_second": 400.0}],
+    }
+    path = root / cells.result_file(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result), encoding="utf-8")
+    curve = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,seconds\n100,1,5.0,4.5,,9000,1.5\n200,2,4.0,3.75,12.5,18000,3.0\n"
+    (root / cells.translations_dir(key) / "curve.csv").write_text(curve, encoding="utf-8")
+
+
+def edit(root: Path, key: str, change: dict[str, Any]) -> None:
+    """Replaces fields of one result."""
+    path = root / cells.result_file(key)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+
+
+def summarise(root: Path, study: Grid, settings: Report = REPORT) -> tuple[list[Result], list[tables.Summary]]:
+    """Results and summaries of a tree."""
+    found = results.read(study, ["test"], root)
+
+    def hypotheses(key: str, search: str) -> list[str]:
+        return results.read_lines(root / cells.translations_dir(key) / f"test.{search}")
+
+    return found, tables.summarise(found, study, settings, "test", hypotheses=hypotheses, references=REFERENCES)
+
+
+def material(root: Path, study: Grid) -> canvas.Material:
+    """What figures read."""
+    found, summaries = summarise(root, study)
+    points = {one.key: curves.read_curve(root / cells.translations_dir(one.key) / "curve.csv") for one in found}
+    return canvas.Material(summaries, curves.mean_curves(found, points), study, "95%", "test", canvas.looks(tables.methods(study)))

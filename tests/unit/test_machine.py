@@ -1,0 +1,249 @@
+"""nmtkd.machine: what the environment says, scratch folders that outlive a failure, and outputs that are whole or absent."""
+
+import os
+import shutil
+import threading
+import time
+from collections import namedtuple
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmtkd import machine
+from nmtkd.machine import MachineError, code, device, fingerprint, progress, scratch, scratch_root, threads, whole
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
+    return tmp_path / "scratch"
+
+
+def killed(place: AbstractContextManager[Path]) -> None:
+    with place as folder:
+        (folder / "state").write_text("half")
+        raise RuntimeError("killed")
+
+
+# The environment
+
+
+def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMTKD_THREADS", "3")
+    assert threads() == 3
+    monkeypatch.setenv("NMTKD_THREADS", "")
+    assert threads() == len(os.sched_getaffinity(0))
+    monkeypatch.delenv("NMTKD_THREADS")
+    assert threads() == len(os.sched_getaffinity(0))
+
+
+def test_threads_without_affinity_are_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NMTKD_THREADS")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert threads() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert threads() == 1
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " ", "²"])
+def test_threads_that_are_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("NMTKD_THREADS", value)
+    with pytest.raises(MachineError, match=rf"NMTKD_THREADS: must be a positive whole number; got '{value}'"):
+        threads()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "got"),
+    [
+        ("auto", True, "cuda"),
+        ("auto", False, "cpu"),
+        ("cpu", True, "cpu"),
+        ("cpu", False, "cpu"),
+        ("cuda", True, "cuda"),
+        (None, True, "cuda"),
+    ],
+)
+def test_device_is_what_is_wanted_and_there(monkeypatch: pytest.MonkeyPatch, wanted: str | None, there: bool, got: str) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    if wanted is None:
+        monkeypatch.delenv("NMTKD_DEVICE", raising=False)
+    else:
+        monkeypatch.setenv("NMTKD_DEVICE", wanted)
+    assert device() == got
+
+
+def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("NMTKD_DEVICE", "cuda")
+    with pytest.raises(MachineError, match="NMTKD_DEVICE: cuda was asked for, but torch finds no GPU; set it to auto or cpu"):
+        device()
+    monkeypatch.setenv("NMTKD_DEVICE", "gpu")
+    with pytest.raises(MachineError, match="NMTKD_DEVICE: must be auto, cpu or cuda; got 'gpu'"):
+        device()
+
+
+def test_machine_errors_are_shown_as_a_users_mistake() -> None:
+    assert issubclass(MachineError, OSError)
+
+
+def test_another_libc_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.keep_freed_memory()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    machine.keep_freed_memory()
+
+
+# Scratch
+
+
+def test_scratch_root_of_a_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert scratch_root() == tmp_path / ".scratch"
+    monkeypatch.setenv("NMTKD_SCRATCH", "fast")
+    assert scratch_root() == tmp_path / "fast"
+
+
+@pytest.mark.parametrize("workspace", [".dvc/tmp/exps/abc", ".dvc/tmp/exps/standalone/abc"])
+def test_a_queued_experiment_uses_its_repositorys_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workspace: str) -> None:
+    monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
+    (tmp_path / workspace).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / workspace)
+    assert scratch_root() == tmp_path / ".scratch"
+
+
+@pytest.mark.parametrize("folder", ["dvc/tmp/exps/abc", ".dvc/exps/abc", ".dvc/tmp/abc"])
+def test_other_folders_are_no_experiment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str) -> None:
+    monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
+    (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / folder)
+    assert scratch_root() == tmp_path / folder / ".scratch"
+
+
+def test_scratch_is_removed_on_success(root: Path) -> None:
+    with scratch("teacher", "k1") as folder:
+        assert folder == root / "teacher-k1"
+        (folder / "state").write_text("half")
+    assert not folder.exists()
+
+
+def test_scratch_is_kept_on_failure_and_found_again_by_the_same_key(root: Path) -> None:
+    folder = root / "teacher-k1"
+    with pytest.raises(RuntimeError, match="killed"):
+        killed(scratch("teacher", "k1"))
+    assert folder.is_dir()
+    with scratch("teacher", "k2") as other:
+        assert list(other.iterdir()) == []
+    with scratch("student", "k1") as other:
+        assert list(other.iterdir()) == []
+    with scratch("teacher", "k1") as again:
+        assert (again / "state").read_text() == "half"
+        assert again == folder
+    assert not folder.exists()
+
+
+def test_scratch_needs_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10 * 2**30, 0, 2**29))
+    message = (
+        r"teacher-k1: teacher needs about 1\.50 GiB of scratch space, 0\.50 GiB are free; free some, or name a larger disk in NMTKD_SCRATCH"
+    )
+    with pytest.raises(MachineError, match=message), scratch("teacher", "k1", need_bytes=3 * 2**29):
+        pytest.fail("never entered")
+    with scratch("teacher", "k1", need_bytes=2**29) as folder:
+        assert folder.is_dir()
+
+
+def test_one_process_at_a_time_holds_a_scratch_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Any] = []
+
+    def other() -> None:
+        with scratch("teacher", "k1") as folder:
+            seen.append(folder.is_dir() and not list(folder.iterdir()))
+
+    thread = threading.Thread(target=other)
+    with scratch("teacher", "k1") as folder:
+        (folder / "state").write_text("half")
+        thread.start()
+        deadline = time.monotonic() + 30
+        said = ""
+        while "waiting" not in said and time.monotonic() < deadline:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+        assert said == "[teacher] another process does the same work; waiting for it\n"
+        assert seen == []
+    thread.join(30)
+    assert seen == [True]
+
+
+def test_fingerprints_follow_settings_and_contents(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("1")
+    b.write_text("2")
+    base = fingerprint("x", [a, b])
+    assert len(base) == 16
+    assert fingerprint("x", [b, a]) == base
+    assert fingerprint("y", [a, b]) != base
+    assert fingerprint("x", [a]) != base
+    os.utime(a, (0, 0))
+    assert fingerprint("x", [a, b]) == base
+    a.write_text("2")
+    b.write_text("1")
+    assert fingerprint("x", [a, b]) != base
+    (tmp_path / "elsewhere").mkdir()
+    moved = [Path(shutil.copy(path, tmp_path / "elsewhere")) for path in (a, b)]
+    assert fingerprint("x", moved) == fingerprint("x", [a, b])
+
+
+def test_code_lists_a_packages_files() -> None:
+    found = {path.name for path in code("nmtkd/distil", "nmtkd_fairseq")}
+    assert {"losses.py", "targets.py", "hypotheses.py", "criterion.py", "task.py"} <= found
+    assert "params.py" not in found
+    assert all(path.is_file() for path in code("nmtkd/distil", "nmtkd_fairseq"))
+
+
+# Outputs
+
+
+def test_an_output_appears_whole(tmp_path: Path) -> None:
+    out = tmp_path / "data" / "x"
+    with whole(out) as part:
+        (part / "a").write_text("1")
+        assert not out.exists()
+    assert [path.name for path in out.iterdir()] == ["a"]
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_nothing_appears_after_a_failure(tmp_path: Path) -> None:
+    out = tmp_path / "data" / "x"
+    with pytest.raises(RuntimeError, match="killed"):
+        killed(whole(out))
+    assert not out.exists()
+    with whole(out) as part:
+        assert list(part.iterdir()) == []  # nothing of the failed attempt gets into the next one
+    assert out.is_dir()
+
+
+def test_an_older_output_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    out.mkdir()
+    (out / "old").write_text("1")
+    with pytest.raises(RuntimeError, match="killed"):
+        killed(whole(out))
+    assert [path.name for path in out.iterdir()] == ["old"]
+    with whole(out) as part:
+        (part / "new").write_text("2")
+    assert [path.name for path in out.iterdir()] == ["new"]
+
+
+def test_progress_is_shown_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(machine, "_last_shown", {})
+    for done in range(1, 31):
+        progress("decode", done, 30, "lines")
+        now += 1.0
+    assert capsys.readouterr().err.splitlines() == [f"[decode] {done}/30 lines" for done in (6, 11, 16, 21, 26, 30)]

@@ -1,0 +1,327 @@
+"""nmtkd.params: every problem of params.yaml at once with place, rule, value and remedy; and no value that was not asked for."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from nmtkd.params import FAMILY_SHAPES, Params, ParamsError, load, read_yaml, validate
+
+GOOD = """
+corpus: {name: toy, reader: files, source: en, target: de, tests: [test], archives: [], folder: corpus, license: CC0}
+prepare: {seed: 1, valid_pairs: 2, test_pairs: 3, max_words: 60, max_ratio: 3.0, ratio_slack: 4, overlap: drop,
+  long_words: 4, near_duplicate: 0.8}
+bpe: {merges: 4000, min_frequency: 2}
+noises:
+  clean: {kind: none, rate: 0.0, side: both, seed: 1}
+  del10: {kind: deletion, rate: 0.1, side: both, seed: 1}
+teacher:
+  architecture: {encoder_layers: 3, decoder_layers: 3, width: 128, ffn: 512, heads: 4}
+  training: &recipe
+    updates: 600
+    max_tokens: 4096
+    lr: 0.003
+    warmup: 200
+    adam_betas: [0.9, 0.98]
+    dropout: 0.1
+    label_smoothing: 0.1
+    clip_norm: 1.0
+    weight_decay: 0.0001
+    pre_norm: true
+    checkpoint_every: 100
+    average: 4
+    curve_pairs: 200
+  seed: 1
+decodings:
+  beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_offset: 10}
+score: {top_k: 16, temperature: 1.0, max_tokens: 8192}
+methods:
+  plain: {sequence: gold, teacher_weight: 0.0}
+  word: {sequence: gold, teacher_weight: 0.5}
+  seq: {sequence: hypothesis, teacher_weight: 0.0}
+  both: {sequence: hypothesis, teacher_weight: 0.5}
+capacities:
+  tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
+training: *recipe
+evaluate: {engine: ctranslate2, beam: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_offset: 10}
+report: {bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95}
+grid:
+  methods: {plain: [plain], word: [word], seq: [seq], both: [both]}
+  capacities: [tiny]
+  noises: [clean]
+  decodings: [beam]
+  seeds: [1]
+"""
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    """The good values with some replaced: a__b=1 sets raw["a"]["b"]; ... (Ellipsis) removes."""
+    raw: dict[str, Any] = yaml.safe_load(GOOD)
+    raw["training"] = dict(raw["training"])  # YAML's alias makes both recipes one object
+    for place, value in values.items():
+        *sections, last = place.split("__")
+        part = raw
+        for section in sections:
+            part = part[section]
+        if value is ...:
+            del part[last]
+        else:
+            part[last] = value
+    return raw
+
+
+def problems(raw: Any) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        validate(raw, Path("p.yaml"))
+    head, *lines = str(caught.value).split("\n")
+    assert head == f"p.yaml: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
+    assert all(line.startswith("  ") for line in lines)
+    return [line[2:] for line in lines]
+
+
+def saved(folder: Path, text: str = GOOD) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_good_values_are_read_with_their_types() -> None:
+    params = validate(yaml.safe_load(GOOD))
+    assert params.teacher.training.lr == 0.003
+    assert params.noises["del10"].rate == 0.1
+    assert params.grid.methods.both == ["both"]
+    assert type(params.bpe.merges) is int
+
+
+def test_values_never_change() -> None:
+    params = validate(yaml.safe_load(GOOD))
+    with pytest.raises(ValidationError, match="frozen"):
+        params.training.lr = 1.0
+
+
+def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
+    text = GOOD
+    for old, new in [
+        ("    warmup: 200", "    warmup: 200\n    warm_up: 3"),  # unknown key; twice, for both recipes
+        ("lr: 0.003", "lr: 5e-4"),
+        ("merges: 4000", 'merges: "4000"'),
+        ("target: de", "target: no"),
+        ("tests: [test]", "tests: test"),
+        ("rate: 0.1,", "rate: 1.5,"),
+        ("kind: deletion", "kind: delete"),
+        ("  tiny: {encoder_layers: 1,", "  tiny: {encoder_layers: 0,"),
+        ("  capacities: [tiny]", "  capacities: [tiny, huge, tiny]"),
+        ("  seeds: [1]", "  seeds: [1, 2, 1]"),
+        ("report: {bootstrap_samples: 1000,", "report: {"),
+        ("word: [word]", "word: [wort]"),
+    ]:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = saved(tmp_path, text)
+    with pytest.raises(ParamsError) as caught:
+        load("corpus", path=path)
+    head, *lines = str(caught.value).split("\n")
+    known = "adam_betas, average, checkpoint_every, clip_norm, curve_pairs, dropout, label_smoothing, lr, max_tokens, pre_norm, updates, "
+    known += "warmup, weight_decay"
+    no_number = "input should be a valid number; got '5e-4'; YAML 1.1 reads this as text: write it with a decimal point and without an "
+    no_number += "exponent, as in 0.0005"
+    assert head == f"{path}: {len(lines)} problems"
+    assert sorted(lines) == sorted(
+        f"  {line}"
+        for line in [
+            f"teacher.training.warm_up: unknown key; remove it or correct its spelling (known: {known})",
+            f"training.warm_up: unknown key; remove it or correct its spelling (known: {known})",
+            f"teacher.training.lr: {no_number}",
+            f"training.lr: {no_number}",
+            "bpe.merges: input should be a valid integer; got '4000'; remove the quotes",
+            "corpus.target: input should be a valid string; got False; YAML reads a bare no, yes, on or off as a truth value: quote it",
+            "corpus.tests: input should be a valid list; got 'test'",
+            "noises.del10.rate: input should be less than or equal to 1; got 1.5",
+            "noises.del10.kind: input should be 'none', 'deletion', 'substitution' or 'swap'; got 'delete'",
+            "capacities.tiny.encoder_layers: input should be greater than or equal to 1; got 0",
+            "grid.capacities: 'huge' names nothing under `capacities:` (known: tiny); add it there or correct it",
+            "grid.capacities: 'tiny' stands twice; remove one",
+            "grid.seeds: a seed stands twice; got [1, 2, 1]; remove one",
+            "report.bootstrap_samples: missing; add it",
+            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, plain, seq, word); add it there or correct it",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (
+            changed(trainig={}),
+            "trainig: unknown key; remove it or correct its spelling (known: bpe, capacities, corpus, decodings, evaluate, ",
+        ),
+        (
+            changed(capacities__tiny__depth=1),
+            "capacities.tiny.depth: unknown key; remove it or correct its spelling (known: decoder_layers, encoder_",
+        ),
+        (changed(corpus=...), "corpus: missing; add it"),
+        (changed(training__lr=True), "training.lr: input should be a valid number; got True"),
+        (changed(training__pre_norm=1), "training.pre_norm: input should be a valid boolean; got 1"),
+        (changed(training__updates=600.0), "training.updates: input should be a valid integer; got 600.0"),
+        (changed(training__updates=None), "training.updates: input should be a valid integer; got None"),
+        (changed(training__dropout="-0.1"), "training.dropout: input should be a valid number; got '-0.1'; remove the quotes"),
+        (changed(training__adam_betas=[0.9]), "training.adam_betas: list should have at least 2 items after validation, not 1; got [0.9]"),
+        (changed(prepare__seed=2**31), "prepare.seed: input should be less than or equal to 2147483647; got 2147483648"),
+        (changed(prepare__max_ratio=1.0), "prepare.max_ratio: input should be greater than 1; got 1.0"),
+        (changed(noises__clean="none"), "noises.clean: input should be a valid dictionary or instance of Noise; got 'none'"),
+        (None, "(top level): input should be a valid dictionary or instance of Params; got None"),
+    ],
+)
+def test_a_problem_of_one_value(raw: Any, line: str) -> None:
+    found = problems(raw)
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+@pytest.mark.parametrize("name", ["del-10", "del.10", "Del10", "10del", ""])
+def test_names_are_words_that_dvc_can_join(name: str) -> None:
+    noise = {"kind": "deletion", "rate": 0.1, "side": "both", "seed": 1}
+    (line,) = problems(changed(noises={"clean": {**noise, "kind": "none", "rate": 0.0}, name: noise}))
+    assert line == f"noises.{name}: string should match pattern '^[a-z][a-z0-9_]*$'; got {name!r}"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", ["training__lr", "training__clip_norm", "decodings__beam__length_penalty", "evaluate__max_length_factor"])
+def test_numbers_are_finite(place: str, value: float) -> None:
+    (line,) = problems(changed(**{place: value}))
+    assert line.startswith(place.replace("__", "."))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"noises__del10__rate": 0.0}, "noises.del10: kind none goes with rate 0.0, and only with it"),
+        ({"noises__clean__rate": 0.1}, "noises.clean: kind none goes with rate 0.0, and only with it"),
+        ({"decodings__beam__nbest": 6}, "decodings.beam: nbest (6) cannot exceed beam (5)"),
+        ({"capacities__tiny__heads": 5}, "capacities.tiny: width (48) must be a multiple of heads (5)"),
+        ({"training__checkpoint_every": 250}, "training: updates (600) must be a multiple of checkpoint_every (250)"),
+        ({"training__average": 7}, "training: cannot average 7 checkpoints: 600 updates write fewer"),
+        (
+            {"decodings__gold": changed()["decodings"]["beam"]},
+            "decodings.gold: this name stands for the gold prefix of word-level targets; choose another",
+        ),
+        ({"corpus__target": "en"}, "corpus.target: must differ from corpus.source; got 'en' for both"),
+        ({"corpus__tests": []}, "corpus.tests: empty; name at least one test set"),
+        ({"grid__noises": []}, "grid.noises: empty, so that there is nothing to run; name at least one"),
+        ({"grid__capacities": []}, "grid.capacities: empty, so that there is nothing to run; name at least one"),
+        ({"grid__seeds": []}, "grid.seeds: empty, so that there is nothing to run; name at least one"),
+        ({"grid__decodings": []}, "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one"),
+        ({"grid__methods__plain": ["plain", "plain"]}, "grid.methods.plain: 'plain' stands twice; remove one"),
+        ({"grid__noises": ["clean", "clean"]}, "grid.noises: 'clean' stands twice; remove one"),
+        (
+            {"grid__decodings": ["bream"]},
+            "grid.decodings: 'bream' names nothing under `decodings:` (known: beam); add it there or correct it",
+        ),
+    ],
+)
+def test_rules_between_values(changes: dict[str, Any], line: str) -> None:
+    assert problems(changed(**changes)) == [line]
+
+
+def test_all_checkpoints_may_be_averaged() -> None:
+    assert validate(changed(training__average=6)).training.average == 6
+
+
+def test_decodings_may_be_empty_where_nothing_learns_from_them() -> None:
+    assert validate(changed(grid__decodings=[], grid__methods__seq=[], grid__methods__both=[])).grid.decodings == []
+
+
+@pytest.mark.parametrize("family", FAMILY_SHAPES)
+@pytest.mark.parametrize("method", FAMILY_SHAPES)
+def test_a_method_stands_in_its_own_family(family: str, method: str) -> None:
+    raw = changed(grid__methods={name: [] for name in FAMILY_SHAPES} | {family: [method]})
+    if family == method:
+        validate(raw)
+        return
+    (line,) = problems(raw)
+    assert re.fullmatch(rf"grid\.methods\.{family}: '{method}' .* needs sequence: .*; got .*; move it to its own family", line)
+
+
+def test_a_family_says_what_it_reads() -> None:
+    (line,) = problems(changed(grid__methods__word=["seq"]))
+    assert "needs sequence: gold and teacher_weight above 0.0; got hypothesis and 0.0; move it to its own family" in line
+    (line,) = problems(changed(grid__methods__seq=["both"]))
+    assert "needs sequence: hypothesis and teacher_weight 0.0; got hypothesis and 0.5; move it to its own family" in line
+
+
+def test_rules_between_sections_are_listed_together() -> None:
+    assert len(problems(changed(grid__seeds=[], corpus__target="en", grid__methods__word=["plain"]))) == 3
+
+
+@pytest.mark.parametrize("value", [["tiny"], {"tiny": 1}, None, 3])
+def test_a_grid_value_that_is_no_name_is_a_problem_like_others(value: Any) -> None:
+    lines = problems(changed(grid__capacities=["tiny", value], bpe__merges=0))
+    assert any(line.startswith("bpe.merges: ") for line in lines)
+    assert any(line.startswith("grid.capacities.1: input should be a valid string") for line in lines)
+
+
+def test_a_bare_no_in_the_grid_is_explained() -> None:
+    assert problems(changed(grid__noises=["clean", False])) == [
+        "grid.noises.1: input should be a valid string; got False; YAML reads a bare no, yes, on or off as a truth value: quote it",
+        "grid.noises: False names nothing under `noises:` (known: clean, del10); add it there or correct it",
+    ]
+
+
+# load
+
+
+def test_load_returns_the_named_sections_alone(tmp_path: Path) -> None:
+    params = load("bpe", "methods.word", path=saved(tmp_path))
+    assert isinstance(params, Params)
+    assert params.bpe.merges == 4000
+    assert list(params.methods) == ["word"]
+    with pytest.raises(AttributeError, match=r"params\.training was not asked for: name it in load\(\) and under `params:` in dvc\.yaml"):
+        _ = params.training
+
+
+def test_load_returns_one_value_of_a_section(tmp_path: Path) -> None:
+    prepare = load("prepare.long_words", path=saved(tmp_path)).prepare
+    assert prepare.long_words == 4
+    with pytest.raises(AttributeError, match="seed"):
+        _ = prepare.seed
+
+
+def test_load_returns_several_values_of_a_section(tmp_path: Path) -> None:
+    params = load("prepare.long_words", "noises.clean", "prepare.seed", "noises.del10", path=saved(tmp_path))
+    assert (params.prepare.long_words, params.prepare.seed) == (4, 1)
+    assert sorted(params.noises) == ["clean", "del10"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("noises.del20", r"noises\.del20: no such entry \(known: clean, del10\); add it under `noises:` or correct the name"),
+        (
+            "prepare.seeds",
+            r"prepare\.seeds: no such entry \(known: long_words, max_ratio, .*\); add it under `prepare:` or correct the name",
+        ),
+    ],
+)
+def test_load_lists_what_it_knows(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        load(name, path=saved(tmp_path))
+
+
+def test_load_checks_sections_that_were_not_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"score\.top_k"):
+        load("bpe", path=saved(tmp_path, GOOD.replace("top_k: 16", "top_k: 0")))
+
+
+def test_a_file_that_is_missing_or_no_yaml(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"nowhere\.yaml: not found; run from the repository's root"):
+        read_yaml(tmp_path / "nowhere.yaml")
+    with pytest.raises(ParamsError, match=r"params\.yaml: not readable as YAML: "):
+        read_yaml(saved(tmp_path, "a: [1"))
+    (tmp_path / "params.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(ParamsError, match=r"params\.yaml: not readable as YAML: "):
+        read_yaml(tmp_path / "params.yaml")
+    with pytest.raises(ParamsError, match=r"\(top level\): input should be a valid dictionary"):
+        load("bpe", path=saved(tmp_path, ""))

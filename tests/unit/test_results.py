@@ -1,0 +1,132 @@
+"""Reading the grid's results and writing them as tidy rows."""
+
+from pathlib import Path
+
+import pytest
+
+from nmtkd import grid as cells
+from nmtkd.evidence import curves, results
+from nmtkd.evidence.results import ResultsError
+from tests.unit import report_tree
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def test_tidy_rows_are_the_golden_ones(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    results.write_csv(tmp_path / "results.csv", results.RESULTS_HEADER, results.tidy_rows(found))
+    assert (tmp_path / "results.csv").read_bytes() == (GOLDEN / "report_results.csv").read_bytes()
+
+
+def test_cells_come_in_the_order_of_the_grid_and_orphans_do_not(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    smaller = report_tree.grid(capacities=["small"])
+    assert [one.key for one in results.read(smaller, ["test"], tmp_path)] == [
+        "teacher-clean",
+        "plain-small-clean-1",
+        "seq-small-clean-beam-1",
+    ]
+
+
+def test_missing_cells_are_listed_at_once(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    for key in ("teacher-clean", "seq-tiny-clean-beam-1"):
+        (tmp_path / cells.result_file(key)).unlink()
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test"], tmp_path)
+    lines = str(error.value).splitlines()
+    assert lines[1].startswith("  teacher-clean: missing; ") and lines[1].endswith("reports/runs/teacher-clean.json is not there")
+    assert lines[2].startswith("  seq-tiny-clean-beam-1: missing; ")
+    assert lines[3] == "  2 of 5 cells of the grid are missing: finish the pipeline, or name fewer in `grid:`"
+    assert len(lines) == 4
+
+
+def test_one_metric_has_one_signature(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    scores = [score.model_dump() for score in found[1].scores]
+    for score in scores:
+        score["signature"] = score["signature"].replace("tok:13a", "tok:intl")
+    report_tree.edit(tmp_path, found[1].key, {"scores": scores})
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test"], tmp_path)
+    told = str(error.value)
+    assert "bleu: computed in several ways" in told
+    assert "tok:intl|smooth:exp|version:2.6.0: plain-tiny-clean-1\n" in told + "\n"
+    assert "tok:13a|smooth:exp|version:2.6.0: teacher-clean, plain-small-clean-1, seq-tiny-clean-beam-1, seq-small-clean-beam-1" in told
+    assert "chrf2: computed" not in told
+
+
+def test_cells_must_hold_the_same_scores(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    kept = [score.model_dump() for score in found[2].scores if (score.split, score.search) != ("test", "greedy")]
+    report_tree.edit(tmp_path, found[2].key, {"scores": kept})
+    with pytest.raises(
+        ResultsError, match=r"(?s)scores differ between cells.*plain-small-clean-1: no bleu of test by greedy; evaluate this cell again"
+    ):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
+def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    report_tree.edit(tmp_path, "plain-tiny-clean-1", {"seed": 2})
+    with pytest.raises(
+        ResultsError, match=r"plain-tiny-clean-1: of another run; .* says plain-tiny-clean-1, plain, tiny, clean, none, 2; evaluate"
+    ):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    report_tree.edit(tmp_path, "plain-tiny-clean-1", {"parameters": "many"})
+    with pytest.raises(
+        ResultsError, match=r"plain-tiny-clean-1: unreadable; .*plain-tiny-clean-1\.json: parameters: Input should be a valid integer"
+    ):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
+def test_numbers_of_the_machine_stay_apart(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    before = results.tidy_rows(results.read(report_tree.grid(), ["test"], tmp_path))
+    slower = [{"search": "beam", "sentences_per_second": 3.21}]
+    report_tree.edit(
+        tmp_path, "plain-tiny-clean-1", {"speed": slower, "training": {"updates": 300, "seconds": 9.0, "target_tokens_per_second": 1.0}}
+    )
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    assert results.tidy_rows(found) == before
+    assert results.speed_rows(found)[2] == ["plain-tiny-clean-1", "student", "51234", "204936", "beam", "3.2", "9.0", "1.0"]
+
+
+def test_headline_rows(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    rows = results.bleu_rows(results.read(report_tree.grid(), ["test"], tmp_path), "test")
+    assert [row[:-1] for row in rows[:3]] == [
+        ["teacher", "2614784", "teacher", "clean", "none", "7", "beam"],
+        ["teacher", "2614784", "teacher", "clean", "none", "7", "greedy"],
+        ["tiny", "51234", "plain", "clean", "none", "1", "beam"],
+    ]
+
+
+def test_curves_keep_what_was_not_measured_empty(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)[:1]
+    points = {"teacher-clean": curves.read_curve(tmp_path / "data/translations/teacher-clean/curve.csv")}
+    assert curves.curve_rows(found, points) == [
+        ["teacher-clean", "teacher", "teacher", "100", "4.5000", ""],
+        ["teacher-clean", "teacher", "teacher", "200", "3.7500", "12.5000"],
+    ]
+
+
+def test_a_curve_without_its_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text("update,loss\n1,2.0\n")
+    with pytest.raises(ResultsError, match=r"curve\.csv: no learning curve with update, valid_loss and valid_bleu"):
+        curves.read_curve(tmp_path / "curve.csv")
+    with pytest.raises(ResultsError, match=r"none\.csv: missing; evaluate this cell again"):
+        curves.read_curve(tmp_path / "none.csv")
+
+
+def test_lines_end_at_lf_alone(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes("a\u2028b\n\nc\n".encode())
+    assert results.read_lines(tmp_path / "lines") == ["a\u2028b", "", "c"]
