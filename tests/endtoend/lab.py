@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import yaml
+
+from tests.structure.pipeline import Stage, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -46,9 +49,17 @@ class Lab:
         assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
         return done.stdout + done.stderr
 
-    def would_run(self) -> set[str]:
-        """The stages that `dvc repro` would run now."""
-        return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", "--dry")))
+    def stale(self) -> set[str]:
+        """The stages that DVC finds changed, and all that come after them: what `dvc repro` may run now."""
+        found = set(json.loads(self.run("dvc", "status", "--json", "-q") or "{}"))
+        definition = yaml.safe_load((self.folder / "dvc.yaml").read_text(encoding="utf-8"))
+        stages = resolve(definition, yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8")))
+        while True:
+            outs = [Path(out) for stage in stages if stage.name in found for out in stage.outs]
+            more = {stage.name for stage in stages if stage.name not in found and any(_reads(stage, out) for out in outs)}
+            if not more:
+                return found
+            found |= more
 
     def repro(self, *arguments: str) -> set[str]:
         """Runs `dvc repro` and returns the stages that it ran."""
@@ -69,6 +80,10 @@ class Lab:
     def read(self, file: str) -> bytes:
         """The bytes of a file."""
         return (self.folder / file).read_bytes()
+
+
+def _reads(stage: Stage, out: Path) -> bool:
+    return any(dep == out or dep in out.parents or out in dep.parents for dep in map(Path, stage.deps))
 
 
 def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
@@ -100,16 +115,16 @@ def make_lab(folder: Path) -> Lab:
     config = folder / "conf/config.yaml"
     text = config.read_text(encoding="utf-8").replace("corpus: homeassistant", "corpus: files").replace("scale: quick", "scale: toy")
     config.write_text(text.replace("study: default", "study: toy"), encoding="utf-8")
-    axes = "methods: {plain: [plain], word: [word], seq: [seq], both: [both]}, capacities: [tiny, small], noises: [clean, del10]"
+    axes = "methods: {plain: [plain], word: [word], seq: [seq], both: [both]}, capacities: [tiny, small], noises: [clean]"
     (folder / "conf/study/toy.yaml").write_text(f"# @package _global_\ngrid: {{{axes}, decodings: [beam], seeds: [1]}}\n", encoding="utf-8")
     corpus = folder / "conf/corpus/files.yaml"
     text = (
         corpus.read_text(encoding="utf-8")
-        .replace("folder: corpus", f"folder: {folder / 'corpus'}")
+        .replace("folder: corpus", f"folder: {folder.parent / 'corpus'}")
         .replace("long_words: 0", "long_words: 4")
     )
     corpus.write_text(text, encoding="utf-8")
-    write_corpus(folder / "corpus")
+    write_corpus(folder.parent / "corpus")
     lab = Lab(folder)
     lab.run("git", "init", "-q", "-b", "main")
     compose = "import os; from dvc.utils.hydra import compose_and_dump as c; "

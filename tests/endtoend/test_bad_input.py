@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-
 from tests.endtoend.conftest import CopyLab
+from tests.endtoend.lab import write_corpus
 
 
 def test_wrong_parameters_stop_the_first_stage_with_every_problem(copy: CopyLab) -> None:
@@ -28,7 +27,7 @@ def test_wrong_parameters_stop_the_first_stage_with_every_problem(copy: CopyLab)
 def test_a_corpus_with_the_same_sentence_in_train_and_test_is_an_error(copy: CopyLab) -> None:
     lab = copy()
     folder = lab.folder / "mine"
-    shutil.copytree(lab.folder / "corpus", folder)
+    write_corpus(folder)
     for side in ("src", "tgt"):
         line = (folder / f"test.{side}").read_text(encoding="utf-8").splitlines()[0]
         with open(folder / f"train.{side}", "a", encoding="utf-8") as file:
@@ -43,7 +42,7 @@ def test_a_corpus_with_the_same_sentence_in_train_and_test_is_an_error(copy: Cop
 def test_unequal_sides_are_an_error(copy: CopyLab) -> None:
     lab = copy()
     folder = lab.folder / "mine"
-    shutil.copytree(lab.folder / "corpus", folder)
+    write_corpus(folder)
     with open(folder / "train.src", "ab") as file:
         file.write(b"one more\nbroken \xff\n")
     lab.edit("params.yaml", ("corpus.folder", str(folder)))

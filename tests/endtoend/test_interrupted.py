@@ -74,7 +74,7 @@ def test_a_half_written_output_is_never_taken_for_a_whole_one(copy: CopyLab) -> 
     part = lab.folder / "data/hypotheses/.clean-beam.part"
     part.mkdir()
     (part / "hypotheses.jsonl").write_text('{"id": 0', encoding="utf-8")
-    assert lab.would_run() == set()
+    assert lab.stale() == set()
     lines = lab.read("data/targets/clean-gold/header.json")
     (lab.folder / "data/targets/clean-gold/header.json").unlink()
     done = lab.ask("python", "-m", "stages.student", "word", "word", "tiny", "clean", "1")

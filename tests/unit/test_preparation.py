@@ -126,7 +126,7 @@ def test_held_out_sets_stay_whole(tmp_path: Path) -> None:
 def test_every_test_set_gets_its_count_of_near_duplicates(tmp_path: Path) -> None:
     raw = given(
         tmp_path / "raw",
-        train=[("Turn on the lamp in room 12", "Lampe")],
+        train=[("Turn on the lamp in room 12", "Lampe in Zimmer 12 an")],
         test=[("Turn on the lamp in room 97!", "Licht an"), ("Open", "Auf")],
         extra=[("Open the door", "Tür auf")],
     )

@@ -1,0 +1,256 @@
+"""nmtkd.models.fairseq_bridge: the command line of a run, data and models that come back as they went."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.data import Dictionary, data_utils
+from torch import Tensor
+
+from nmtkd.models import checkpoints
+from nmtkd.models import fairseq_bridge as bridge
+from nmtkd.params import Architecture, Training
+from tests.conftest import Tiny
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+# Literal: the values of conf/scale/quick.yaml when this was written. A change there is no change of the command line.
+RECIPE: dict[str, Any] = {
+    "adam_betas": [0.9, 0.98],
+    "label_smoothing": 0.1,
+    "clip_norm": 1.0,
+    "weight_decay": 0.0001,
+    "pre_norm": True,
+    "average": 4,
+    "curve_pairs": 200,
+}
+TEACHER = Training(updates=1600, max_tokens=2048, lr=0.003, warmup=300, dropout=0.2, checkpoint_every=200, **RECIPE)
+STUDENT = Training(updates=600, max_tokens=4096, lr=0.005, warmup=200, dropout=0.1, checkpoint_every=100, **RECIPE)
+MODELS = {
+    "teacher": (Architecture(encoder_layers=3, decoder_layers=3, width=128, ffn=512, heads=4), TEACHER, 1),
+    "tiny": (Architecture(encoder_layers=1, decoder_layers=1, width=48, ffn=96, heads=4), STUDENT, 1),
+    "small": (Architecture(encoder_layers=2, decoder_layers=2, width=64, ffn=128, heads=4), STUDENT, 2),
+    "medium": (Architecture(encoder_layers=3, decoder_layers=3, width=96, ffn=192, heads=4), STUDENT, 3),
+}
+
+
+@pytest.fixture
+def dictionary(tiny: Tiny) -> Dictionary:
+    return Dictionary.load(str(tiny.folder / "dict.tgt.txt"))
+
+
+@pytest.fixture
+def loaded(tiny: Tiny) -> bridge.Loaded:
+    return bridge.load_model(tiny.folder, "cpu")
+
+
+# Arguments
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_command_line_is_what_it_was(name: str) -> None:
+    """One option a line; a deliberate change changes these files, and every model with them."""
+    golden = (GOLDEN / f"arguments-{name}.txt").read_text(encoding="utf-8")
+    assert " ".join(bridge.arguments(*MODELS[name])).replace(" --", "\n--") + "\n" == golden
+    assert not any(" " in argument for argument in bridge.arguments(*MODELS[name]) if argument != "(0.9, 0.98)")
+
+
+def test_post_norm_asks_for_nothing() -> None:
+    architecture, training, seed = MODELS["tiny"]
+    pre = bridge.arguments(architecture, training, seed)
+    post = bridge.arguments(architecture, training.model_copy(update={"pre_norm": False}), seed)
+    assert [argument for argument in pre if argument not in post] == ["--encoder-normalize-before", "--decoder-normalize-before"]
+    assert [argument for argument in pre if not argument.endswith("-normalize-before")] == post
+
+
+def test_every_value_reaches_fairseq() -> None:
+    architecture = Architecture(encoder_layers=1, decoder_layers=2, width=24, ffn=36, heads=3)
+    changes = {"updates": 70, "max_tokens": 90, "lr": 0.0002, "warmup": 11, "adam_betas": [0.8, 0.95], "dropout": 0.15}
+    changes |= {"label_smoothing": 0.05, "clip_norm": 0.5, "weight_decay": 0.01}
+    cfg = bridge.configuration(bridge.arguments(architecture, TEACHER.model_copy(update=changes), 7))
+    model = cfg.model
+    assert (model.encoder_layers, model.decoder_layers) == (1, 2)
+    for side in ("encoder", "decoder"):
+        assert getattr(model, f"{side}_embed_dim") == 24
+        assert getattr(model, f"{side}_ffn_embed_dim") == 36
+        assert getattr(model, f"{side}_attention_heads") == 3
+        assert getattr(model, f"{side}_normalize_before") is True
+    assert model.share_all_embeddings is True
+    assert model.dropout == 0.15
+    assert (model.attention_dropout, model.activation_dropout) == (0.0, 0.0)
+    assert (cfg.optimization.max_update, cfg.optimization.clip_norm, list(cfg.optimization.lr)) == (70, 0.5, [0.0002])
+    assert (cfg.dataset.max_tokens, cfg.dataset.num_workers) == (90, 0)
+    assert (cfg.optimizer._name, cfg.optimizer.weight_decay) == ("adam", 0.01)
+    assert str(cfg.optimizer.adam_betas) == "(0.8, 0.95)"
+    assert (cfg.lr_scheduler._name, cfg.lr_scheduler.warmup_updates) == ("inverse_sqrt", 11)
+    assert (cfg.criterion._name, cfg.criterion.label_smoothing) == ("label_smoothed_cross_entropy", 0.05)
+    assert (cfg.task._name, cfg.task.source_lang, cfg.task.target_lang) == ("translation", "src", "tgt")
+    assert cfg.common.seed == 7
+
+
+# Data
+
+
+def test_binarised_text_comes_back(tmp_path: Path, dictionary: Dictionary) -> None:
+    bridge.binarise(["w3 w0", "", "w1 never-seen w19"], dictionary, tmp_path / "x")
+    data = data_utils.load_indexed_dataset(str(tmp_path / "x"), dictionary, "mmap")
+    assert [item.tolist() for item in data] == [
+        [dictionary.index("w3"), dictionary.index("w0"), dictionary.eos()],
+        [dictionary.eos()],
+        [dictionary.index("w1"), dictionary.unk(), dictionary.index("w19"), dictionary.eos()],
+    ]
+    assert [bridge.text(dictionary, item) for item in data] == ["w3 w0", "", "w1 <unk> w19"]
+    assert dictionary.index("w0") == 4  # behind <s>, <pad>, </s>, <unk>
+
+
+def test_text_leaves_out_what_is_no_word(dictionary: Dictionary) -> None:
+    tokens = torch.tensor([dictionary.pad(), dictionary.index("w5"), dictionary.eos(), dictionary.index("w6"), dictionary.eos()])
+    assert bridge.text(dictionary, tokens) == "w5 w6"
+
+
+def test_a_data_folder_is_what_fairseqs_task_reads(tiny: Tiny, tmp_path: Path, loaded: bridge.Loaded) -> None:
+    splits = {"train": (["w1 w2", "w3"], ["w4", "w5 w6 w7"]), "valid": (["w8"], ["w9"])}
+    bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits)
+    for side in ("src", "tgt"):
+        assert (tmp_path / "data" / f"dict.{side}.txt").read_bytes() == (tiny.folder / "dict.tgt.txt").read_bytes()
+    loaded.task.cfg.data = str(tmp_path / "data")
+    for split, (sources, targets) in splits.items():
+        loaded.task.load_dataset(split)
+        items = list(loaded.task.dataset(split))
+        assert [bridge.text(loaded.dictionary, item["source"]) for item in items] == sources
+        assert [bridge.text(loaded.dictionary, item["target"]) for item in items] == targets
+
+
+def test_pairs_and_batches_hold_every_line_once(tiny: Tiny, loaded: bridge.Loaded) -> None:
+    dataset = bridge.pairs(loaded, tiny.sources, tiny.targets)
+    found = bridge.batches(dataset, 30)
+    assert sorted(int(index) for batch in found for index in batch) == list(range(len(tiny.sources)))
+    assert len(found) > 5
+    for batch in found:
+        sample = bridge.collate(dataset, batch, "cpu")
+        assert max(sample["net_input"]["src_tokens"].numel(), sample["target"].numel()) <= 30
+        for row, line in enumerate(sample["id"].tolist()):
+            assert bridge.text(loaded.dictionary, sample["net_input"]["src_tokens"][row]) == tiny.sources[line]
+            assert bridge.text(loaded.dictionary, sample["target"][row]) == tiny.targets[line]
+            assert sample["net_input"]["prev_output_tokens"][row, 0] == loaded.dictionary.eos()
+
+
+def test_a_line_beyond_the_models_positions_is_refused(loaded: bridge.Loaded) -> None:
+    long = " ".join(["w1"] * 1024)
+    with pytest.raises(bridge.ModelError, match=r"line 2 of the source: 1025 BPE tokens, the model takes 1024; lower prepare\.max_words"):
+        bridge.pairs(loaded, ["w1", long], ["w1", "w1"])
+    with pytest.raises(bridge.ModelError, match="line 1 of the target: 1025 BPE tokens"):
+        bridge.pairs(loaded, ["w1"], [long])
+    bridge.pairs(loaded, [long.removesuffix(" w1")])
+
+
+# Models
+
+
+def weights(tiny: Tiny) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = torch.load(tiny.folder / bridge.MODEL, weights_only=True)["model"]
+    return found
+
+
+def test_the_same_model_is_the_same_bytes_wherever_it_is_written(tiny: Tiny, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.pt", tmp_path / "much" / "deeper" / "model.pt"
+    second.parent.mkdir(parents=True)
+    bridge.save_model(first, tiny.command, weights(tiny), 10)
+    reordered = dict(reversed([(name, tensor.clone().requires_grad_()) for name, tensor in weights(tiny).items()]))
+    bridge.save_model(second, tiny.command, reordered, 10)
+    assert first.read_bytes() == second.read_bytes() == (tiny.folder / bridge.MODEL).read_bytes()
+    assert str(tmp_path).encode() not in first.read_bytes()
+    assert os.getcwd().encode() not in first.read_bytes()
+    assert bridge.file_hash(first) == bridge.file_hash(second)
+    bridge.save_model(second, tiny.command, weights(tiny), 11)
+    assert first.read_bytes() != second.read_bytes()
+
+
+def test_file_hashes_are_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")  # SHA-256's own test vector
+    assert bridge.file_hash(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_shared_embeddings_are_written_once(tiny: Tiny, tmp_path: Path) -> None:
+    apart = {name: tensor.clone() for name, tensor in weights(tiny).items()}  # averaging makes them three matrices
+    bridge.save_model(tmp_path / "model.pt", tiny.command, apart, 10)
+    found = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    names = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "decoder.output_projection.weight"]
+    assert len({found[name].untyped_storage().data_ptr() for name in names}) == 1
+    assert found.keys() == apart.keys()
+    assert all(torch.equal(found[name], apart[name]) for name in apart)
+
+
+def test_equal_bytes_of_another_shape_or_kind_are_kept_apart(tiny: Tiny, tmp_path: Path) -> None:
+    zeros = {"a": torch.zeros(2, 3), "b": torch.zeros(3, 2), "c": torch.zeros(6), "d": torch.zeros(2, 3, dtype=torch.int32)}
+    bridge.save_model(tmp_path / "model.pt", tiny.command, zeros, 10)
+    found = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in found.items()} == {
+        name: (tensor.shape, tensor.dtype) for name, tensor in zeros.items()
+    }
+
+
+def test_a_model_comes_back_in_eval_mode(tiny: Tiny, loaded: bridge.Loaded) -> None:
+    assert not any(module.training for module in loaded.model.modules())
+    found = loaded.model.state_dict()
+    assert found.keys() == weights(tiny).keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights(tiny).items())
+    assert len(loaded.dictionary) == 24
+    sample = bridge.collate(bridge.pairs(loaded, ["w1 w2"], ["w3 w4"]), [0], "cpu")
+    with torch.no_grad():
+        assert torch.equal(*(loaded.model(**sample["net_input"])[0] for _ in range(2)))  # dropout is off
+
+
+def test_a_shared_matrix_counts_once(tiny: Tiny, loaded: bridge.Loaded) -> None:
+    assert loaded.parameters() == sum(
+        tensor.numel()
+        for name, tensor in weights(tiny).items()
+        if name not in ("decoder.embed_tokens.weight", "decoder.output_projection.weight")
+        and "version" not in name
+        and "_float" not in name
+    )
+    architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
+    assert loaded.parameters() == checkpoints.parameters(architecture, 24)
+
+
+def test_stock_fairseq_loads_the_model(tiny: Tiny) -> None:
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(tiny.folder / bridge.MODEL)], arg_overrides={"data": str(tiny.folder)})
+    assert torch.equal(model.state_dict()["decoder.layers.1.fc1.weight"], weights(tiny)["decoder.layers.1.fc1.weight"])
+
+
+def test_a_model_that_lacks_weights_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    some = {name: tensor for name, tensor in weights(tiny).items() if name != "decoder.layers.1.fc1.weight"}
+    bridge.save_model(tmp_path / bridge.MODEL, tiny.command, some, 10)
+    for side in ("src", "tgt"):
+        (tmp_path / f"dict.{side}.txt").write_bytes((tiny.folder / f"dict.{side}.txt").read_bytes())
+    with pytest.raises(RuntimeError, match=r"decoder\.layers\.1\.fc1\.weight"):
+        bridge.load_model(tmp_path, "cpu")
+
+
+# The rest
+
+
+def test_quiet_ends_with_its_block() -> None:
+    before = logging.root.manager.disable
+    with pytest.raises(RuntimeError, match="x"):
+        loud()
+    assert logging.root.manager.disable == before
+
+
+def loud() -> None:
+    with bridge.quiet():
+        assert not logging.getLogger("anything").isEnabledFor(logging.INFO)
+        assert logging.getLogger("anything").isEnabledFor(logging.WARNING)
+        raise RuntimeError("x")
+
+
+def test_a_seed_repeats_its_draws() -> None:
+    draws = []
+    for seed in (3, 3, 4):
+        bridge.seed_everything(seed)
+        draws.append(torch.rand(4).tolist())
+    assert draws[0] == draws[1] != draws[2]

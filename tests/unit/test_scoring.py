@@ -1,0 +1,147 @@
+"""nmtkd.models.scoring: distributions are the teacher's softmax, whatever the batch; and what teacher forcing yields."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmtkd.models import fairseq_bridge as bridge
+from nmtkd.models.decoding import Search, translate
+from nmtkd.models.scoring import distributions, forced, vocabulary
+from tests.conftest import Tiny
+
+ALL = 24  # tokens of the tiny dictionary
+
+Distributions = dict[int, tuple[Tensor, Tensor]]
+
+
+def scored(
+    tiny: Tiny,
+    sources: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    top_k: int = 5,
+    temperature: float = 1.0,
+    max_tokens: int = 1000,
+) -> Distributions:
+    rows = distributions(tiny.folder, sources or tiny.sources, targets or tiny.targets, top_k, temperature, max_tokens)
+    found: Distributions = {}
+    for line, ids, probs in rows:
+        assert line not in found
+        found[line] = ids, probs
+    return found
+
+
+def direct(tiny: Tiny, source: str, target: str) -> Tensor:
+    """Logits [T, V] of one pair alone, from tensors made by hand."""
+    loaded = bridge.load_model(tiny.folder, "cpu")
+    tokens = [[loaded.dictionary.index(word) for word in line.split()] for line in (source, target)]
+    eos = loaded.dictionary.eos()
+    src = torch.tensor([[*tokens[0], eos]])
+    with torch.no_grad():
+        logits: Tensor = loaded.model(src, torch.tensor([src.size(1)]), torch.tensor([[eos, *tokens[1]]]))[0][0]
+    return logits
+
+
+def dense(row: tuple[Tensor, Tensor]) -> Tensor:
+    """[T, V] from ids and probabilities."""
+    ids, probs = row
+    return torch.zeros(len(ids), ALL).scatter(1, ids, probs)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+def test_probabilities_are_a_direct_softmax(tiny: Tiny, temperature: float) -> None:
+    found = scored(tiny, top_k=ALL, temperature=temperature)
+    assert sorted(found) == list(range(40))
+    for line in range(0, 40, 5):
+        wanted = torch.softmax(direct(tiny, tiny.sources[line], tiny.targets[line]) / temperature, -1)
+        assert wanted.shape == (len(tiny.targets[line].split()) + 1, ALL)
+        assert torch.allclose(dense(found[line]), wanted, atol=1e-6)
+
+
+def test_the_largest_come_first_and_are_the_largest(tiny: Tiny) -> None:
+    found, every = scored(tiny, top_k=5), scored(tiny, top_k=ALL)
+    for line, (ids, probs) in found.items():
+        assert ids.shape == probs.shape == (len(tiny.targets[line].split()) + 1, 5)
+        assert probs.dtype == torch.float32
+        assert (probs.diff(dim=1) <= 0).all()
+        assert torch.allclose(probs, every[line][1][:, :5], atol=1e-6)
+        assert torch.allclose(dense((ids, probs)).gather(1, ids), dense(every[line]).gather(1, ids), atol=1e-6)
+        assert probs[:, 0].min() > 1 / ALL
+
+
+def test_batches_padding_and_order_change_nothing(tiny: Tiny) -> None:
+    together = scored(tiny, top_k=ALL)
+    apart = scored(tiny, top_k=ALL, max_tokens=12)
+    back = scored(tiny, tiny.sources[::-1], tiny.targets[::-1], top_k=ALL, max_tokens=50)
+    for line in range(40):
+        assert torch.allclose(dense(together[line]), dense(apart[line]), atol=1e-6)
+        assert torch.allclose(dense(together[line]), dense(back[39 - line]), atol=1e-6)
+
+
+def test_a_prefix_does_not_see_what_follows(tiny: Tiny) -> None:
+    found = scored(tiny, ["w1 w2", "w1 w2"], ["w3 w4 w5", "w3 w4 w9 w0"], top_k=ALL)
+    assert torch.allclose(dense(found[0])[:3], dense(found[1])[:3], atol=1e-6)
+    assert not torch.allclose(dense(found[0])[3], dense(found[1])[3], atol=1e-3)
+
+
+def test_an_empty_prefix_has_the_position_of_its_end(tiny: Tiny) -> None:
+    found = scored(tiny, ["w1", "w2"], ["w3", ""], top_k=ALL)
+    assert torch.allclose(dense(found[1]), torch.softmax(direct(tiny, "w2", ""), -1), atol=1e-6)
+
+
+def test_temperature_flattens_every_distribution(tiny: Tiny) -> None:
+    one, two = scored(tiny, top_k=ALL), scored(tiny, top_k=ALL, temperature=2.0)
+    for line, row in one.items():
+        root = dense(row).sqrt()  # p_T is p ** (1 / T), normalised
+        assert torch.allclose(dense(two[line]), root / root.sum(-1, keepdim=True), atol=1e-6)
+
+
+def test_more_tokens_than_there_are_is_an_error(tiny: Tiny) -> None:
+    scored(tiny, ["w1"], ["w1"], top_k=ALL)
+    with pytest.raises(ValueError, match=r"score\.top_k: 25 tokens asked for, the dictionary has 24; lower it"):
+        scored(tiny, top_k=ALL + 1)
+
+
+def test_a_line_that_no_batch_takes_is_a_users_mistake(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match="max_tokens"):
+        scored(tiny, ["w1 w2 w3 w4 w5 w6"], ["w1"], max_tokens=6)
+    assert len(scored(tiny, ["w1 w2 w3 w4 w5 w6"], ["w1"], max_tokens=7)) == 1
+
+
+def test_vocabulary_counts_special_tokens(tiny: Tiny) -> None:
+    assert vocabulary(tiny.folder) == ALL
+
+
+# Teacher forcing
+
+
+def silent(done: int, total: int) -> None:
+    pass
+
+
+def test_along_its_own_greedy_output_a_teacher_repeats_it(tiny: Tiny) -> None:
+    """And stops at its first EOS, whatever the text after it."""
+    search = Search(beam=1, length_penalty=1.0, max_length_factor=2.0, max_length_offset=5)
+    own = [entries[0] for entries in translate(tiny.folder, tiny.sources, search, "fairseq")]
+    whole = [index for index, hypothesis in enumerate(own) if not hypothesis.truncated]
+    assert len(whole) > 5
+    found = forced(tiny.folder, [tiny.sources[i] for i in whole], [f"{own[i].text} w3 w4" for i in whole], 1000, silent)
+    assert [text for text, _ in found] == [own[i].text for i in whole]
+    assert [score for _, score in found] == pytest.approx([own[i].score for i in whole], abs=1e-3)
+
+
+def test_forced_output_is_the_argmax_at_each_gold_prefix(tiny: Tiny) -> None:
+    seen: list[tuple[int, int]] = []
+    found = forced(tiny.folder, tiny.sources, tiny.targets, 50, lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 40) for done in range(1, 41)]
+    dictionary = bridge.load_model(tiny.folder, "cpu").dictionary
+    longer = 0
+    for line in range(0, 40, 3):
+        lprobs = torch.log_softmax(direct(tiny, tiny.sources[line], tiny.targets[line]), -1)
+        best, ids = lprobs.max(-1)
+        length = next((place for place, token in enumerate(ids) if token == dictionary.eos()), len(ids))
+        assert found[line][0] == " ".join(dictionary.symbols[token] for token in ids[:length])
+        assert found[line][1] == pytest.approx(best[: length + 1].mean().item(), abs=1e-5)
+        longer += length == len(tiny.targets[line].split()) + 1
+    assert longer  # without an EOS of its own an output is one token longer than the gold text
