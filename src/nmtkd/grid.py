@@ -45,7 +45,7 @@ class Run:
         """
         sequence, targets = FAMILY_SHAPES[family]
         wanted = ["method", "capacity", "noise", *(["decoding"] if sequence == "hypothesis" else []), "seed"]
-        if len(names) != len(wanted) or not names[-1].isdigit():
+        if len(names) != len(wanted) or not (names[-1].isascii() and names[-1].isdigit()):
             raise ValueError(f"family {family} takes {' '.join(wanted).upper()}, the seed being a whole number; got {' '.join(names)}")
         found = {"decoding": GOLD if targets else NONE, **dict(zip(wanted[:-1], names[:-1], strict=True))}
         return cls(family=family, seed=int(names[-1]), **found)

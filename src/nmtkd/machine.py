@@ -32,7 +32,7 @@ def threads() -> int:
     text = os.environ.get("NMTKD_THREADS", "")
     if not text:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdigit() or not int(text):
+    if not (text.isascii() and text.isdigit() and int(text)):
         raise MachineError(f"NMTKD_THREADS: must be a positive whole number; got {text!r}")
     return int(text)
 

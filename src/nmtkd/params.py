@@ -102,7 +102,8 @@ def load(*names: str, path: Path = PARAMS_FILE) -> Params:
         elif isinstance(value, dict) and entry in value:
             kept.setdefault(section, {})[entry] = value[entry]
         elif isinstance(value, Section) and entry in type(value).model_fields:
-            kept[section] = type(value).model_construct(_fields_set=None, **{entry: getattr(value, entry)})
+            before = vars(kept[section]) if section in kept else {}
+            kept[section] = type(value).model_construct(_fields_set=None, **before, **{entry: getattr(value, entry)})
         else:
             known = ", ".join(sorted(value if isinstance(value, dict) else type(value).model_fields))
             raise ParamsError(f"{path}: {name}: no such entry (known: {known}); add it under `{section}:` or correct the name")
@@ -192,7 +193,7 @@ def _unknown_names(raw: dict[str, Any]) -> list[str]:
         lines += [
             f"{place}: {value!r} names nothing under `{section}:` (known: {', '.join(sorted(map(str, known)))}); add it there or correct it"
             for value in values
-            if value not in known
+            if isinstance(value, str | bool) and value not in known
         ]
         lines += [f"{place}: {value!r} stands twice; remove one" for value in values if values.count(value) > 1][:1]
     seeds = grid.get("seeds")

@@ -18,7 +18,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 class Section(BaseModel):
     """A part of params.yaml: types are exact ('128' is no number), unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Archive(Section):

@@ -51,7 +51,7 @@ class Lab:
 
     def stale(self) -> set[str]:
         """The stages that DVC finds changed, and all that come after them: what `dvc repro` may run now."""
-        found = set(json.loads(self.run("dvc", "status", "--json", "-q") or "{}"))
+        found = set(json.loads(self.ask("dvc", "status", "--json").stdout))
         definition = yaml.safe_load((self.folder / "dvc.yaml").read_text(encoding="utf-8"))
         stages = resolve(definition, yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8")))
         while True:

@@ -35,7 +35,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
     out = lab.folder / "models/teacher/clean/model.pt"
     out.unlink()
     training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/weights-20.pt")
+    wait_for(lab, "teacher-*/weights-80.pt")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
     assert not out.exists()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from nmtkd import params
 from tests.structure.imports import ROOT, imported
@@ -78,25 +80,38 @@ def test_no_number_stands_in_the_code() -> None:
     assert loose == []
 
 
-def _compose(*overrides: str) -> object:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        cfg = compose("config", overrides=list(overrides))
-    OmegaConf.resolve(cfg)
-    return yaml.safe_load(OmegaConf.to_yaml(cfg))
-
-
-def test_params_are_what_the_configuration_composes_to() -> None:
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert raw == _compose(), "run `make params`"
-
-
 def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize(("corpus", "scale", "study"), itertools.product(_choices("corpus"), _choices("scale"), _choices("study")))
-def test_every_shipped_configuration_is_valid(corpus: str, scale: str, study: str) -> None:
-    params.validate(_compose(f"corpus={corpus}", f"scale={scale}", f"study={study}"))
+COMBINATIONS = list(itertools.product(_choices("corpus"), _choices("scale"), _choices("study")))
+COMPOSE = """
+import json, sys
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+with initialize_config_dir(sys.argv[1], version_base=None):
+    print(json.dumps([OmegaConf.to_container(compose("config", overrides=one), resolve=True) for one in json.loads(sys.argv[2])]))
+"""
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[tuple[str, ...], Any]:
+    """What conf/ composes to: () is the default. In a process of its own: fairseq, once imported, has a Hydra "config" too."""
+    wanted: list[list[str]] = [[], *([f"corpus={corpus}", f"scale={scale}", f"study={study}"] for corpus, scale, study in COMBINATIONS)]
+    done = subprocess.run(
+        [sys.executable, "-c", COMPOSE, str(ROOT / "conf"), json.dumps(wanted)], capture_output=True, text=True, check=True
+    )
+    return dict(zip([(), *COMBINATIONS], json.loads(done.stdout), strict=True))
+
+
+def test_params_are_what_the_configuration_composes_to(composed: dict[tuple[str, ...], Any]) -> None:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert raw == composed[()], "run `make params`"
+
+
+@pytest.mark.parametrize("choice", COMBINATIONS, ids="-".join)
+def test_every_shipped_configuration_is_valid(choice: tuple[str, ...], composed: dict[tuple[str, ...], Any]) -> None:
+    params.validate(composed[choice])
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

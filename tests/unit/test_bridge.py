@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_text_leaves_out_what_is_no_word(dictionary: Dictionary) -> None:
 
 
 def test_a_data_folder_is_what_fairseqs_task_reads(tiny: Tiny, tmp_path: Path, loaded: bridge.Loaded) -> None:
-    splits = {"train": (["w1 w2", "w3"], ["w4", "w5 w6 w7"]), "valid": (["w8"], ["w9"])}
+    splits: dict[str, tuple[Sequence[str], Sequence[str]]] = {"train": (["w1 w2", "w3"], ["w4", "w5 w6 w7"]), "valid": (["w8"], ["w9"])}
     bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits)
     for side in ("src", "tgt"):
         assert (tmp_path / "data" / f"dict.{side}.txt").read_bytes() == (tiny.folder / "dict.tgt.txt").read_bytes()

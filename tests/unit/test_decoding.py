@@ -80,7 +80,7 @@ def test_a_line_is_translated_alike_in_any_company(tiny: Tiny, engine: str, beam
     assert seen == [(done, 40) for done in range(1, 41)]
     assert texts(translate(tiny.folder, tiny.sources[5:15], search(beam=beam, nbest=beam), engine)) == together[5:15]
     monkeypatch.setattr(decoding, "BATCH_TOKENS", 25)
-    monkeypatch.setattr(decoding, "CHUNK", 7, raising=False)
+    monkeypatch.setattr(decoding, "UNDER_WAY", 3)
     assert texts(translate(tiny.folder, tiny.sources, search(beam=beam, nbest=beam), engine)) == together
 
 

@@ -53,6 +53,18 @@ def test_runs_are_the_product_in_the_order_of_the_pipeline() -> None:
     ]
 
 
+def test_noise_turns_slower_than_decoding() -> None:
+    found = runs(
+        axes(methods={"plain": [], "word": [], "seq": ["seq"], "both": []}, noises=["clean", "del10"], decodings=["beam", "greedy"])
+    )
+    assert [run.key for run in found] == [
+        "seq-tiny-clean-beam-1",
+        "seq-tiny-clean-greedy-1",
+        "seq-tiny-del10-beam-1",
+        "seq-tiny-del10-greedy-1",
+    ]
+
+
 def test_a_run_knows_its_place_on_the_axes() -> None:
     plain, word, seq, both = runs(axes(noises=["del10"]))
     assert plain.facts() == {"method": "plain", "capacity": "tiny", "noise": "del10", "decoding": "none", "seed": 1}
@@ -107,6 +119,7 @@ def test_a_command_line_names_the_run_again(
             "takes METHOD CAPACITY NOISE SEED, the seed being a whole number; got word tiny clean one",
         ),
         ("seq", ["seq", "tiny", "clean", "1"], "family seq takes METHOD CAPACITY NOISE DECODING SEED"),
+        ("plain", ["plain", "tiny", "clean", "²"], "the seed being a whole number; got plain tiny clean ²"),
         ("both", ["both", "tiny", "clean", "beam", "-1"], "family both takes METHOD CAPACITY NOISE DECODING SEED"),
     ],
 )

@@ -108,7 +108,7 @@ def test_scratch_root_of_a_repository(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert scratch_root() == tmp_path / "fast"
 
 
-@pytest.mark.parametrize("workspace", [".dvc/tmp/exps/abc", ".dvc/tmp/exps/standalone/abc"])
+@pytest.mark.parametrize("workspace", [".dvc/tmp/exps/abc", ".dvc/tmp/exps/standalone/abc", ".dvc/tmp/exps/abc/deep/er"])
 def test_a_queued_experiment_uses_its_repositorys_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workspace: str) -> None:
     monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
     (tmp_path / workspace).mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_a_queued_experiment_uses_its_repositorys_scratch(monkeypatch: pytest.Mo
     assert scratch_root() == tmp_path / ".scratch"
 
 
-@pytest.mark.parametrize("folder", ["dvc/tmp/exps/abc", ".dvc/exps/abc", ".dvc/tmp/abc"])
+@pytest.mark.parametrize("folder", ["dvc/tmp/exps/abc", ".dvc/exps/abc", ".dvc/tmp/abc", ".dvc/tmp/rundir/abc", "tmp/exps/abc"])
 def test_other_folders_are_no_experiment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str) -> None:
     monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
     (tmp_path / folder).mkdir(parents=True)

@@ -151,18 +151,26 @@ def test_draws_differ_by_seed_side_and_line_alone(kind: Kind) -> None:
 
 def test_substitutes_are_drawn_by_frequency() -> None:
     vocabulary = Vocabulary(["often often often often often often seldom seldom {0} {0} {0}", "rare rare x"])
-    generator = random.Random(1)
-    counts = Counter(vocabulary.draw(generator, "x") for _ in range(2000))
-    assert set(counts) == {"often", "seldom", "rare"}  # placeholders are no words, and x is the word to be replaced
-    for word, weight in {"often": 0.6, "seldom": 0.2, "rare": 0.2}.items():
-        assert abs(counts[word] / 2000 - weight) < 4 * (weight * (1 - weight) / 2000) ** 0.5
+    # Placeholders are no words, and the word to be replaced is none of its substitutes.
+    shares = [(number + 0.5) / 10 for number in range(10)]
+    assert [vocabulary.draw(share, "x") for share in shares] == ["often"] * 6 + ["rare"] * 2 + ["seldom"] * 2
+    shares = [(number + 0.5) / 9 for number in range(9)]
+    assert [vocabulary.draw(share, "rare") for share in shares] == ["often"] * 6 + ["seldom"] * 2 + ["x"]
+    shares = [(number + 0.5) / 5 for number in range(5)]
+    assert [vocabulary.draw(share, "often") for share in shares] == ["rare"] * 2 + ["seldom"] * 2 + ["x"]
+    assert [vocabulary.draw(share, "{0}") for share in (0.0, 1.0)] == ["often", "x"]
 
 
-def test_a_substitute_is_another_word_wherever_there_is_one() -> None:
+@given(st.floats(0.0, 1.0), st.lists(st.sampled_from("abc"), min_size=1, max_size=6), st.sampled_from("abcd"))
+def test_a_substitute_is_another_word_wherever_there_is_one(share: float, words: list[str], instead_of: str) -> None:
+    others = set(words) - {instead_of}
+    assert Vocabulary([" ".join(words)]).draw(share, instead_of) in (others or {instead_of})
+
+
+def test_a_substitute_is_found_beside_a_very_frequent_word() -> None:
     vocabulary = Vocabulary(["a " * 999 + "b"])
-    assert {vocabulary.draw(random.Random(seed), "a") for seed in range(20)} == {"b"}
-    assert Vocabulary(["a a"]).draw(random.Random(1), "a") == "a"
-    assert Vocabulary(["{0}"]).draw(random.Random(1), "a") == "a"
+    assert {vocabulary.draw(share / 10, "a") for share in range(10)} == {"b"}
+    assert Vocabulary(["{0}"]).draw(0.5, "a") == "a"
 
 
 # The stage
@@ -195,6 +203,12 @@ def test_noise_strikes_its_side_alone(prepared: Path, side: str, hit: tuple[bool
         changes = sum(a != b for x, y in zip(before, after, strict=True) for a, b in zip(x.split(), y.split(), strict=True))
         assert card[name] == {"words": 320, "hit": changes}
     assert (card["kind"], card["rate"], card["side"]) == ("substitution", 0.3, side)
+
+
+def test_equal_lines_of_both_sides_are_struck_apart(prepared: Path) -> None:
+    write_lines(prepared / "train.tgt", read(prepared / "train.src"))
+    source, target, _ = applied(prepared, "out", noise("deletion", 0.3))
+    assert source != target
 
 
 def test_the_order_of_lines_changes_nothing(prepared: Path, tmp_path: Path) -> None:

@@ -214,6 +214,14 @@ def test_numbers_are_finite(place: str, value: float) -> None:
         ({"grid__capacities": []}, "grid.capacities: empty, so that there is nothing to run; name at least one"),
         ({"grid__seeds": []}, "grid.seeds: empty, so that there is nothing to run; name at least one"),
         ({"grid__decodings": []}, "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one"),
+        (
+            {"grid__decodings": [], "grid__methods__seq": []},
+            "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one",
+        ),
+        (
+            {"grid__decodings": [], "grid__methods__both": []},
+            "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one",
+        ),
         ({"grid__methods__plain": ["plain", "plain"]}, "grid.methods.plain: 'plain' stands twice; remove one"),
         ({"grid__noises": ["clean", "clean"]}, "grid.noises: 'clean' stands twice; remove one"),
         (

@@ -13,6 +13,7 @@ from fairseq.data import Dictionary, LanguagePairDataset
 from omegaconf import open_dict
 from torch import Tensor
 
+from nmtkd.distil.losses import word_level
 from nmtkd.distil.targets import Header, TargetsError, TokenTargets, Writer
 from nmtkd.models import fairseq_bridge as bridge
 from nmtkd_fairseq import distil
@@ -224,6 +225,18 @@ def test_the_loss_by_hand(dictionary: Dictionary) -> None:
     loss, _, log = paid(ours(dictionary, 0.25, temperature=2.0, smoothing=0.0), student, sample)
     assert loss.item() == pytest.approx(0.75 * cross_entropy + 0.25 * 4 * (first + second))
     assert float(log["nll_loss"]) == pytest.approx(cross_entropy)
+
+
+def test_the_gradient_is_that_of_both_parts(dictionary: Dictionary, tmp_path: Path) -> None:
+    sample = batch(dictionary, tmp_path / "t")
+    logits = random_logits(sample)
+    free = logits.clone().requires_grad_()
+    ids, probs = (sample[name].flatten(0, 1) for name in ("teacher_ids", "teacher_probs"))
+    kl = word_level(free.flatten(0, 1), ids, probs, sample["target"].flatten().eq(dictionary.pad()), 2.0)
+    wanted = 0.7 * paid(stock(dictionary), logits, sample)[1] + 0.3 * torch.autograd.grad(kl, free)[0]
+    found = paid(ours(dictionary, 0.3, 2.0), logits, sample)[1]
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert found.abs().max() > 0.1
 
 
 def test_the_whole_weight_leaves_no_cross_entropy(dictionary: Dictionary, tmp_path: Path) -> None:

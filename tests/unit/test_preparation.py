@@ -90,6 +90,7 @@ def test_a_split_corpus_is_cleaned_tokenised_and_accounted_for(tmp_path: Path) -
         "license": "CC0",
         "raw_pairs": 9,
         "dropped": {
+            "only invisible characters": 0,
             "exact duplicates": 1,
             "placeholders differ": 1,
             "stands in a held-out set": 2,
@@ -209,6 +210,23 @@ def test_a_whole_corpus_is_split_by_group_and_accounted_for(tmp_path: Path, seed
 
 
 @pytest.mark.usefixtures("in_process")
+def test_the_bound_on_length_holds_for_held_out_sets_too(tmp_path: Path) -> None:
+    rows = [(" ".join([name] * length), name, name) for name, length in zip("abcd", (10, 10, 10, 11), strict=True)]
+    out = tmp_path / "out"
+    card = prepare(unsplit(tmp_path / "raw", rows), out, corpus(reader="homeassistant"), settings(max_ratio=99.0))
+    assert [len(read(out, name)) for name in ("train", "valid", "test")] == [1, 1, 1]
+    assert card["dropped"]["longer than max_words before the split"] == 1
+
+
+@pytest.mark.usefixtures("in_process")
+def test_placeholders_may_change_places_but_not_their_number(tmp_path: Path) -> None:
+    train = [("{a} of {b}", "{b} von {a}"), ("{a} {a}", "{a} x"), ("{a} x", "{a} {a}")]
+    card = prepare(given(tmp_path / "raw", train=train), tmp_path / "out", corpus(), settings())
+    assert read(tmp_path / "out", "train") == [("{0} of {1}", "{1} von {0}")]
+    assert card["dropped"]["placeholders differ"] == 2
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_side_that_stands_in_both_parts_of_a_drawn_group_goes_from_train(tmp_path: Path) -> None:
     # If door is drawn, ("Open", "Auf") is held out; ("Open", "Öffnen") is not, as lamp uses its target, and would leak its source.
     rows = [
@@ -239,8 +257,12 @@ def test_what_is_nothing_but_invisible_characters_does_not_get_into_a_set(tmp_pa
         assert sum(len(read(out, name)) for name in ("train", "valid", "test")) == 4  # read() refuses an empty line
         assert sum(card["dropped"].values()) == 1
     raw = given(tmp_path / "given", train=[("x", "y")], test=[("fine", "gut"), ("\u200b", "leer")])
-    with pytest.raises(ParallelTextError, match="empty"):
+    with pytest.raises(ParallelTextError, match="test: empty but for invisible characters: line 2; remove the pair"):
         prepare(raw, tmp_path / "out", corpus(), settings())
+    card = prepare(given(tmp_path / "train", train=[("x", "\u200b"), ("y", "z")]), tmp_path / "out", corpus(), settings())
+    assert read(tmp_path / "out", "train") == [("y", "z")]
+    assert card["dropped"]["only invisible characters"] == 1
+    assert card["raw_pairs"] == 2
 
 
 def test_groups_must_fit_their_corpus(tmp_path: Path) -> None:

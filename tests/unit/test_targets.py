@@ -16,7 +16,14 @@ LENGTHS = [3, 1, 2]
 
 
 def header(**changes: Any) -> Header:
-    values = {"top_k": 2, "temperature": 1.5, "vocabulary": 10, "dictionary_hash": "d" * 64, "teacher_hash": "t" * 64, "prefix": "gold"}
+    values: dict[str, Any] = {
+        "top_k": 2,
+        "temperature": 1.5,
+        "vocabulary": 10,
+        "dictionary_hash": "d" * 64,
+        "teacher_hash": "t" * 64,
+        "prefix": "gold",
+    }
     return Header(**(values | {"prefix_hash": text_hash(PREFIX)} | changes))
 
 

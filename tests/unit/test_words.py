@@ -84,6 +84,10 @@ def test_text_comes_back_from_tokens(text: str) -> None:
     assert detokenise(tokenise(text, "en"), "en").replace("< b >", "<b>") == text
 
 
+def test_entities_are_text_like_any_other() -> None:
+    assert detokenise("&amp; b", "en") == "&amp; b"
+
+
 @given(st.lists(st.sampled_from(["a", "the", "{0}", "{1}", "{12}", ".", ",", "(", ")", "don't", "5"]), min_size=1, max_size=8))
 def test_placeholders_stay_whole_as_tokens(parts: list[str]) -> None:
     text = " ".join(parts)

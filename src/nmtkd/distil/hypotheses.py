@@ -59,10 +59,12 @@ def read(folder: Path, sources: Sequence[str]) -> list[list[tuple[str, float]]]:
     """The n-best list of each source line. Raises HypothesesError where a record is missing, out of order or of another source."""
     path = folder / RECORDS
     found: list[list[tuple[str, float]]] = []
+    records = 0
     with open(path, encoding="utf-8") as file:
         for index, line in enumerate(file):
+            records = index + 1
             record = json.loads(line)
-            where = f"{path}, line {index + 1}"
+            where = f"{path}, line {records}"
             if record["id"] != index:
                 raise HypothesesError(
                     f"{where}: id {record['id']} where {index} should stand: records are out of order or lost; decode again"
@@ -72,6 +74,6 @@ def read(folder: Path, sources: Sequence[str]) -> list[list[tuple[str, float]]]:
             if record["source"] != line_hash(sources[index]):
                 raise HypothesesError(f"{where}: made from another source line than line {index + 1} of the training text; decode again")
             found.append([(entry["text"], entry["score"]) for entry in record["hypotheses"]])
-    if len(found) != len(sources) or index + 1 != len(sources):
-        raise HypothesesError(f"{path}: {index + 1} records for {len(sources)} lines of training text; decode again")
+    if records != len(sources):
+        raise HypothesesError(f"{path}: {records} records for {len(sources)} lines of training text; decode again")
     return found

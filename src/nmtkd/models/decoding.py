@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +16,7 @@ from nmtkd import machine
 from nmtkd.models import fairseq_bridge as bridge
 
 BATCH_TOKENS = 4096  # source tokens decoded together; changes speed and memory, not what is found
-CHUNK = 2000  # lines between two progress lines
+UNDER_WAY = 2000  # lines that CTranslate2 works on at once: enough for all workers, few enough for memory and for progress
 
 Progress = Callable[[int, int], None]
 
@@ -47,16 +50,20 @@ def _silent(done: int, total: int) -> None:
 
 
 def translate(folder: Path, sources: Sequence[str], search: Search, engine: str, progress: Progress = _silent) -> list[list[Hypothesis]]:
-    """The n best translations of each source line (BPE), best first, in the order of `sources`."""
+    """The n best translations of each source line (BPE), best first, in the order of `sources`.
+
+    Lines are searched together with lines of the same limit only, so that a translation never depends on the company of its line.
+    """
     run = {"ctranslate2": _ctranslate2, "fairseq": _fairseq}[engine]
-    # Longest first: batches hold lines of like length, and the slowest batch does not come last and alone.
+    # Longest first: the slowest batch does not come last and alone.
     order = sorted(range(len(sources)), key=lambda index: (-len(sources[index].split()), index))
-    found: list[list[Hypothesis] | None] = [None] * len(sources)
-    raw = run(folder, [sources[index] for index in order], search)
-    for done, (index, hypotheses) in enumerate(zip(order, raw, strict=True), start=1):
+    groups = [list(group) for _, group in itertools.groupby(order, key=lambda index: search.limit(sources[index]))]
+    found: dict[int, list[Hypothesis]] = {}
+    raw = run(folder, [([sources[index] for index in group], search.limit(sources[group[0]])) for group in groups], search)
+    for done, (index, hypotheses) in enumerate(zip(itertools.chain.from_iterable(groups), raw, strict=True), start=1):
         found[index] = [_cut(text, score, search.limit(sources[index])) for text, score in hypotheses]
         progress(done, len(sources))
-    return [hypotheses for hypotheses in found if hypotheses is not None]
+    return [found[index] for index in range(len(sources))]
 
 
 def _cut(text: str, score: float, limit: int) -> Hypothesis:
@@ -65,26 +72,24 @@ def _cut(text: str, score: float, limit: int) -> Hypothesis:
 
 
 Raw = list[tuple[str, float]]
+Group = tuple[Sequence[str], int]  # lines that share a limit
 
 
-def _ctranslate2(folder: Path, sources: Sequence[str], search: Search) -> Iterator[Raw]:
-    """Yields the raw n-best list of each line."""
+def _ctranslate2(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[Raw]:
+    """Yields the raw n-best list of each line. Several groups are under way at once: the workers never wait for one."""
     import ctranslate2
     from ctranslate2.converters import FairseqConverter
 
     device = machine.device()
-    threads = machine.threads()
+    workers = 1 if device == "cuda" else machine.threads()
     with tempfile.TemporaryDirectory() as converted:
         with bridge.quiet():
             FairseqConverter(str(folder / bridge.MODEL), str(folder), bridge.SOURCE, bridge.TARGET).convert(converted, force=True)
-        translator = ctranslate2.Translator(
-            converted, device=device, compute_type="float32", inter_threads=1 if device == "cuda" else threads, intra_threads=1
-        )
-        for start in range(0, len(sources), CHUNK):
-            chunk = [line.split() for line in sources[start : start + CHUNK]]
-            limit = max(search.limit(line) for line in sources[start : start + CHUNK])
-            results = translator.translate_batch(
-                chunk,
+        translator = ctranslate2.Translator(converted, device=device, compute_type="float32", inter_threads=workers, intra_threads=1)
+        waiting: deque[Any] = deque()
+        for lines, limit in groups:
+            waiting += translator.translate_batch(
+                [line.split() for line in lines],
                 beam_size=search.beam,
                 num_hypotheses=search.nbest,
                 length_penalty=search.length_penalty,
@@ -93,19 +98,28 @@ def _ctranslate2(folder: Path, sources: Sequence[str], search: Search) -> Iterat
                 max_batch_size=BATCH_TOKENS,
                 batch_type="tokens",
                 return_scores=True,
+                asynchronous=True,
             )
-            for result in results:
-                yield [(" ".join(tokens), score) for tokens, score in zip(result.hypotheses, result.scores, strict=True)]
+            while len(waiting) > UNDER_WAY:
+                yield _raw(waiting.popleft())
+        while waiting:
+            yield _raw(waiting.popleft())
 
 
-def _fairseq(folder: Path, sources: Sequence[str], search: Search) -> Iterator[Raw]:
+def _raw(pending: Any) -> Raw:
+    result = pending.result()
+    return [(" ".join(tokens), score) for tokens, score in zip(result.hypotheses, result.scores, strict=True)]
+
+
+def _fairseq(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[Raw]:
     loaded = bridge.load_model(folder, machine.device())
-    yield from _generate(loaded, sources, search)
+    for lines, limit in groups:
+        yield from _generate(loaded, lines, search, limit)
 
 
-def _generate(loaded: bridge.Loaded, sources: Sequence[str], search: Search) -> Iterator[Raw]:
+def _generate(loaded: bridge.Loaded, sources: Sequence[str], search: Search, limit: int) -> Iterator[Raw]:
     torch.set_num_threads(machine.threads())
-    generator = bridge.generator(loaded, search.beam, search.length_penalty, search.max_length_factor, search.max_length_offset)
+    generator = bridge.generator(loaded, search.beam, search.length_penalty, limit)
     dataset = bridge.pairs(loaded, sources)
     found: dict[int, Raw] = {}
     following = 0
@@ -121,9 +135,14 @@ def _generate(loaded: bridge.Loaded, sources: Sequence[str], search: Search) -> 
 
 
 def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
-    """Greedy translations of a model in memory: the learning curve's view of it."""
-    search = Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET)
-    return [hypotheses[0][0] for hypotheses in _generate(loaded, sources, search)]
+    """Greedy translations of a model in memory: the learning curve's view of it. All share the limit of the longest line."""
+    limit = max(len(line.split()) for line in sources) + CURVE_OFFSET
+    return [
+        hypotheses[0][0]
+        for hypotheses in _generate(
+            loaded, sources, Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET), limit
+        )
+    ]
 
 
 CURVE_OFFSET = 20  # an early model loops: its outputs for the curve end soon after the length of the source

@@ -168,6 +168,9 @@ def pairs(loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None 
 
 def batches(dataset: LanguagePairDataset, max_tokens: int) -> list[Any]:
     """Indices in batches of similar length, at most `max_tokens` with padding; the order depends on the lengths alone."""
+    longest = int(dataset.sizes.max()) if len(dataset) else 0
+    if longest > max_tokens:
+        raise ModelError(f"a line has {longest} BPE tokens, which no batch of max_tokens ({max_tokens}) holds; raise max_tokens")
     found: list[Any] = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens)
     return found
 
@@ -178,15 +181,15 @@ def collate(dataset: LanguagePairDataset, indices: Sequence[int], device: str) -
     return utils.move_to_cuda(sample) if device == "cuda" else sample
 
 
-def generator(loaded: Loaded, beam: int, length_penalty: float, factor: float, offset: int) -> SequenceGenerator:
-    """fairseq's beam search (beam 1 is greedy)."""
+def generator(loaded: Loaded, beam: int, length_penalty: float, limit: int) -> SequenceGenerator:
+    """fairseq's beam search (beam 1 is greedy) for outputs of at most `limit` tokens."""
     return SequenceGenerator(
         [loaded.model],
         loaded.dictionary,
         beam_size=beam,
         len_penalty=length_penalty,
-        max_len_a=factor,
-        max_len_b=offset,
+        max_len_a=0,
+        max_len_b=limit,
         search_strategy=search.BeamSearch(loaded.dictionary),
     )
 

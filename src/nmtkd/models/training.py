@@ -105,7 +105,7 @@ class _Run:
             self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
             self.task.load_dataset("valid", combine=False, epoch=1)
             self._check_lengths()
-            self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=True)
+            self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
             self.trainer.lr_step(0)
         self.training = training
         self.stage = stage

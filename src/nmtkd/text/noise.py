@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
@@ -19,6 +21,7 @@ from nmtkd import machine
 from nmtkd.params import Noise
 from nmtkd.text.parallel import read_pair, write_lines
 from nmtkd.text.subwords import CODES, Subwords
+from nmtkd.text.words import NUMBERED
 
 
 class Vocabulary:
@@ -27,20 +30,23 @@ class Vocabulary:
     def __init__(self, lines: Sequence[str]) -> None:
         counts = Counter(word for line in lines for word in line.split() if not _untouchable(word))
         self._words = sorted(counts)
-        self._cumulative = list(accumulate(counts[word] for word in self._words))
+        self._place = {word: place for place, word in enumerate(self._words)}
+        self._cumulative = [0, *accumulate(counts[word] for word in self._words)]
 
-    def draw(self, generator: random.Random, instead_of: str) -> str:
-        """A word other than `instead_of`, where there is another one."""
-        for _ in self._words:
-            word = generator.choices(self._words, cum_weights=self._cumulative)[0]
-            if word != instead_of:
-                return word
-        return instead_of
+    def draw(self, share: float, instead_of: str) -> str:
+        """The word at `share` (0 to 1) of the frequencies of all words but `instead_of`; that one itself where there is no other."""
+        place = self._place.get(instead_of)
+        start, end = (0, 0) if place is None else self._cumulative[place : place + 2]
+        others = self._cumulative[-1] - (end - start)
+        if not others:
+            return instead_of
+        point = min(int(share * others), others - 1)
+        return self._words[bisect_right(self._cumulative, point if point < start else point + end - start) - 1]
 
 
 def _untouchable(word: str) -> bool:
     """Placeholders are not words: a corpus whose variables are shuffled is broken, not noisy."""
-    return word.startswith("{") and word.endswith("}")
+    return re.search(NUMBERED, word) is not None
 
 
 def corrupt(line: str, noise: Noise, salt: str, vocabulary: Vocabulary) -> tuple[str, int]:
@@ -56,20 +62,23 @@ def corrupt(line: str, noise: Noise, salt: str, vocabulary: Vocabulary) -> tuple
     seed = hashlib.sha256(f"{noise.seed}\0{noise.kind}\0{salt}\0{line}".encode()).digest()
     generator = random.Random(seed)
     tokens = line.split()
+    draws = [generator.random() for _ in tokens]
     if noise.kind == "deletion":
-        kept = [token for token in tokens if generator.random() >= noise.rate or _untouchable(token)]
-        kept = kept or [tokens[generator.randrange(len(tokens))]]
+        survivor = draws.index(max(draws))  # the last one that a rising rate would reach
+        kept = [
+            token
+            for place, (token, draw) in enumerate(zip(tokens, draws, strict=True))
+            if draw >= noise.rate or _untouchable(token) or (place == survivor and not any(map(_untouchable, tokens)))
+        ]
         return " ".join(kept), len(tokens) - len(kept)
     if noise.kind == "substitution":
-        # The substitute is drawn whether or not it is needed: so the next word's draw does not depend on the rate.
-        hit = [(generator.random() < noise.rate, vocabulary.draw(generator, token)) for token in tokens]
-        changed = [new if struck and not _untouchable(old) else old for old, (struck, new) in zip(tokens, hit, strict=True)]
+        drawn = [vocabulary.draw(generator.random(), token) for token in tokens]
+        changed = [new if draw < noise.rate and not _untouchable(old) else old for old, new, draw in zip(tokens, drawn, draws, strict=True)]
         return " ".join(changed), sum(new != old for old, new in zip(tokens, changed, strict=True))
-    return _swap(tokens, noise.rate, generator)
+    return _swap(tokens, noise.rate, draws)
 
 
-def _swap(tokens: list[str], rate: float, generator: random.Random) -> tuple[str, int]:
-    draws = [generator.random() for _ in tokens]
+def _swap(tokens: list[str], rate: float, draws: Sequence[float]) -> tuple[str, int]:
     index = hits = 0
     while index + 1 < len(tokens):
         if draws[index] < rate and not _untouchable(tokens[index]) and not _untouchable(tokens[index + 1]):

@@ -68,9 +68,11 @@ def _whole(raw: Path, corpus: Corpus, settings: Prepare, card: dict[str, Any]) -
         raise ParallelTextError(f"{raw / 'all.group'}: {len(groups)} lines, but all.src has {len(sources)}; fetch the corpus again")
     pairs = [(words.normalise(source), words.normalise(target)) for source, target in zip(sources, targets, strict=True)]
     card["raw_pairs"] = len(pairs)
+    visible = [i for i, pair in enumerate(pairs) if all(pair)]
+    card["dropped"]["only invisible characters"] = len(pairs) - len(visible)
     # Held-out strings must belong to one group only, so groups are looked at before duplicates go.
-    usable = [i for i, (source, target) in enumerate(pairs) if _same_placeholders(source, target)]
-    card["dropped"]["placeholders differ"] = len(pairs) - len(usable)
+    usable = [i for i in visible if _same_placeholders(*pairs[i])]
+    card["dropped"]["placeholders differ"] = len(visible) - len(usable)
     usable = _short_enough(usable, pairs, settings, card)
     wanted = {"valid": settings.valid_pairs, corpus.tests[0]: settings.test_pairs}
     if len(corpus.tests) > 1:
@@ -94,8 +96,11 @@ def _given(raw: Path, corpus: Corpus, card: dict[str, Any]) -> dict[str, list[Pa
     for name in ("train", "valid", *corpus.tests):
         sources, targets = read_pair(raw / f"{name}.src", raw / f"{name}.tgt")
         splits[name] = [(words.normalise(source), words.normalise(target)) for source, target in zip(sources, targets, strict=True)]
-    everything = splits["train"]
-    card["raw_pairs"] = len(everything)
+        if name != "train" and (empty := [str(line) for line, pair in enumerate(splits[name], start=1) if not all(pair)]):
+            raise ParallelTextError(f"{name}: empty but for invisible characters: line {', '.join(empty[:SHOWN])}; remove the pair")
+    card["raw_pairs"] = len(splits["train"])
+    everything = [pair for pair in splits["train"] if all(pair)]
+    card["dropped"]["only invisible characters"] = card["raw_pairs"] - len(everything)
     unique = list(dict.fromkeys(everything))
     splits["train"] = [(source, target) for source, target in unique if _same_placeholders(source, target)]
     card["dropped"]["exact duplicates"] = len(everything) - len(unique)

@@ -19,8 +19,8 @@ NUMBERED = r"\{\d+\}"  # what a placeholder becomes; the tokeniser and BPE keep 
 
 def normalise(text: str) -> str:
     """NFC; every run of white space, line breaks included, as one space; no control or format characters; trimmed."""
-    text = unicodedata.normalize("NFC", " ".join(text.split()))
-    return "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf")).strip()
+    visible = "".join(char for char in text if char.isspace() or unicodedata.category(char) not in ("Cc", "Cf"))
+    return " ".join(unicodedata.normalize("NFC", visible).split())
 
 
 def placeholders(source: str, target: str = "") -> list[str]:
