@@ -126,12 +126,17 @@ def test_deletion_of_all_keeps_one_word_at_random() -> None:
     assert kept == {("a", 2), ("b", 2), ("c", 2)}
 
 
+def test_deletion_of_all_leaves_placeholders_alone() -> None:
+    assert {corrupt("a {0} b", noise("deletion", 1.0, seed=seed), "source", VOCABULARY) for seed in range(20)} == {("{0}", 2)}
+
+
 def test_substitution_at_rate_one_changes_every_word() -> None:
     line = " ".join(WORDS)
     found, hits = corrupt(line, noise("substitution", 1.0), "source", VOCABULARY)
     assert hits == len(WORDS)
     assert all(old != new for old, new in zip(line.split(), found.split(), strict=True))
     assert set(found.split()) <= set(WORDS)
+    assert len(set(found.split())) > len(WORDS) / 3
 
 
 def test_swap_at_rate_one_goes_from_left_to_right() -> None:
