@@ -14,6 +14,7 @@ from tests.endtoend.lab import Lab, make_lab
 CopyLab = Callable[[], Lab]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of these tests share one worker: they share one finished pipeline."""
     for item in items:
