@@ -14,14 +14,6 @@ from tests.endtoend.lab import Lab, make_lab
 CopyLab = Callable[[], Lab]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these tests share one worker: they share one finished pipeline."""
-    for item in items:
-        if "endtoend" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("endtoend"))
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, str]:
     """A laboratory in which everything has run, committed, and what `dvc repro` printed. Not to be changed."""
