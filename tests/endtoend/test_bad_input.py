@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import write_corpus
-
-pytestmark = pytest.mark.xdist_group("endtoend")  # one worker: they share one finished pipeline
 
 
 def test_wrong_parameters_stop_the_first_stage_with_every_problem(copy: CopyLab) -> None:

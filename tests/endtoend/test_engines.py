@@ -7,8 +7,6 @@ import pytest
 from nmtkd.models.decoding import Search, translate
 from tests.endtoend.lab import Lab
 
-pytestmark = pytest.mark.xdist_group("endtoend")  # one worker: they share one finished pipeline
-
 SENTENCES = 200
 
 

@@ -8,12 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
-
-pytestmark = pytest.mark.xdist_group("endtoend")  # one worker: they share one finished pipeline
 
 LIMIT = 120.0  # seconds that a test waits for a stage to get going
 

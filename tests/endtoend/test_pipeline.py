@@ -7,12 +7,8 @@ import json
 import tempfile
 from pathlib import Path
 
-import pytest
-
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import ROOT, Lab
-
-pytestmark = pytest.mark.xdist_group("endtoend")  # one worker: they share one finished pipeline
 
 METHODS = ("plain", "word", "seq", "both")
 CAPACITIES = ("tiny", "small")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
-
-pytestmark = pytest.mark.xdist_group("endtoend")  # one worker: they share one finished pipeline
 
 COSTLY = ("teacher", "decode", "score", "student")
 
