@@ -8,7 +8,7 @@ from stages import entry  # first: it puts src/ on the path
 from nmtkd import grid, machine, params
 from nmtkd.distil import hypotheses
 from nmtkd.models import decoding, scoring
-from nmtkd.models.fairseq_bridge import MODEL, file_hash
+from nmtkd.models.fairseq_bridge import file_hash, stamped_hash
 from nmtkd.text.parallel import read_pair
 from nmtkd.text.subwords import DICTIONARY
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         truncated = sum(entries[0].truncated for entries in found)
     facts = {
         "decoding": strategy.model_dump(),
-        "teacher_hash": file_hash(teacher / MODEL),
+        "teacher_hash": stamped_hash(teacher),
         "dictionary_hash": file_hash(grid.BPE / DICTIONARY),
         "equal_to_gold": sum(entries[0][0] == target for entries, target in zip(nbest, targets, strict=True)),
     }

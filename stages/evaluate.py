@@ -10,10 +10,11 @@ from typing import Any
 
 from stages import entry  # first: it puts src/ on the path
 
+import nmtkd_fairseq  # noqa: F401  makes fairseq know gated models
 from nmtkd import grid, machine, params
 from nmtkd.evidence.metrics import score
 from nmtkd.models import decoding
-from nmtkd.models.fairseq_bridge import MODEL
+from nmtkd.models.fairseq_bridge import members
 from nmtkd.text import subwords, words
 from nmtkd.text.parallel import read_lines, write_json, write_lines
 
@@ -67,9 +68,10 @@ def evaluate(folder: Path, key: str, settings: params.Params, out: Path) -> dict
             machine.progress(f"evaluate {key}", len(scores), len(scores), f"scores, {split} by {name} done")
         speed.append({"search": name, "sentences_per_second": round(lines / seconds, 1)})
     training = {name: card[name] for name in ("updates", "seconds", "target_tokens_per_second")}
-    size = (folder / MODEL).stat().st_size
+    size = sum(path.stat().st_size for path in members(folder))
     shutil.copy(folder / "curve.csv", out / "curve.csv")  # beside the translations, so that the report depends on no model
-    return {"parameters": card["parameters"], "model_bytes": size, "training": training, "scores": scores, "speed": speed}
+    told = {name: card[name] for name in ("gates", "gate", "tried", "seeds") if name in card}  # of gated, hybrid and ensemble models
+    return {"parameters": card["parameters"], "model_bytes": size, "training": training, "scores": scores, "speed": speed, **told}
 
 
 def judge(split: str, search: str, tokens: list[str], settings: params.Params, out: Path) -> list[dict[str, Any]]:

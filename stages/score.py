@@ -8,7 +8,7 @@ from stages import entry  # first: it puts src/ on the path
 from nmtkd import grid, machine, params
 from nmtkd.distil import hypotheses, targets
 from nmtkd.models import scoring
-from nmtkd.models.fairseq_bridge import MODEL, file_hash
+from nmtkd.models.fairseq_bridge import file_hash, stamped_hash
 from nmtkd.text.parallel import read_pair
 from nmtkd.text.subwords import DICTIONARY
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         temperature=settings.temperature,
         vocabulary=scoring.vocabulary(teacher),
         dictionary_hash=file_hash(grid.BPE / DICTIONARY),
-        teacher_hash=file_hash(teacher / MODEL),
+        teacher_hash=stamped_hash(teacher),
         prefix=names.prefix,
         prefix_hash=targets.text_hash(prefix),
     )

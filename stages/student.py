@@ -1,8 +1,10 @@
-"""`student FAMILY METHOD CAPACITY NOISE [DECODING] SEED`: train one student. It reads text and token targets, never the teacher."""
+"""`student FAMILY METHOD CAPACITY NOISE [DECODING] SEED`: train one student. Only the family `online` loads the teacher."""
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stages import entry  # first: it puts src/ on the path
 
@@ -10,9 +12,9 @@ import nmtkd_fairseq
 from nmtkd import grid, machine, params
 from nmtkd.distil import hypotheses, targets
 from nmtkd.models import checkpoints, training
-from nmtkd.models.fairseq_bridge import HASH, file_hash
-from nmtkd.text.parallel import read_pair
-from nmtkd.text.subwords import DICTIONARY
+from nmtkd.models.fairseq_bridge import HASH, file_hash, members, stamped_hash
+from nmtkd.text import subwords
+from nmtkd.text.parallel import read_pair, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,39 +23,89 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="+")
     found = parser.parse_args(argv)
     run = grid.Run.named(found.family, found.names)
-    settings = params.load(f"methods.{run.method}", f"capacities.{run.capacity}", "training")
-    method, architecture, recipe = settings.methods[run.method], settings.capacities[run.capacity], settings.training
-    data, files, adapt = gather(run, method.teacher_weight)
-    config = "\n".join([method.model_dump_json(), architecture.model_dump_json(), recipe.model_dump_json(), str(run)])
-    key = machine.fingerprint(config, files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
-    need = checkpoints.need_bytes(architecture, recipe, data.dictionary)
-    with machine.scratch("student", key, need) as scratch, machine.whole(grid.student_dir(run.key)) as out:
-        card = training.train(data, architecture, recipe, run.seed, scratch, out, stage=f"student {run.key}", adapt=adapt)
+    online = ["score"] if params.FAMILY_SHAPES[run.family].teacher else []
+    settings = params.load(f"methods.{run.method}", f"capacities.{run.capacity}", "training", *online)
+    method = settings.methods[run.method]
+    lesson = gather(run, method, settings.score.temperature if online else 1.0)
+    with machine.whole(grid.student_dir(run.key)) as out:
+        if method.gate and method.gate.kind == "validated":
+            card = best_of(run, method, settings, lesson, out)
+        else:
+            fixed = method.gate.values[0] if method.gate and method.gate.values else None
+            card = train(run, method, settings, lesson, out, fixed)
     print(f"[student {run.key}] {card['parameters']} parameters, {card['seconds']} s, {card['target_tokens_per_second']} target tokens/s")
 
 
-def gather(run: grid.Run, teacher_weight: float) -> tuple[training.Data, list[Path], training.Adapt | None]:
-    """What the run learns from, checked; the files that it came from; and how the teacher enters its loss."""
-    sequence, distributions = params.FAMILY_SHAPES[run.family]
-    text = grid.noise_dir(run.noise)
-    files = [text / "train.src", text / "train.tgt", grid.BPE / "valid.src", grid.BPE / "valid.tgt", grid.BPE / DICTIONARY]
-    sources, learnt = read_pair(files[0], files[1])
-    if sequence == "hypothesis":
+class Lesson:
+    """What a run learns from, checked: text, the files that it came from, and how the teacher enters."""
+
+    def __init__(self, data: training.Data, files: list[Path], **teaching: Any) -> None:
+        self.data, self.files, self.teaching = data, files, teaching
+
+
+def gather(run: grid.Run, method: params.Method, temperature: float) -> Lesson:
+    """Reads and checks what the run's family reads."""
+    shape = params.FAMILY_SHAPES[run.family]
+    text, dictionary = grid.noise_dir(run.noise), grid.BPE / subwords.DICTIONARY
+    files = [text / "train.src", text / "train.tgt", grid.BPE / "valid.src", grid.BPE / "valid.tgt", dictionary]
+    sources, gold = read_pair(files[0], files[1])
+    learnt, translated = gold, None
+    teaching: dict[str, Any] = {"temperature": temperature}
+    if shape.hypotheses:
         folder = grid.hypotheses_dir(run.noise, run.decoding)
-        learnt = [entries[0][0] for entries in hypotheses.read(folder, sources)]
-        teacher_hash = hypotheses.read_card(folder)["teacher_hash"]
+        nbest = hypotheses.read(folder, sources)
         files.append(folder / hypotheses.RECORDS)
-    adapt = None
-    if distributions:
-        folder = grid.targets_dir(run.noise, run.decoding)
-        if sequence == "gold":
-            teacher_hash = (grid.teacher_dir(run.noise) / HASH).read_text(encoding="utf-8").strip()
+        best = [hypotheses.closest(*pair, subwords.join) if method.sequence == "closest" else 0 for pair in zip(nbest, gold, strict=True)]
+        translated = [entries[chosen][0] for entries, chosen in zip(nbest, best, strict=True)]
+        learnt = gold if shape.targets == "gold" else translated
+    if shape.targets:
+        folder = grid.targets_dir(run.noise, grid.GOLD if shape.targets == "gold" else run.decoding)
+        stamp = grid.teacher_dir(run.noise) / HASH
+        teacher = hypotheses.read_card(grid.hypotheses_dir(run.noise, run.decoding))["teacher_hash"] if shape.hypotheses else None
         kept = targets.TokenTargets(folder)
-        kept.check(dictionary_hash=file_hash(grid.BPE / DICTIONARY), teacher_hash=teacher_hash, prefix=learnt)
-        adapt = nmtkd_fairseq.distil(folder, teacher_weight, kept.header.temperature)
+        wanted = teacher or stamp.read_text(encoding="utf-8").strip()
+        kept.check(dictionary_hash=file_hash(dictionary), teacher_hash=wanted, prefix=learnt)
+        teaching |= {"targets": folder, "temperature": kept.header.temperature}
         files.append(folder / targets.HEADER)
-    valid = read_pair(files[2], files[3])
-    return training.Data(dictionary=files[4], train=(sources, learnt), valid=valid), files, adapt
+    if shape.teacher:
+        stamped_hash(grid.teacher_dir(run.noise))
+        teaching["teachers"] = members(grid.teacher_dir(run.noise))
+        files += teaching["teachers"]
+    both = translated if method.gate else None
+    data = training.Data(dictionary=dictionary, train=(sources, learnt), valid=read_pair(files[2], files[3]), hypotheses=both)
+    return Lesson(data, files, **teaching)
+
+
+def train(run: grid.Run, method: params.Method, settings: params.Params, lesson: Lesson, out: Path, gate: float | None) -> dict[str, Any]:
+    """One training, in a scratch folder of its own."""
+    architecture, recipe = settings.capacities[run.capacity], settings.training
+    config = "\n".join([method.model_dump_json(), architecture.model_dump_json(), recipe.model_dump_json(), str(run), str(gate)])
+    config += str(lesson.teaching["temperature"])
+    key = machine.fingerprint(config, lesson.files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
+    need = checkpoints.need_bytes(architecture, recipe, lesson.data.dictionary)
+    adapt = nmtkd_fairseq.distil(method, architecture, recipe.updates, gate=gate, **lesson.teaching)
+    stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
+    with machine.scratch("student", key, need) as scratch:
+        return training.train(lesson.data, architecture, recipe, run.seed, scratch, out, stage=stage, adapt=adapt, trim=nmtkd_fairseq.trim)
+
+
+def best_of(run: grid.Run, method: params.Method, settings: params.Params, lesson: Lesson, out: Path) -> dict[str, Any]:
+    """A student for each of the gate's values; the one with the best validation BLEU (greedy, all pairs) becomes the run."""
+    assert method.gate is not None
+    cards = {}
+    for value in method.gate.values:
+        (out / f"{value:g}").mkdir()
+        cards[value] = train(run, method, settings, lesson, out / f"{value:g}", value)
+        cards[value]["valid_bleu"] = training.quality(out / f"{value:g}", lesson.data.valid)
+    chosen = max(cards, key=lambda value: cards[value]["valid_bleu"])
+    for path in (out / f"{chosen:g}").iterdir():
+        shutil.move(path, out / path.name)
+    for value in cards:
+        shutil.rmtree(out / f"{value:g}")
+    tried = {f"{value:g}": round(card["valid_bleu"], 4) for value, card in cards.items()}
+    card = {**cards[chosen], "gate": chosen, "tried": tried}
+    write_json(out / "card.json", card)
+    return card
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmtkd.params import FAMILY_SHAPES, Grid
+from nmtkd.params import FAMILY_SHAPES, Grid, Shape
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
@@ -16,6 +16,12 @@ RUNS = REPORTS / "runs"
 
 GOLD = "gold"  # the prefix of word-level targets; no decoding strategy may have this name
 NONE = "none"  # in results.csv: the decoding of a method that learns from no decoding
+STUDENT = "student"  # in results.csv: prefixes are the student's own samples
+
+
+def prefix(shape: Shape) -> str:
+    """What stands for the decoding where it is no axis."""
+    return STUDENT if shape.teacher else GOLD if shape.targets else NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +32,14 @@ class Run:
     method: str
     capacity: str
     noise: str
-    decoding: str  # "none" for plain, "gold" for word
+    decoding: str  # "none" for plain, "gold" for word, "student" for online
     seed: int
 
     @property
     def key(self) -> str:
         """The run's name, as DVC's ${key} spells it: matrix values joined by a hyphen."""
         parts = [self.method, self.capacity, self.noise]
-        if FAMILY_SHAPES[self.family][0] == "hypothesis":
+        if FAMILY_SHAPES[self.family].hypotheses:
             parts.append(self.decoding)
         return "-".join([*parts, str(self.seed)])
 
@@ -43,11 +49,11 @@ class Run:
 
         Raises ValueError for too few or too many names, or a seed that is no number.
         """
-        sequence, targets = FAMILY_SHAPES[family]
-        wanted = ["method", "capacity", "noise", *(["decoding"] if sequence == "hypothesis" else []), "seed"]
+        shape = FAMILY_SHAPES[family]
+        wanted = ["method", "capacity", "noise", *(["decoding"] if shape.hypotheses else []), "seed"]
         if len(names) != len(wanted) or not (names[-1].isascii() and names[-1].isdigit()):
             raise ValueError(f"family {family} takes {' '.join(wanted).upper()}, the seed being a whole number; got {' '.join(names)}")
-        found = {"decoding": GOLD if targets else NONE, **dict(zip(wanted[:-1], names[:-1], strict=True))}
+        found = {"decoding": prefix(shape), **dict(zip(wanted[:-1], names[:-1], strict=True))}
         return cls(family=family, seed=int(names[-1]), **found)
 
     def facts(self) -> dict[str, str | int]:
@@ -58,9 +64,8 @@ class Run:
 def runs(grid: Grid) -> list[Run]:
     """All students of the grid, in the order of dvc.yaml's matrices."""
     found = []
-    for family, (sequence, targets) in FAMILY_SHAPES.items():
-        fixed = GOLD if targets else NONE
-        decodings = grid.decodings if sequence == "hypothesis" else [fixed]
+    for family, shape in FAMILY_SHAPES.items():
+        decodings = grid.decodings if shape.hypotheses else [prefix(shape)]
         found += [
             Run(family=family, method=method, capacity=capacity, noise=noise, decoding=decoding, seed=seed)
             for method in getattr(grid.methods, family)

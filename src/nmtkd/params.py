@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from nmtkd.recipes import Architecture, Consistency, Gate, Gates, Method, OnPolicy, Ranking, Training
+from nmtkd.rules import FAMILY_SHAPES, Shape, cross_checks, unknown_names
 from nmtkd.sections import (  # every section is known by this module's name
-    Architecture,
     Archive,
     Bpe,
     Corpus,
@@ -23,35 +24,42 @@ from nmtkd.sections import (  # every section is known by this module's name
     Evaluate,
     Families,
     Grid,
-    Method,
-    Name,
     Noise,
     Prepare,
+    Rates,
     Report,
+    Sampling,
     Score,
-    Section,
     Teacher,
-    Training,
 )
+from nmtkd.values import Name, Section
 
 __all__ = [
     "FAMILY_SHAPES",
     "Architecture",
     "Archive",
     "Bpe",
+    "Consistency",
     "Corpus",
     "Decoding",
     "Evaluate",
     "Families",
+    "Gate",
+    "Gates",
     "Grid",
     "Method",
     "Noise",
+    "OnPolicy",
     "Params",
     "ParamsError",
     "Prepare",
+    "Ranking",
+    "Rates",
     "Report",
+    "Sampling",
     "Score",
     "Section",
+    "Shape",
     "Teacher",
     "Training",
     "load",
@@ -127,9 +135,9 @@ def validate(raw: Any, path: Path = PARAMS_FILE) -> Params:
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
         if isinstance(raw, dict):
-            lines += _unknown_names(raw)
+            lines += unknown_names(raw)
         raise _problems(path, lines) from None
-    lines = _unknown_names(raw) + _cross_checks(params)
+    lines = unknown_names(raw) + cross_checks(params)
     if lines:
         raise _problems(path, lines)
     return params
@@ -174,62 +182,3 @@ def _siblings(location: tuple[Any, ...]) -> str:
         model = arguments[-1] if arguments else annotation
     fields = getattr(model, "model_fields", {})
     return f" (known: {', '.join(sorted(fields))})" if fields else ""
-
-
-def _unknown_names(raw: dict[str, Any]) -> list[str]:
-    """Grid values that name nothing. Works on raw data, so that these are listed together with type errors."""
-    grid = raw.get("grid")
-    if not isinstance(grid, dict):
-        return []
-    axes = [(f"grid.{axis}", grid.get(axis), axis) for axis in ("capacities", "noises", "decodings")]
-    families = grid.get("methods")
-    if isinstance(families, dict):
-        axes += [(f"grid.methods.{family}", values, "methods") for family, values in families.items()]
-    lines = []
-    for place, values, section in axes:
-        known = raw.get(section)
-        if not isinstance(values, list) or not isinstance(known, dict):
-            continue
-        lines += [
-            f"{place}: {value!r} names nothing under `{section}:` (known: {', '.join(sorted(map(str, known)))}); add it there or correct it"
-            for value in values
-            if isinstance(value, str | bool) and value not in known
-        ]
-        lines += [f"{place}: {value!r} stands twice; remove one" for value in values if values.count(value) > 1][:1]
-    seeds = grid.get("seeds")
-    if isinstance(seeds, list) and len(set(map(str, seeds))) != len(seeds):
-        lines.append(f"grid.seeds: a seed stands twice; got {seeds}; remove one")
-    return lines
-
-
-FAMILY_SHAPES = {  # family: (sequence, uses the teacher's distributions)
-    "plain": ("gold", False),
-    "word": ("gold", True),
-    "seq": ("hypothesis", False),
-    "both": ("hypothesis", True),
-}
-
-
-def _cross_checks(params: Params) -> list[str]:
-    """Rules that hold between sections."""
-    lines = []
-    for family, (sequence, targets) in FAMILY_SHAPES.items():
-        for name in getattr(params.grid.methods, family):
-            method = params.methods[name]
-            if (method.sequence, method.teacher_weight > 0.0) != (sequence, targets):
-                lines.append(
-                    f"grid.methods.{family}: {name!r} reads something else: this family needs sequence: {sequence} and teacher_weight "
-                    f"{'above 0.0' if targets else '0.0'}; got {method.sequence} and {method.teacher_weight}; move it to its own family"
-                )
-    for axis in ("capacities", "noises", "seeds"):
-        if not getattr(params.grid, axis):
-            lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")
-    if (params.grid.methods.seq or params.grid.methods.both) and not params.grid.decodings:
-        lines.append("grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one")
-    if "gold" in params.decodings:
-        lines.append("decodings.gold: this name stands for the gold prefix of word-level targets; choose another")
-    if params.corpus.source == params.corpus.target:
-        lines.append(f"corpus.target: must differ from corpus.source; got {params.corpus.target!r} for both")
-    if not params.corpus.tests:
-        lines.append("corpus.tests: empty; name at least one test set")
-    return lines

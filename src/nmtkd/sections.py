@@ -1,24 +1,13 @@
-"""The sections of params.yaml: what each value is, in which bounds, and which values go together."""
+"""The sections of params.yaml but for what a student is (recipes.py): what each value is, in which bounds, and which go together."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-# DVC joins the values of a matrix with "-" and addresses params by ".": neither may stand in a name.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-LARGEST_SEED = 2**31 - 1  # what every generator here takes
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-
-
-class Section(BaseModel):
-    """A part of params.yaml: types are exact ('128' is no number), unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+from nmtkd.recipes import Architecture, Training
+from nmtkd.values import Count, Fraction, Name, Positive, Section, Seed
 
 
 class Archive(Section):
@@ -64,94 +53,77 @@ class Bpe(Section):
     min_frequency: Positive
 
 
+class Rates(Section):
+    """What `mixed` noise does to a word, each kind by itself."""
+
+    deletion: Fraction
+    substitution: Fraction
+    swap: Fraction
+
+
 class Noise(Section):
     """A noise condition (kind, rate per word, side); seeded per line."""
 
-    kind: Literal["none", "deletion", "substitution", "swap"]
-    rate: Fraction
+    kind: Literal["none", "deletion", "substitution", "swap", "mixed"]
+    rate: Fraction = 0.0  # of the one kind
+    rates: Rates | None = None  # of each kind, for `mixed`
     side: Literal["source", "target", "both"]
     seed: Seed
+    teacher_sees: Literal["same", "clean"] = "same"  # the text that the teacher is trained on; its students see the noisy one either way
 
     @model_validator(mode="after")
-    def _none_means_zero(self) -> Noise:
-        if (self.kind == "none") != (self.rate == 0.0):
-            raise ValueError("kind none goes with rate 0.0, and only with it")
+    def _rates_fit_kind(self) -> Noise:
+        if (self.kind == "mixed") != (self.rates is not None):
+            raise ValueError("kind mixed goes with rates {deletion, substitution, swap}, and only it does")
+        if (self.kind in ("none", "mixed")) != (self.rate == 0.0):
+            raise ValueError("kind none goes with rate 0.0, and only with it; a single kind needs a rate above 0.0, mixed has rates")
+        if self.kind == "none" and self.teacher_sees != "same":
+            raise ValueError("without noise there is nothing that the teacher could not see; remove teacher_sees")
         return self
+
+    def rates_by_kind(self) -> dict[str, float]:
+        """The rate of each kind that happens."""
+        every = self.rates.model_dump() if self.rates else {self.kind: self.rate}
+        return {kind: rate for kind, rate in every.items() if rate > 0.0}
+
+
+class Sampling(Section):
+    """Drawing from softmax(logits / temperature), cut to the likeliest tokens that hold `top_p` of it (nucleus; 1.0 cuts nothing)."""
+
+    temperature: Annotated[float, Field(gt=0.0)]
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+    seed: Seed
 
 
 class Decoding(Section):
     """How the teacher yields the sequence that students learn from."""
 
-    kind: Literal["search", "forced"]  # forced: the argmax at each gold prefix (the numbers below are unused)
+    kind: Literal["search", "sample", "forced"]  # forced: the argmax at each gold prefix (the numbers below are unused)
     engine: Literal["ctranslate2", "fairseq"]
-    beam: Positive
+    beam: Positive  # under sample: how many are drawn for each line
     nbest: Positive
     length_penalty: float
     max_length_factor: Annotated[float, Field(gt=0.0)]  # an output is cut at factor * source length + offset (BPE tokens)
     max_length_offset: Count
+    sampling: Sampling | None = None  # for sample
 
     @model_validator(mode="after")
-    def _nbest_within_beam(self) -> Decoding:
+    def _fits_kind(self) -> Decoding:
         if self.nbest > self.beam:
             raise ValueError(f"nbest ({self.nbest}) cannot exceed beam ({self.beam})")
-        return self
-
-
-class Method(Section):
-    """A student's loss: (1 - a) CE(y) + a T^2 KL(teacher || student) along y, y being gold or the teacher's hypothesis."""
-
-    sequence: Literal["gold", "hypothesis"]
-    teacher_weight: Fraction  # a; 0 needs no token targets
-
-
-class Architecture(Section):
-    """A Transformer's size; source, target and output embeddings are one matrix (joint dictionary)."""
-
-    encoder_layers: Positive
-    decoder_layers: Positive
-    width: Positive
-    ffn: Positive
-    heads: Positive
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Architecture:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        return self
-
-
-class Training(Section):
-    """A recipe. Every student of a study uses the same one: equal updates, equal selection."""
-
-    updates: Positive
-    max_tokens: Positive  # a batch holds at most so many tokens of the longer side, padding included
-    lr: Annotated[float, Field(gt=0.0)]
-    warmup: Positive  # updates of linear warm-up; then the inverse square root (Vaswani et al. 2017)
-    adam_betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    dropout: Fraction
-    label_smoothing: Fraction
-    clip_norm: Annotated[float, Field(ge=0.0)]
-    weight_decay: Annotated[float, Field(ge=0.0)]
-    pre_norm: bool
-    checkpoint_every: Positive  # updates between checkpoints; each one is also a point of the learning curve
-    average: Positive  # model.pt is the mean of so many last checkpoints
-    curve_pairs: Count  # validation pairs translated greedily for the curve's BLEU at each checkpoint; 0 for none
-
-    @model_validator(mode="after")
-    def _enough_checkpoints(self) -> Training:
-        if self.updates % self.checkpoint_every:
-            raise ValueError(f"updates ({self.updates}) must be a multiple of checkpoint_every ({self.checkpoint_every})")
-        if self.average * self.checkpoint_every > self.updates:
-            raise ValueError(f"cannot average {self.average} checkpoints: {self.updates} updates write fewer")
+        if (self.kind == "sample") != (self.sampling is not None):
+            raise ValueError("kind sample goes with sampling {temperature, top_p, seed}, and only it does")
+        if self.kind == "sample" and self.engine != "fairseq":
+            raise ValueError("kind sample needs engine fairseq: the draws of CTranslate2's workers cannot be repeated")
         return self
 
 
 class Teacher(Section):
-    """The large model: its size, its recipe, its seed."""
+    """The large model: its size, its recipe, its seeds. With several seeds the members decode and score as one (an ensemble)."""
 
     architecture: Architecture
     training: Training
-    seed: Seed
+    seeds: Annotated[list[Seed], Field(min_length=1)]
 
 
 class Score(Section):
@@ -187,6 +159,8 @@ class Families(Section):
     word: list[Name]  # and the teacher's distributions along the gold text
     seq: list[Name]  # the teacher's hypotheses
     both: list[Name]  # and the teacher's distributions along them
+    hybrid: list[Name]  # the training text with distributions, and the hypotheses, weighed by a gate
+    online: list[Name]  # the training text and the teacher itself
 
 
 class Grid(Section):

@@ -1,4 +1,4 @@
-"""A parallel dataset with the teacher's distributions at each target position."""
+"""Parallel datasets with what the teacher says: its distributions at each target position, its own translations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fairseq.data import BaseWrapperDataset, LanguagePairDataset
+from fairseq.data import BaseWrapperDataset, LanguagePairDataset, data_utils
 
 from nmtkd.distil.targets import TargetsError, TokenTargets
 
@@ -14,8 +14,9 @@ from nmtkd.distil.targets import TargetsError, TokenTargets
 class TokenTargetsDataset(BaseWrapperDataset):
     """Adds teacher_ids and teacher_probs [B, T, K] to each batch of `pairs`; padding positions hold token 0 with probability 0."""
 
-    def __init__(self, pairs: LanguagePairDataset, targets: TokenTargets) -> None:
+    def __init__(self, pairs: BaseWrapperDataset | LanguagePairDataset, targets: TokenTargets) -> None:
         super().__init__(pairs)
+        self.pad = dictionary_of(pairs).pad()
         if len(pairs) != len(targets):
             raise TargetsError(
                 f"{targets.folder}: {len(targets)} lines of token targets for {len(pairs)} training pairs; run the score stage again"
@@ -31,7 +32,7 @@ class TokenTargetsDataset(BaseWrapperDataset):
         shape = (size, length, self.targets.header.top_k)
         ids_BTK = torch.zeros(shape, dtype=torch.int64)
         probs_BTK = torch.zeros(shape)
-        positions = batch["target"].ne(self.dataset.tgt_dict.pad()).sum(1).tolist()
+        positions = batch["target"].ne(self.pad).sum(1).tolist()
         for row, (line, count) in enumerate(zip(batch["id"].tolist(), positions, strict=True)):
             ids_TK, probs_TK = self.targets[line]
             if len(ids_TK) != count:
@@ -42,3 +43,32 @@ class TokenTargetsDataset(BaseWrapperDataset):
             ids_BTK[row, :count] = ids_TK
             probs_BTK[row, :count] = probs_TK
         return {**batch, "teacher_ids": ids_BTK, "teacher_probs": probs_BTK}
+
+
+class HypothesesDataset(BaseWrapperDataset):
+    """Adds `hypothesis` to each batch: target and prev_output_tokens [B, T'] of the teacher's translations of the same lines."""
+
+    def __init__(self, pairs: LanguagePairDataset, hypotheses: LanguagePairDataset) -> None:
+        super().__init__(pairs)
+        if len(pairs) != len(hypotheses):
+            raise TargetsError(f"{len(hypotheses)} hypotheses for {len(pairs)} training pairs; run the decode stage again")
+        self.hypotheses = hypotheses
+
+    def collater(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """fairseq's batch, which it sorts by length; hypotheses follow the same order by id."""
+        batch: dict[str, Any] = self.dataset.collater(samples)
+        if not batch:
+            return batch
+        lines = [self.hypotheses[line]["target"] for line in batch["id"].tolist()]
+        words = dictionary_of(self.dataset)
+        target, prefix = (
+            data_utils.collate_tokens(lines, words.pad(), words.eos(), left_pad=False, move_eos_to_beginning=move) for move in (False, True)
+        )
+        return {**batch, "hypothesis": {"target": target, "prev_output_tokens": prefix}}
+
+
+def dictionary_of(pairs: Any) -> Any:
+    """The target dictionary of a dataset, however often it was wrapped."""
+    while isinstance(pairs, BaseWrapperDataset):
+        pairs = pairs.dataset
+    return pairs.tgt_dict

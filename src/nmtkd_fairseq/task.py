@@ -1,4 +1,4 @@
-"""Translation with token targets beside the training pairs; validation is the stock one."""
+"""Translation whose training pairs carry what the teacher says about them; validation is the stock one."""
 
 from __future__ import annotations
 
@@ -10,24 +10,36 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from nmtkd.distil.targets import TokenTargets
-from nmtkd_fairseq.dataset import TokenTargetsDataset
+from nmtkd_fairseq.dataset import HypothesesDataset, TokenTargetsDataset
 
-TASK = "translation_with_token_targets"
+TASK = "distillation"
+HYPOTHESES = "hypotheses"  # the split of a data folder that holds the teacher's translations of the training source
 
 
 @dataclass
-class TokenTargetsConfig(TranslationConfig):
-    """TranslationConfig and the folder of token targets."""
+class DistillationTaskConfig(TranslationConfig):
+    """TranslationConfig, and what training pairs carry."""
 
     token_targets: str = field(default="", metadata={"help": "folder of token targets, one row a target position of the training set"})
+    hypotheses: bool = field(default=False, metadata={"help": "carry the teacher's translations too, from the split `hypotheses`"})
 
 
-@register_task(TASK, dataclass=TokenTargetsConfig)
-class TokenTargetsTask(TranslationTask):
-    """See TokenTargetsDataset."""
+@register_task(TASK, dataclass=DistillationTaskConfig)
+class DistillationTask(TranslationTask):
+    """See TokenTargetsDataset and HypothesesDataset."""
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
-        """Loads a split; the training split gets its token targets."""
+        """Loads a split; the training split gets its token targets and hypotheses."""
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
-        if split == self.cfg.train_subset:
+        if split != self.cfg.train_subset:
+            return
+        if self.cfg.hypotheses:
+            super().load_dataset(HYPOTHESES, epoch=epoch, combine=combine, **kwargs)
+            self.datasets[split] = HypothesesDataset(self.datasets[split], self.datasets.pop(HYPOTHESES))
+        if self.cfg.token_targets:
             self.datasets[split] = TokenTargetsDataset(self.datasets[split], TokenTargets(Path(self.cfg.token_targets)))
+
+    def train_step(self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False) -> Any:
+        """The stock step; the criterion is told where training stands."""
+        criterion.num_updates = update_num
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)

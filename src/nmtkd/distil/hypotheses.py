@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from sacrebleu.metrics.bleu import BLEU
 
 RECORDS = "hypotheses.jsonl"
 CARD = "card.json"
@@ -24,6 +26,21 @@ class HypothesesError(ValueError):
 def line_hash(source: str) -> str:
     """Short content hash of a source line."""
     return hashlib.sha256(source.encode()).hexdigest()[:HASH_DIGITS]
+
+
+def closest(nbest: NBest, gold: str, words: Callable[[str], str]) -> int:
+    """Which entry is most like the gold text by sentence BLEU over words; the better scored one of equals (Kim & Rush 2016, section 3.3).
+
+    `words` joins BPE. BLEU is sacreBLEU's sentence score: exponential smoothing, effective order.
+    """
+    if len(nbest) == 1:
+        return 0
+    reference = [words(gold)]
+    scores = [_BLEU.sentence_score(words(text), reference).score for text, _ in nbest]
+    return scores.index(max(scores))
+
+
+_BLEU = BLEU(tokenize="none", effective_order=True)
 
 
 def write(folder: Path, sources: Sequence[str], nbest: Sequence[NBest], truncated: int, facts: dict[str, Any]) -> dict[str, Any]:

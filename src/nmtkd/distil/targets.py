@@ -47,6 +47,12 @@ def text_hash(lines: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+def soften(logits: Sequence[Tensor], temperature: float) -> Tensor:
+    """The teacher's distribution from its logits [..., V], one tensor a member: the mean of softmax(logits / T) in float32."""
+    softened = [torch.softmax(one.float() / temperature, dim=-1) for one in logits]
+    return softened[0] if len(softened) == 1 else torch.stack(softened).mean(0)
+
+
 class Writer:
     """Fills a folder line by line, in any order. `lengths` are the positions of each line, EOS included."""
 

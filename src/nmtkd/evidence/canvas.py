@@ -60,6 +60,8 @@ class Point:
     update: int
     valid_loss: float | None
     valid_bleu: float | None
+    gate: float | None = None  # mean over sentences, of a hybrid student
+    openness: float | None = None  # mean over feed-forward units, of a gated one
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from nmtkd.evidence import canvas
 from nmtkd.evidence.canvas import INK, Cell, Drawn, Material, Point
 from nmtkd.evidence.results import TEACHER, Result, ResultsError
 
-CURVES_HEADER = "key,method,capacity,update,valid_loss,valid_bleu"
+VALUES = ("valid_loss", "valid_bleu", "gate", "openness")
+CURVES_HEADER = f"key,method,capacity,update,{','.join(VALUES)}"
 
 
 def read_curve(path: Path) -> list[Point]:
@@ -19,13 +20,13 @@ def read_curve(path: Path) -> list[Point]:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return [
-            Point(int(row["update"]), *(float(row[name]) if row[name] else None for name in ("valid_loss", "valid_bleu"))) for row in rows
+            Point(int(row["update"]), *(float(row[name]) if row[name] else None for name in VALUES)) for row in rows
         ]
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing; evaluate this cell again") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(
-            f"{path}: no learning curve with update, valid_loss and valid_bleu ({error!r}); evaluate this cell again"
+            f"{path}: no learning curve with update, {', '.join(VALUES)} ({error!r}); evaluate this cell again"
         ) from None
 
 
@@ -33,7 +34,7 @@ def curve_rows(results: Iterable[Result], curves: Mapping[str, list[Point]]) -> 
     """curves.csv without its header; an empty cell was not measured."""
     return [
         [one.key, one.method, one.capacity, str(point.update)]
-        + ["" if value is None else f"{value:.4f}" for value in (point.valid_loss, point.valid_bleu)]
+        + ["" if value is None else f"{value:.4f}" for value in (getattr(point, name) for name in VALUES)]
         for one in results
         for point in curves[one.key]
     ]
@@ -52,14 +53,14 @@ def _mean_point(points: Sequence[Point]) -> Point:
         there = [value for value in values if value is not None]
         return sum(there) / len(there) if len(there) == len(values) else None
 
-    return Point(points[0].update, mean([point.valid_loss for point in points]), mean([point.valid_bleu for point in points]))
+    return Point(points[0].update, *(mean([getattr(point, name) for point in points]) for name in VALUES))
 
 
 def learning_curves(material: Material) -> Drawn:
     """Validation BLEU and loss by update: a row each, a panel a capacity, the teacher in every panel."""
     capacities = material.grid.capacities
     cells = {(one.method, one.capacity): material.curves[one.method, one.capacity, one.noise, one.decoding] for one in material.base()}
-    rows = [(name, label) for name, label in (("valid_bleu", "BLEU, greedy"), ("valid_loss", "loss, bits a token"))]
+    rows = [("valid_bleu", "BLEU, greedy"), ("valid_loss", "loss, bits a token"), ("gate", "mean gate"), ("openness", "mean openness")]
     rows = [(name, label) for name, label in rows if any(getattr(point, name) is not None for points in cells.values() for point in points)]
     if not rows:
         return None

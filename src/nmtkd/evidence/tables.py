@@ -82,8 +82,10 @@ def summarise(
         wanted = [(score.split, score.search, score.metric) for score in members[0].scores]
         spreads = {name: over_seeds([_value(one, *name) for one in members], settings.confidence) for name in wanted}
         rates = {speed.search: math.fsum(one.rate(speed.search) or 0.0 for one in members) / len(members) for speed in members[0].speed}
-        first = members[0]
-        summaries.append(Summary(method, capacity, noise, decoding, first.parameters, first.model_bytes / MEGABYTE, spreads, gains, rates))
+        # Of gated students each seed keeps its own number of units: sizes are means.
+        parameters = round(math.fsum(one.parameters for one in members) / len(members))
+        megabytes = math.fsum(one.model_bytes for one in members) / len(members) / MEGABYTE
+        summaries.append(Summary(method, capacity, noise, decoding, parameters, megabytes, spreads, gains, rates))
     return summaries
 
 

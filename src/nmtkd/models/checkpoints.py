@@ -38,7 +38,8 @@ def parameters(architecture: Architecture, vocabulary: int) -> int:
     """Trainable parameters of a student or teacher, before it is built; `vocabulary` counts fairseq's special tokens."""
     width, ffn = architecture.width, architecture.ffn
     attention = 4 * (width * width + width)
-    feedforward = 2 * width * ffn + ffn + width
+    into = 2 if architecture.gates else 1  # a gated block has a second matrix, of its gates
+    feedforward = into * (width * ffn + ffn) + ffn * width + width
     norm = 2 * width
     encoder = attention + feedforward + 2 * norm
     decoder = 2 * attention + feedforward + 3 * norm

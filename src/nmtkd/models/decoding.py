@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from fairseq.search import BeamSearch
+from fairseq.search import Sampling as SamplingSearch
+from fairseq.sequence_generator import SequenceGenerator
 
 from nmtkd import machine
 from nmtkd.models import fairseq_bridge as bridge
+from nmtkd.params import Sampling
 
 BATCH_TOKENS = 4096  # source tokens decoded together; changes speed and memory, not what is found
+PADDING = "<blank>"  # what CTranslate2's converter calls fairseq's padding
 UNDER_WAY = 2000  # lines that CTranslate2 works on at once: enough for all workers, few enough for memory and for progress
 
 Progress = Callable[[int, int], None]
@@ -23,13 +29,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Beam search (beam 1 is greedy). An output may have factor * (source length) + offset BPE tokens and is cut there."""
+    """Beam search (beam 1 is greedy), or `beam` draws with `sampling`.
+
+    An output may have factor * (source length) + offset BPE tokens and is cut there.
+    """
 
     beam: int
     nbest: int = 1
     length_penalty: float
     max_length_factor: float
     max_length_offset: int
+    sampling: Sampling | None = None
 
     def limit(self, source: str) -> int:
         """Most BPE tokens of an output."""
@@ -54,7 +64,8 @@ def translate(folder: Path, sources: Sequence[str], search: Search, engine: str,
 
     Lines are searched together with lines of the same limit only, so that a translation never depends on the company of its line.
     """
-    run = {"ctranslate2": _ctranslate2, "fairseq": _fairseq}[engine]
+    # CTranslate2 translates with one model: an ensemble goes to the other engine, which finds the same translations.
+    run = _ctranslate2 if engine == "ctranslate2" and len(bridge.members(folder)) == 1 else _fairseq
     # Longest first: the slowest batch does not come last and alone.
     order = sorted(range(len(sources)), key=lambda index: (-len(sources[index].split()), index))
     groups = [list(group) for _, group in itertools.groupby(order, key=lambda index: search.limit(sources[index]))]
@@ -78,13 +89,14 @@ Group = tuple[Sequence[str], int]  # lines that share a limit
 def _ctranslate2(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[Raw]:
     """Yields the raw n-best list of each line. Several groups are under way at once: the workers never wait for one."""
     import ctranslate2
-    from ctranslate2.converters import FairseqConverter
+
+    from nmtkd.models.conversion import Converter
 
     device = machine.device()
     workers = 1 if device == "cuda" else machine.threads()
     with tempfile.TemporaryDirectory() as converted:
         with bridge.quiet():
-            FairseqConverter(str(folder / bridge.MODEL), str(folder), bridge.SOURCE, bridge.TARGET).convert(converted, force=True)
+            Converter(str(folder / bridge.MODEL), str(folder), bridge.SOURCE, bridge.TARGET).convert(converted, force=True)
         translator = ctranslate2.Translator(converted, device=device, compute_type="float32", inter_threads=workers, intra_threads=1)
         waiting: deque[Any] = deque()
         for lines, limit in groups:
@@ -94,6 +106,7 @@ def _ctranslate2(folder: Path, groups: Sequence[Group], search: Search) -> Itera
                 num_hypotheses=search.nbest,
                 length_penalty=search.length_penalty,
                 max_decoding_length=limit,
+                suppress_sequences=[[PADDING]],  # an untrained model may find it likely; fairseq's generator never writes it
                 max_input_length=0,  # no input is cut: 0 is CTranslate2's word for that
                 max_batch_size=BATCH_TOKENS,
                 batch_type="tokens",
@@ -112,26 +125,46 @@ def _raw(pending: Any) -> Raw:
 
 
 def _fairseq(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[Raw]:
-    loaded = bridge.load_model(folder, machine.device())
-    for lines, limit in groups:
-        yield from _generate(loaded, lines, search, limit)
+    loaded = bridge.load_models(folder, machine.device())
+    for number, (lines, limit) in enumerate(groups):
+        yield from _generate(loaded, lines, search, limit, number)
 
 
-def _generate(loaded: bridge.Loaded, sources: Sequence[str], search: Search, limit: int) -> Iterator[Raw]:
+def _generate(every: Sequence[bridge.Loaded], sources: Sequence[str], search: Search, limit: int, group: int = 0) -> Iterator[Raw]:
+    """Draws depend on the seed, the group and the batch alone: batches are cut by length, so a rerun draws the same."""
     torch.set_num_threads(machine.threads())
-    generator = bridge.generator(loaded, search.beam, search.length_penalty, limit)
+    loaded = every[0]
+    generator = _generator(every, search, limit)
     dataset = bridge.pairs(loaded, sources)
     found: dict[int, Raw] = {}
     following = 0
-    for batch in reversed(bridge.batches(dataset, BATCH_TOKENS)):
+    for number, batch in enumerate(reversed(bridge.batches(dataset, BATCH_TOKENS))):
         sample = bridge.collate(dataset, batch, loaded.device)
-        with torch.no_grad():
-            outputs = generator.generate([loaded.model], sample)
+        with torch.no_grad(), torch.random.fork_rng(enabled=search.sampling is not None):
+            if search.sampling is not None:
+                torch.manual_seed(int(np.random.SeedSequence([search.sampling.seed, group, number]).generate_state(1)[0]))
+            outputs = generator.generate([one.model for one in every], sample)
         for index, hypotheses in zip(sample["id"].tolist(), outputs, strict=True):
             found[index] = [(bridge.text(loaded.dictionary, h["tokens"]), float(h["score"])) for h in hypotheses[: search.nbest]]
         while following in found:
             yield found.pop(following)
             following += 1
+
+
+def _generator(every: Sequence[bridge.Loaded], search: Search, limit: int) -> SequenceGenerator:
+    """fairseq's search for outputs of at most `limit` tokens."""
+    words, drawn = every[0].dictionary, search.sampling
+    strategy = BeamSearch(words) if drawn is None else SamplingSearch(words, sampling_topp=drawn.top_p if drawn.top_p < 1.0 else -1.0)
+    return SequenceGenerator(
+        [one.model for one in every],
+        words,
+        beam_size=search.beam,
+        len_penalty=search.length_penalty,
+        max_len_a=0,
+        max_len_b=limit,
+        temperature=1.0 if drawn is None else drawn.temperature,
+        search_strategy=strategy,
+    )
 
 
 def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
@@ -140,7 +173,7 @@ def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
     return [
         hypotheses[0][0]
         for hypotheses in _generate(
-            loaded, sources, Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET), limit
+            [loaded], sources, Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET), limit
         )
     ]
 

@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq import checkpoint_utils, options, search, tasks, utils
+from fairseq import checkpoint_utils, options, tasks, utils
 from fairseq.data import Dictionary, LanguagePairDataset, indexed_dataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
@@ -36,6 +35,7 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 
 SOURCE, TARGET = "src", "tgt"  # "languages": files are named by side, whatever the pair
 MODEL = "model.pt"
+GATED = "gated_transformer"  # the plugin's architecture for adaptive capacity
 HASH = "model.sha256"  # its content hash: who learns from a teacher's distributions depends on this line, not on the model
 PLACE = "."  # stands for every path inside a model file
 
@@ -48,7 +48,9 @@ def arguments(architecture: Architecture, training: Training, seed: int) -> list
     """The fairseq-train command line of a run, less everything that is a path or a fact of the machine."""
     beta1, beta2 = training.adam_betas
     command = [PLACE, "--source-lang", SOURCE, "--target-lang", TARGET, "--task", "translation"]
-    command += ["--arch", "transformer", "--share-all-embeddings"]
+    gates = architecture.gates
+    command += ["--arch", GATED, "--gate-opening", str(gates.opening)] if gates else ["--arch", "transformer"]
+    command += ["--share-all-embeddings"]
     for side, layers in (("encoder", architecture.encoder_layers), ("decoder", architecture.decoder_layers)):
         command += [f"--{side}-layers", str(layers), f"--{side}-embed-dim", str(architecture.width)]
         command += [f"--{side}-ffn-embed-dim", str(architecture.ffn), f"--{side}-attention-heads", str(architecture.heads)]
@@ -131,9 +133,30 @@ class Loaded:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
-def load_model(folder: Path, device: str) -> Loaded:
-    """The model of a folder that holds model.pt and its dictionaries. Dropout is off (eval mode)."""
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(folder / MODEL))
+def members(folder: Path) -> list[Path]:
+    """The model files of a folder: model.pt, and model2.pt and so on where it holds an ensemble."""
+    found = [folder / MODEL]
+    while (following := folder / member_name(len(found) + 1)).exists():
+        found.append(following)
+    return found
+
+
+def member_name(number: int) -> str:
+    """The file of an ensemble's member, counted from 1."""
+    return MODEL if number == 1 else MODEL.replace(".", f"{number}.")
+
+
+def load_models(folder: Path, device: str) -> list[Loaded]:
+    """All members of a folder, in their order."""
+    return [load_model(folder, device, path.name) for path in members(folder)]
+
+
+def load_model(folder: Path, device: str, name: str = MODEL) -> Loaded:
+    """A model of a folder that holds it and its dictionaries. Dropout is off (eval mode).
+
+    A gated model can be read once its architecture is known to fairseq: by importing nmtkd_fairseq, or --user-dir.
+    """
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(folder / name))
     cfg = state["cfg"]
     with open_dict(cfg):
         cfg.task.data = str(folder)
@@ -181,23 +204,24 @@ def collate(dataset: LanguagePairDataset, indices: Sequence[int], device: str) -
     return utils.move_to_cuda(sample) if device == "cuda" else sample
 
 
-def generator(loaded: Loaded, beam: int, length_penalty: float, limit: int) -> SequenceGenerator:
-    """fairseq's beam search (beam 1 is greedy) for outputs of at most `limit` tokens."""
-    return SequenceGenerator(
-        [loaded.model],
-        loaded.dictionary,
-        beam_size=beam,
-        len_penalty=length_penalty,
-        max_len_a=0,
-        max_len_b=limit,
-        search_strategy=search.BeamSearch(loaded.dictionary),
-    )
-
-
 def text(dictionary: Dictionary, tokens: Tensor) -> str:
     """Token ids as BPE, without EOS and padding; an unknown token is written as the dictionary writes it."""
     ids = [int(token) for token in tokens if int(token) not in (dictionary.eos(), dictionary.pad())]
     return " ".join(dictionary.symbols[i] for i in ids)
+
+
+def model_hash(folder: Path) -> str:
+    """Content hash of a folder's model; of its members' hashes, in their order, where it is an ensemble."""
+    hashes = [file_hash(path) for path in members(folder)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def stamped_hash(folder: Path) -> str:
+    """model_hash, compared with the one that training left. Raises ModelError where a member is missing or was changed."""
+    found, stamp = model_hash(folder), (folder / HASH).read_text(encoding="utf-8").strip()
+    if found != stamp:
+        raise ModelError(f"{folder}: its model files are not those that {HASH} names; run `dvc checkout {folder}`, or `dvc pull {folder}`")
+    return found
 
 
 def file_hash(path: Path) -> str:

@@ -20,20 +20,22 @@ def distributions(
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yields (line, ids_TK, probs_TK) for each pair of BPE lines, in no set order; T = tokens of the prefix + 1 for EOS.
 
-    probs are softmax(logits / temperature) at each position given the prefix before it, the K largest, in float32, largest first.
-    The teacher is in eval mode. Raises bridge.ModelError for a line that is too long, ValueError for K above V.
+    probs are softmax(logits / temperature) at each position given the prefix before it, the K largest, in float32, largest first; the
+    members' mean where the teacher is an ensemble. The teacher is in eval mode.
+    Raises bridge.ModelError for a line that is too long, ValueError for K above V.
     """
     torch.set_num_threads(machine.threads())
     machine.keep_freed_memory()
-    loaded = bridge.load_model(folder, machine.device())
+    every = bridge.load_models(folder, machine.device())
+    loaded = every[0]
     if top_k > len(loaded.dictionary):
         raise ValueError(f"score.top_k: {top_k} tokens asked for, the dictionary has {len(loaded.dictionary)}; lower it")
     dataset = bridge.pairs(loaded, sources, prefixes)
     for batch in bridge.batches(dataset, max_tokens):
         sample = bridge.collate(dataset, batch, loaded.device)
         with torch.no_grad():
-            logits_BTV, _ = loaded.model(**sample["net_input"])
-            probs_BTV = torch.softmax(logits_BTV.float() / temperature, dim=-1)
+            views = [torch.softmax(one.model(**sample["net_input"])[0].float() / temperature, dim=-1) for one in every]
+            probs_BTV = views[0] if len(views) == 1 else torch.stack(views).mean(0)
             probs_BTK, ids_BTK = probs_BTV.topk(top_k, dim=-1)
         lengths = sample["target"].ne(loaded.dictionary.pad()).sum(1).tolist()
         for row, (line, length) in enumerate(zip(sample["id"].tolist(), lengths, strict=True)):

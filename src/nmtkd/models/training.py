@@ -18,30 +18,19 @@ from typing import Any
 import torch
 from fairseq import tasks
 from fairseq.data import iterators
-from fairseq.data.data_utils import post_process
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig, open_dict
-from sacrebleu.metrics.bleu import BLEU
 
 from nmtkd import machine
-from nmtkd.models import checkpoints
+from nmtkd.models import checkpoints, validation
 from nmtkd.models import fairseq_bridge as bridge
-from nmtkd.models.decoding import greedy
+from nmtkd.models.validation import Sides
 from nmtkd.params import Architecture, Training
 
-CURVE = [
-    "update",
-    "epoch",
-    "train_loss",
-    "valid_loss",
-    "valid_bleu",
-    "target_tokens",
-    "seconds",
-]  # losses in bits a token, as in fairseq's logs
+# Losses in bits a token, as in fairseq's logs; gate and openness are means since the last point, empty for models without them.
+CURVE = ["update", "epoch", "train_loss", "valid_loss", "valid_bleu", "target_tokens", "gate", "openness", "seconds"]
+WATCHED = ("gate", "openness")
 STATE = "state.pt"
-
-
-Sides = tuple[Sequence[str], Sequence[str]]  # source and target lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +40,11 @@ class Data:
     dictionary: Path
     train: Sides
     valid: Sides
+    hypotheses: Sequence[str] | None = None  # the teacher's translations of the training source, beside its gold text
 
 
+# Cuts closed units out of a model in place, by what batches open; returns options that build its new shape, and facts (nmtkd_fairseq.trim).
+Trim = Callable[[Any, Sequence[dict[str, Any]], int, float], tuple[list[str], dict[str, Any]]]
 Adapt = Callable[[DictConfig], None]  # changes fairseq's configuration, to put another task or criterion in the place of the stock ones
 
 
@@ -66,23 +58,37 @@ def train(
     *,
     stage: str,
     adapt: Adapt | None = None,
+    trim: Trim | None = None,
+    name: str = bridge.MODEL,
 ) -> dict[str, Any]:
-    """Trains in `scratch`, going on from what a killed process left there; writes model.pt, dictionaries, curve.csv and card.json to `out`.
+    """Trains in `scratch`, going on from what a killed process left there; writes model, dictionaries, curve.csv and card.json to `out`.
 
-    Raises bridge.ModelError where a line is longer than the model's positions.
+    A gated architecture is trimmed by `trim` at the end. Raises bridge.ModelError where a line is longer than the model's positions.
     """
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
     command = bridge.arguments(architecture, training, seed)
     folder = scratch / "data"
     if not (folder / "whole").exists():
-        bridge.write_data(folder, data.dictionary, {"train": data.train, "valid": data.valid})
+        splits = {"train": data.train, "valid": data.valid}
+        splits |= {"hypotheses": (data.train[0], data.hypotheses)} if data.hypotheses is not None else {}
+        bridge.write_data(folder, data.dictionary, splits)
         (folder / "whole").touch()
     run = _Run(command, folder, training, stage, data.valid, adapt)
     run.resume(scratch)
     with bridge.quiet():
         run.to_the_end(scratch)
-    return _finish(run, command, training, scratch, out)
+        facts = run.average(scratch, architecture, trim, data.valid)
+    bridge.save_model(out / name, [*command, *facts.pop("options", [])], run.trainer.get_model().state_dict(), training.updates)
+    (out / bridge.HASH).write_text(bridge.model_hash(out) + "\n", encoding="utf-8")
+    return _finish(run, facts, scratch, out, name)
+
+
+def quality(folder: Path, valid: Sides) -> float:
+    """BLEU of a finished model's greedy translations of the validation set, over lower-cased words."""
+    found = validation.bleu(bridge.load_model(folder, machine.device()), valid)
+    assert found is not None
+    return found
 
 
 class _Run:
@@ -110,12 +116,13 @@ class _Run:
         self.training = training
         self.stage = stage
         self.loaded = bridge.Loaded(model=self.trainer.get_model(), task=self.task, dictionary=self.task.target_dictionary, device=device)
-        self.sample = _sample(valid, training.curve_pairs)
+        self.sample = validation.sample(valid, training.curve_pairs)
         self.rows: list[list[Any]] = []
         self.seconds = 0.0
         self.tokens = 0
         self._since = time.monotonic()
         self._losses: list[tuple[float, float]] = []  # (sum of losses, tokens) since the last checkpoint
+        self._watched: dict[str, list[float]] = {name: [] for name in WATCHED}  # a batch each, since the last checkpoint
 
     def _check_lengths(self) -> None:
         """fairseq leaves out what is too long; here nothing may be left out, or arms of a study would differ in data."""
@@ -135,6 +142,7 @@ class _Run:
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.trainer.get_model().load_state_dict(state["model"])
+        self.trainer.get_criterion().load_state_dict(state["criterion"])
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.set_num_updates(state["update"])
         self.epochs.load_state_dict(state["epochs"])
@@ -148,6 +156,7 @@ class _Run:
         checkpoints.write(scratch / f"weights-{update}.pt", weights)
         state = {
             "model": weights,
+            "criterion": self.trainer.get_criterion().state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
             "update": update,
             "epochs": self.epochs.state_dict(),
@@ -178,6 +187,8 @@ class _Run:
         tokens = sum(int(sample["ntokens"]) for sample in samples)
         self.tokens += tokens
         self._losses.append((float(log["loss"]) * tokens, tokens))
+        for name in WATCHED:
+            self._watched[name] += [float(log[name])] if name in log else []
         done, total = self.trainer.get_num_updates(), self.training.updates
         machine.progress(
             self.stage, done, total, f"updates, loss {float(log['loss']):.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}"
@@ -190,53 +201,46 @@ class _Run:
     def _validate(self) -> None:
         """A point of the learning curve. The validation loss is the stock one, without any teacher term."""
         self.seconds += time.monotonic() - self._since
-        loss = tokens = 0.0
-        for sample in self.trainer.get_valid_iterator("valid").next_epoch_itr(shuffle=False, set_dataset_epoch=False):
-            log = self.trainer.valid_step(sample)
-            count = int(sample["ntokens"])
-            loss, tokens = loss + float(log["loss"]) * count, tokens + count
-        bleu = self._greedy_bleu()
+        loss, bleu = validation.loss(self.trainer), validation.bleu(self.loaded, self.sample)
         train_loss = sum(loss for loss, _ in self._losses) / max(1, sum(tokens for _, tokens in self._losses))
-        self._losses = []
-        row = [self.trainer.get_num_updates(), self.epochs.epoch, train_loss, loss / tokens, bleu, self.tokens, self.seconds]
+        watched = [sum(values) / len(values) if values else None for values in self._watched.values()]
+        self._losses, self._watched = [], {name: [] for name in WATCHED}
+        row = [self.trainer.get_num_updates(), self.epochs.epoch, train_loss, loss, bleu, self.tokens, *watched, self.seconds]
         self.rows.append([round(value, 4) if isinstance(value, float) else value for value in row])
         shown = "" if bleu is None else f", BLEU {bleu:.1f} (greedy, {len(self.sample[0])} validation pairs)"
+        shown += "".join(f", {name} {value:.2f}" for name, value in zip(WATCHED, watched, strict=True) if value is not None)
         print(f"[{self.stage}] update {row[0]}: train loss {train_loss:.3f}, valid loss {row[3]:.3f}{shown}", flush=True)
         self._since = time.monotonic()
 
-    def _greedy_bleu(self) -> float | None:
-        if not self.sample[0]:
-            return None
-        self.loaded.model.eval()
-        hypotheses = greedy(self.loaded, self.sample[0])
-        words = [[post_process(line, "subword_nmt") for line in side] for side in (hypotheses, self.sample[1])]
-        return float(BLEU(tokenize="none", lowercase=True, force=True).corpus_score(words[0], [words[1]]).score)
+    def average(self, scratch: Path, architecture: Architecture, trim: Trim | None, valid: Sides) -> dict[str, Any]:
+        """Gives the model the mean of its last checkpoints, and a gated one its final shape; returns what there is to say of that."""
+        training, model = self.training, self.trainer.get_model()
+        last = [training.updates - back * training.checkpoint_every for back in reversed(range(training.average))]
+        model.load_state_dict(checkpoints.average([scratch / f"weights-{update}.pt" for update in last]))
+        if architecture.gates is None or trim is None:
+            return {}
+        before = {"parameters_before": self.loaded.parameters(), "valid_bleu_before": validation.bleu(self.loaded, valid)}
+        pad = self.task.target_dictionary.pad()
+        options, facts = trim(model, validation.batches(self.trainer), pad, architecture.gates.threshold)
+        return {"options": options, "gates": {**facts, **before, "valid_bleu_after": validation.bleu(self.loaded, valid)}}
 
 
-def _sample(valid: Sides, count: int) -> tuple[list[str], list[str]]:
-    """`count` validation pairs, evenly spread over the set: its lines stand in the order of the corpus."""
-    total = len(valid[0])
-    chosen = sorted({index * total // count for index in range(count)}) if count else []
-    return [valid[0][i] for i in chosen], [valid[1][i] for i in chosen]
-
-
-def _finish(run: _Run, command: list[str], training: Training, scratch: Path, out: Path) -> dict[str, Any]:
-    last = [training.updates - back * training.checkpoint_every for back in reversed(range(training.average))]
-    weights = checkpoints.average([scratch / f"weights-{update}.pt" for update in last])
-    bridge.save_model(out / bridge.MODEL, command, weights, training.updates)
-    (out / bridge.HASH).write_text(bridge.file_hash(out / bridge.MODEL) + "\n", encoding="utf-8")
-    for side in (bridge.SOURCE, bridge.TARGET):
-        (out / f"dict.{side}.txt").write_bytes((scratch / "data" / f"dict.{side}.txt").read_bytes())
-    # Time is a fact of the machine: it goes into a file of its own, so that model.pt and curve.csv are the same on every rerun.
-    with open(out / "curve.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CURVE[:-1])
-        writer.writerows(row[:-1] for row in run.rows)
+def _finish(run: _Run, facts: dict[str, Any], scratch: Path, out: Path, name: str) -> dict[str, Any]:
+    """What stands beside the model. An ensemble's folder describes its first member."""
     card = {
         "parameters": run.loaded.parameters(),
-        "updates": training.updates,
+        "updates": run.training.updates,
         "seconds": round(run.seconds, 1),
         "target_tokens_per_second": round(run.tokens / max(run.seconds, math.ulp(1.0)), 1),
+        **facts,
     }
-    (out / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if name == bridge.MODEL:
+        for side in (bridge.SOURCE, bridge.TARGET):
+            (out / f"dict.{side}.txt").write_bytes((scratch / "data" / f"dict.{side}.txt").read_bytes())
+        # Time is a fact of the machine: it goes into a file of its own, so that model.pt and curve.csv are the same on every rerun.
+        with open(out / "curve.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(CURVE[:-1])
+            writer.writerows(row[:-1] for row in run.rows)
+        (out / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return card

@@ -1,0 +1,98 @@
+"""A Transformer whose feed-forward units stand behind learned gates, and its trimming to the units that stayed open.
+
+FFN(x) = W2 [(W1 x + b1) * sigmoid(Wg x + bg)] + b2: our form of "GLU-based adaptive capacity" (arXiv 2312.08585, whose own is not known).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from fairseq.models import register_model, register_model_architecture
+from fairseq.models.transformer import TransformerModel, base_architecture
+from torch import Tensor, nn
+
+from nmtkd.distil.gates import GatedLinear, cut, openness
+
+ARCHITECTURE = "gated_transformer"
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def blocks(model: Any) -> Iterator[tuple[str, Any]]:
+    """Side ("encoder", "decoder") and layer of each feed-forward block, encoder first."""
+    for side in ("encoder", "decoder"):
+        for layer in getattr(model, side).layers:
+            yield side, layer
+
+
+@register_model(ARCHITECTURE)
+class GatedTransformerModel(TransformerModel):
+    """fairseq's Transformer with gated feed-forward blocks, each with a number of units of its own."""
+
+    @classmethod
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
+        """Two lists of units, for a trimmed model, and the gates' bias before training."""
+        super().add_args(parser)
+        parser.add_argument("--gate-opening", type=float, default=0.0, help="bias of the gates before training")
+        for side in ("encoder", "decoder"):
+            parser.add_argument(f"--{side}-units", default="", help=f"feed-forward units of each {side} layer, as in 40,57; all by default")
+
+    @classmethod
+    def build_model(cls, args: Any, task: Any) -> GatedTransformerModel:
+        """The stock model, its feed-forward blocks replaced."""
+        model: GatedTransformerModel = super().build_model(args, task)
+        for side in ("encoder", "decoder"):
+            named = getattr(args, f"{side}_units", "")
+            layers = getattr(model, side).layers
+            units = [int(number) for number in named.split(",")] if named else [layer.fc1.out_features for layer in layers]
+            for layer, count in zip(layers, units, strict=True):
+                width = layer.fc1.in_features
+                layer.fc1, layer.fc2 = GatedLinear(width, count, args.gate_opening), nn.Linear(count, width)
+                nn.init.xavier_uniform_(layer.fc2.weight)
+                nn.init.zeros_(layer.fc2.bias)
+                layer.activation_fn = _identity
+        return model
+
+
+@register_model_architecture(ARCHITECTURE, ARCHITECTURE)  # type: ignore[untyped-decorator]
+def gated_transformer(args: Any) -> None:
+    """Sizes that are not given are the stock Transformer's."""
+    base_architecture(args)
+
+
+def open_units(model: Any, source_padding_BS: Tensor, target_padding_BT: Tensor) -> list[Tensor]:
+    """Each block's mean gates [U] in the model's last pass, padding left out."""
+    padding = {"encoder": source_padding_BS, "decoder": target_padding_BT}
+    return [openness(layer.fc1.opened, padding[side]) for side, layer in blocks(model)]
+
+
+def trim(model: Any, batches: Sequence[dict[str, Any]], pad: int, threshold: float) -> tuple[list[str], dict[str, Any]]:
+    """Cuts units that are less open than `threshold` on `batches`, in place; the most open one of a block always stays.
+
+    Returns the options that build a model of this shape, and the facts: units before and after, and their share.
+    """
+    model.eval()
+    sums: list[Tensor] = []
+    for batch in batches:
+        with torch.no_grad():
+            model(**batch["net_input"])
+        weight = batch["ntokens"]
+        opened = open_units(model, batch["net_input"]["src_tokens"].eq(pad), batch["target"].eq(pad))
+        sums = [a + weight * b for a, b in zip(sums, opened, strict=True)] if sums else [weight * one for one in opened]
+    total = sum(batch["ntokens"] for batch in batches)
+    units: dict[str, list[int]] = {"encoder": [], "decoder": []}
+    before = 0
+    for (side, layer), summed_U in zip(blocks(model), sums, strict=True):
+        open_U = summed_U / total
+        keep_U = open_U >= torch.minimum(open_U.max(), torch.tensor(threshold))
+        before += len(keep_U)
+        layer.fc1, layer.fc2 = cut(layer.fc1, layer.fc2, keep_U)
+        units[side].append(int(keep_U.sum()))
+    after = sum(map(sum, units.values()))
+    options = [part for side, counts in units.items() for part in (f"--{side}-units", ",".join(map(str, counts)))]
+    return options, {"units": before, "kept": after, "effective_capacity": round(after / before, 4), **units}
