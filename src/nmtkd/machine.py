@@ -51,9 +51,9 @@ def device() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep large freed blocks. A training step frees its logits and asks for them again: page faults cost a quarter of the time.
+    """Lets glibc keep large freed blocks. A training step frees its logits and asks for them again, and pays for it in page faults.
 
-    Measured by bench/; no effect on results, none outside glibc.
+    bench/memory_thresholds.py measures how much; no effect on results, none outside glibc.
     """
     trim, mmap = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
     try:
@@ -100,7 +100,8 @@ def scratch(stage: str, key: str, need_bytes: int = 0) -> Iterator[Path]:
     """
     folder = scratch_root() / f"{stage}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # what a killed process wrote is not needed again
+    free = shutil.disk_usage(folder).free + there
     if free < need_bytes:
         raise MachineError(
             f"{folder}: {stage} needs about {need_bytes / GIB:.2f} GiB of scratch space, {free / GIB:.2f} GiB are free; "

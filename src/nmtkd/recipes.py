@@ -40,7 +40,7 @@ class OnPolicy(Section):
 
 
 class Method(Section):
-    """A student's loss: (1 - a) CE(y) + a T^2 D(teacher, student) along y, y being gold or the teacher's hypothesis; or a hybrid of both."""
+    """A student's loss: (1 - a) CE(y) + a T^2 D(teacher, student) along y, y being gold or the teacher's hypothesis; or both."""
 
     sequence: Literal["gold", "hypothesis", "closest", "gold_and_hypothesis"]  # closest: the n-best entry most like gold (sentence BLEU)
     teacher_weight: Fraction  # a; 0 needs no token targets

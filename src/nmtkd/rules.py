@@ -69,10 +69,11 @@ def cross_checks(params: Params) -> list[str]:
             method = params.methods[name]
             fits = method.sequence in shape.sequences and (method.teacher_weight > 0.0) == shape.weighs
             if not fits or (method.on_policy is not None) != shape.teacher:
+                wanted = f"sequence: {' or '.join(shape.sequences)} and teacher_weight {'above 0.0' if shape.weighs else '0.0'}"
+                got = f"{method.sequence} and {method.teacher_weight}"
                 lines.append(
-                    f"grid.methods.{family}: {name!r} reads something else: this family needs sequence: {' or '.join(shape.sequences)} and "
-                    f"teacher_weight {'above 0.0' if shape.weighs else '0.0'}{' and on_policy' if shape.teacher else ''}; got "
-                    f"{method.sequence} and {method.teacher_weight}{' and on_policy' if method.on_policy else ''}; move it to its own family"
+                    f"grid.methods.{family}: {name!r} reads something else: this family needs {wanted}{' and on_policy' * shape.teacher}; "
+                    f"got {got}{' and on_policy' * (method.on_policy is not None)}; move it to its own family"
                 )
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):

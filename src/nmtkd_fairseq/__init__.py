@@ -1,4 +1,4 @@
-"""fairseq plugin (`--user-dir`): the task, criterions and architecture of distillation, and what puts them in the place of the stock ones."""
+"""fairseq plugin (`--user-dir`): the task, criterions and architecture of distillation, and what puts them in place of stock ones."""
 
 from __future__ import annotations
 

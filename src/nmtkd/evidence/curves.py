@@ -19,15 +19,11 @@ def read_curve(path: Path) -> list[Point]:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return [
-            Point(int(row["update"]), *(float(row[name]) if row[name] else None for name in VALUES)) for row in rows
-        ]
+        return [Point(int(row["update"]), *(float(row[name]) if row[name] else None for name in VALUES)) for row in rows]
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing; evaluate this cell again") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise ResultsError(
-            f"{path}: no learning curve with update, {', '.join(VALUES)} ({error!r}); evaluate this cell again"
-        ) from None
+        raise ResultsError(f"{path}: no learning curve with update, {', '.join(VALUES)} ({error!r}); evaluate this cell again") from None
 
 
 def curve_rows(results: Iterable[Result], curves: Mapping[str, list[Point]]) -> list[list[str]]:

@@ -34,9 +34,14 @@ class Findings:
             higher = sorted((one for one in self.compared if one.gains[BEAM].low > 0), key=lambda one: -one.gains[BEAM].difference)
             lower = sorted((one for one in self.compared if one.gains[BEAM].high < 0), key=lambda one: one.gains[BEAM].difference)
             untold = len(self.compared) - len(higher) - len(lower)
+            rest = (
+                f", {len(lower) or 'none'} lower, and for {untold} no difference can be told."
+                if untold
+                else f" and {len(lower) or 'none'} lower."
+            )
             told.append(
                 f"Beside the plain student of the same size, {len(higher) or 'none'} of {len(self.compared)} distilled students "
-                f"score higher, {len(lower) or 'none'} lower, and for {untold or 'none'} no difference can be told."
+                f"score higher{rest}"
             )
             for found, side in ((higher, "over"), (lower, "to")):
                 if found:

@@ -38,7 +38,8 @@ def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare) -> dict[str
     for name, pairs in masked.items():
         tokens = _tokenise([pair for pair, _ in pairs], corpus, name)
         if name == "train":
-            tokens = _filter(tokens, settings, card)
+            kept = _filter(tokens, settings, card)
+            tokens, train = [tokens[index] for index in kept], [train[index] for index in kept]
         else:
             _write_held_out(out, name, splits[name], [names for _, names in pairs])
         write_lines(out / f"{name}.src", [source for source, _ in tokens])
@@ -133,11 +134,11 @@ def _mask(pair: Pair) -> tuple[Pair, list[str]]:
     return (words.mask(pair[0], names), words.mask(pair[1], names)), words.placeholders(pair[0])
 
 
-def _filter(tokens: list[Pair], settings: Prepare, card: dict[str, Any]) -> list[Pair]:
-    """Train pairs that are neither too long nor too uneven, in Moses tokens."""
+def _filter(tokens: list[Pair], settings: Prepare, card: dict[str, Any]) -> list[int]:
+    """Which train pairs are neither too long nor too uneven, in Moses tokens."""
     kept = []
     dropped = {"empty after tokenising": 0, "longer than max_words": 0, "sides too uneven": 0}
-    for pair in tokens:
+    for index, pair in enumerate(tokens):
         short, long = sorted(len(side.split()) for side in pair)
         if not short:
             dropped["empty after tokenising"] += 1
@@ -146,7 +147,7 @@ def _filter(tokens: list[Pair], settings: Prepare, card: dict[str, Any]) -> list
         elif long > settings.max_ratio * short and long - short > settings.ratio_slack:
             dropped["sides too uneven"] += 1
         else:
-            kept.append(pair)
+            kept.append(index)
     card["dropped"].update(dropped)
     if not kept:
         raise ParallelTextError("train: no pair is left after cleaning; see prepare.max_words and prepare.max_ratio")
