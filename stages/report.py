@@ -27,6 +27,7 @@ def main() -> None:
     with machine.whole(grid.REPORTS / "figures") as out:
         drawings = figures.draw(material, out)
     results.write_csv(grid.REPORTS / "results.csv", results.RESULTS_HEADER, results.tidy_rows(found))
+    results.write_csv(grid.REPORTS / "adapted.csv", results.ADAPTED_HEADER, results.adapted_rows(found))
     results.write_csv(grid.REPORTS / "speed.csv", results.SPEED_HEADER, results.speed_rows(found))
     results.write_csv(grid.REPORTS / "bleu.csv", results.BLEU_HEADER, results.bleu_rows(found, headline))
     results.write_csv(grid.REPORTS / "curves.csv", curves.CURVES_HEADER, curves.curve_rows(found, points))
@@ -34,10 +35,17 @@ def main() -> None:
     results.write_text(grid.REPORTS / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     results.write_text(grid.REPORTS / "table.md", tables.as_markdown(table))
     card = json.loads((grid.PREPARED / "card.json").read_text(encoding="utf-8"))
+    card["noise"] = {name: noise_facts(name) for name in settings.grid.noises}
     html = page.build(found, summaries, table, drawings, card=card, grid=settings.grid, level=level, headline=headline)
     results.write_text(grid.REPORTS / "index.html", html)
     print(tables.as_text(table))
     print((grid.REPORTS / "index.html").resolve())
+
+
+def noise_facts(name: str) -> dict[str, int]:
+    """How many training words a condition hit, for the data card."""
+    card = json.loads((grid.noise_dir(name) / "card.json").read_text(encoding="utf-8"))
+    return {f"{side} words {kind}": card[side][kind] for side in ("source", "target") for kind in ("hit", "words")}
 
 
 if __name__ == "__main__":

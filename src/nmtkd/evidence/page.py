@@ -8,9 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from nmtkd.evidence.cards import adapted, data, wide
 from nmtkd.evidence.figures import Drawing
 from nmtkd.evidence.findings import Findings
-from nmtkd.evidence.results import TEACHER, Result
+from nmtkd.evidence.results import TEACHER, Result, adapted_rows
 from nmtkd.evidence.tables import TEXT_COLUMNS, Summary, Table, signature_notes
 from nmtkd.params import Grid
 
@@ -20,6 +21,7 @@ FILES = {  # beside the page: what each one holds
     "results.csv": "every score with its signature, one a row",
     "bleu.csv": "the headline scores, for plots",
     "curves.csv": "validation by update",
+    "adapted.csv": "what students with gates chose: a weight between levels, a number of units",
     "speed.csv": "sizes and speeds, numbers of the machine",
 }
 
@@ -28,6 +30,8 @@ FAMILIES = {  # family of methods: how it learns
     "word": "also learns the teacher's distribution over the next token along the reference.",
     "seq": "learns from the teacher's translations in place of the references.",
     "both": "learns from the teacher's translations and from its distributions along them.",
+    "hybrid": "learns from references with distributions and from translations, in a ratio that a gate sets sentence by sentence.",
+    "online": "asks the teacher for its distribution along the reference, or along what the student itself says.",
 }
 CAUTION = (
     "<b>One seed a cell.</b> The intervals cover the choice of test sentences, not how far a second training would land. "
@@ -46,10 +50,6 @@ COMPARING = (
     "translations helps greedy search more than beam search: look at both panels of a figure."
 )
 EXAMPLE = 20  # comparisons: few enough to picture, and one in twenty is what the usual confidence lets pass
-DATA_NOTE = (
-    "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source so much that a model may have "
-    "learnt them by heart. They stay in the test sets; the more there are, the less a score says about other text."
-)
 
 
 def build(
@@ -80,7 +80,8 @@ def build(
         ("findings", "What this shows", _findings(Findings(summaries, level, headline), len(grid.seeds))),
         ("table", "Scores", _table(table)),
         ("figures", "Figures", "".join(_figure(one) for one in drawings)),
-        ("data", "Data", _data(card)),
+        *([("adapted", "What students chose", adapted(results))] if any(adapted_rows([one]) for one in results) else []),
+        ("data", "Data", data(card)),
         ("reading", "How to read this", _reading(grid, level)),
         ("files", "Signatures and files", _files(results)),
     ]
@@ -147,12 +148,7 @@ def _table(table: Table) -> str:
         cells = [f"<td{_left(table.header[i])}{_told(row, gain, i)}>{_text(row[i])}</td>" for i in columns[1:]]
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>\n')
     notes = "".join(f"<li>{_text(note)}</li>" for note in table.notes)
-    return _wide(head, "".join(rows)) + f'<ul class="notes">{notes}</ul>'
-
-
-def _wide(head: str, rows: str) -> str:
-    """A table that scrolls by itself where the screen is narrow."""
-    return f'<div class="wide" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n'
+    return wide(head, "".join(rows)) + f'<ul class="notes">{notes}</ul>'
 
 
 def _left(name: str) -> str:
@@ -180,35 +176,6 @@ def _figure(drawing: Drawing) -> str:
         f'<figure id="{drawing.name}"><h3>{escape(drawing.title)}</h3><div class="plot" tabindex="0">{svg.strip()}</div>'
         f"<figcaption>{_text(drawing.caption)}</figcaption></figure>\n"
     )
-
-
-def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
-
-
-def _words(name: str) -> str:
-    return escape(name.replace("_", " "))
-
-
-def _data(card: Mapping[str, Any]) -> str:
-    """Every fact of the data card: bare ones as a line, groups as tables; near-duplicates also as a share of their test set."""
-    bare = [f"<div><dt>{_words(name)}</dt><dd>{_number(value)}</dd></div>" for name, value in card.items() if not isinstance(value, dict)]
-    sizes = {name: split.get("pairs", 0) for name, split in card.get("splits", {}).items()}
-    tables = []
-    for name, group in card.items():
-        if not isinstance(group, dict) or not group:
-            continue
-        inner = next(iter(group.values()))
-        columns = list(inner) if isinstance(inner, dict) else [""]
-        rows = ""
-        for row, cell in group.items():
-            shown = [_number(cell[column] if isinstance(cell, dict) else cell) for column in columns]
-            if name == "near_duplicates" and sizes.get(row):
-                shown = [f"{shown[0]} ({100 * cell / sizes[row]:.1f}%)"]
-            rows += f'<tr><th scope="row">{_words(row)}</th>{"".join(f"<td>{text}</td>" for text in shown)}</tr>\n'
-        head = "".join(f'<th scope="col">{_words(column)}</th>' for column in columns)
-        tables.append(_wide(f'<th scope="col">{_words(name)}</th>{head}', rows))
-    return f'<dl class="facts">{"".join(bare)}</dl><div class="cards">{"".join(tables)}</div><p>{DATA_NOTE}</p>'
 
 
 def _reading(grid: Grid, level: str) -> str:

@@ -24,6 +24,7 @@ SEARCHES = ("beam", "greedy")  # test-time decoding, in the order of the report
 
 RESULTS_HEADER = "corpus,pair,method,capacity,noise,decoding,seed,split,search,metric,value,signature"
 SPEED_HEADER = "key,role,parameters,model_bytes,search,sentences_per_second,training_seconds,target_tokens_per_second"
+ADAPTED_HEADER = "key,fact,value"
 BLEU_HEADER = "capacity,parameters,method,noise,decoding,seed,search,bleu"
 
 
@@ -60,6 +61,17 @@ class Speed(_Part):
     sentences_per_second: float
 
 
+class Gates(_Part):
+    """What a gated student kept of its feed-forward units, and what cutting the others cost; BLEU is greedy, on validation."""
+
+    units: int
+    kept: int
+    effective_capacity: float
+    parameters_before: int
+    valid_bleu_before: float
+    valid_bleu_after: float
+
+
 class Result(_Part):
     """One model's scores: a file of reports/runs."""
 
@@ -77,6 +89,9 @@ class Result(_Part):
     training: Training
     scores: list[Score]
     speed: list[Speed]
+    gate: float | None = None  # what a hybrid student with a validated gate took, and its validation BLEU at each value tried
+    tried: dict[str, float] = {}
+    gates: Gates | None = None
 
     def score(self, split: str, search: str, metric: str) -> float | None:
         """The value of one score, None where it was not computed."""
@@ -176,6 +191,17 @@ def speed_rows(results: Iterable[Result]) -> list[list[str]]:
         facts = [one.key, one.role, str(one.parameters), str(one.model_bytes)]
         training = [f"{one.training.seconds:.1f}", f"{one.training.target_tokens_per_second:.1f}"]
         rows += [[*facts, speed.search, f"{speed.sentences_per_second:.1f}", *training] for speed in one.speed]
+    return rows
+
+
+def adapted_rows(results: Iterable[Result]) -> list[list[str]]:
+    """adapted.csv without its header: what students chose for themselves, a fact a row. Empty where none had a choice."""
+    rows = []
+    for one in results:
+        facts: dict[str, float] = {f"valid_bleu_at_gate_{value}": bleu for value, bleu in one.tried.items()}
+        facts |= {"gate": one.gate} if one.gate is not None else {}
+        facts |= one.gates.model_dump() if one.gates else {}
+        rows += [[one.key, name, f"{value:.4f}" if isinstance(value, float) else str(value)] for name, value in facts.items()]
     return rows
 
 
