@@ -26,10 +26,10 @@ def measure(capacity: str, keep: bool) -> float:
     from nmtkd import grid, machine, params
     from nmtkd.models import training
 
-    settings = params.load("capacities", "training", "grid")
+    settings = params.load("methods", "capacities", "training", "grid")
     recipe = settings.training.model_copy(update={"updates": UPDATES, "checkpoint_every": UPDATES, "average": 1, "curve_pairs": 0})
     run = grid.Run(family="plain", method="plain", capacity=capacity, noise=settings.grid.noises[0], decoding=grid.NONE, seed=1)
-    data, _, _ = student.gather(run, 0.0)
+    data = student.gather(run, settings.methods["plain"], 1.0).data
     if not keep:
         machine.keep_freed_memory = lambda: None
     with tempfile.TemporaryDirectory() as folder:

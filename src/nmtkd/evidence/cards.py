@@ -38,7 +38,8 @@ def adapted(results: Sequence[Result]) -> str:
         for one in tried:
             scores = ", ".join(f"{value}: {bleu:.1f}" for value, bleu in one.tried.items())
             rows.append(f'<tr><th scope="row">{one.key}</th><td>{one.gate}</td><td>{scores}</td></tr>\n')
-        tables += f"<p>Weights of the token level that were tried; the best one by validation BLEU (greedy) became the run.</p>{wide(head, ''.join(rows))}"
+        told = "Weights of the token level that were tried; the best one by validation BLEU (greedy) became the run."
+        tables += f"<p>{told}</p>{wide(head, ''.join(rows))}"
     gated = [(one, one.gates) for one in results if one.gates]
     if gated:
         names = ("student", "units", "kept", "effective capacity", "parameters before", "after", "validation BLEU before", "after the cut")
