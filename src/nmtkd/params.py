@@ -178,7 +178,7 @@ def _siblings(location: tuple[Any, ...]) -> str:
         annotation = field.annotation if field else None
         if annotation is None:  # an entry of a named section: dict[Name, Section]
             continue
-        arguments = getattr(annotation, "__args__", ())
-        model = arguments[-1] if arguments else annotation
+        inside = [part for part in getattr(annotation, "__args__", ()) if hasattr(part, "model_fields")]  # of dict[Name, X] and X | None
+        model = inside[-1] if inside else annotation
     fields = getattr(model, "model_fields", {})
     return f" (known: {', '.join(sorted(fields))})" if fields else ""

@@ -85,6 +85,8 @@ def cross_checks(params: Params) -> list[str]:
         lines.append(f"decodings.{name}: this name stands for {RESERVED[name]}; choose another")
     if len(set(params.teacher.seeds)) != len(params.teacher.seeds):
         lines.append(f"teacher.seeds: a seed stands twice; got {params.teacher.seeds}; remove one")
+    if params.training.consistency:
+        lines.append("training.consistency: regularises a teacher, no student's loss has it; name it under teacher.training, or remove it")
     if params.teacher.architecture.gates:
         lines.append("teacher.architecture.gates: gates adapt a student's capacity; remove them here")
     if params.corpus.source == params.corpus.target:

@@ -1,7 +1,6 @@
 """Consistency regularisers for a stronger single teacher: two views of a pair must agree."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: fairseq reads the types of options from dataclass fields, and text is no type.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ class ConsistencyCriterion(LabelSmoothedCrossEntropyCriterion):
         self.cfg = cfg
 
     @classmethod
-    def build_criterion(cls, cfg: ConsistencyConfig, task: Any) -> ConsistencyCriterion:
+    def build_criterion(cls, cfg: ConsistencyConfig, task: Any) -> "ConsistencyCriterion":
         """From fairseq's configuration."""
         return cls(task, cfg)
 

@@ -1,7 +1,6 @@
 """Label-smoothed cross-entropy and the teacher's term at each token, in one criterion; the budget of gated capacity on top of either."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: fairseq reads the types of options from dataclass fields, and text is no type.
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +50,7 @@ class DistillationCriterion(LabelSmoothedCrossEntropyCriterion):
         self.term = Term(temperature=cfg.temperature, divergence=cfg.divergence, beta=cfg.beta, ranking=cfg.ranking, ranked=cfg.ranked)
 
     @classmethod
-    def build_criterion(cls, cfg: DistillationConfig, task: Any) -> DistillationCriterion:
+    def build_criterion(cls, cfg: DistillationConfig, task: Any) -> "DistillationCriterion":
         """From fairseq's configuration."""
         return cls(task, cfg)
 

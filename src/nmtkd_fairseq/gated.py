@@ -77,17 +77,19 @@ def trim(model: Any, batches: Sequence[dict[str, Any]], pad: int, threshold: flo
     Returns the options that build a model of this shape, and the facts: units before and after, and their share.
     """
     model.eval()
-    sums: list[Tensor] = []
+    sums: list[Any] = [0.0 for _ in blocks(model)]
+    positions = [0 for _ in sums]
     for batch in batches:
         with torch.no_grad():
             model(**batch["net_input"])
-        weight = batch["ntokens"]
-        opened = open_units(model, batch["net_input"]["src_tokens"].eq(pad), batch["target"].eq(pad))
-        sums = [a + weight * b for a, b in zip(sums, opened, strict=True)] if sums else [weight * one for one in opened]
-    total = sum(batch["ntokens"] for batch in batches)
+        real = {"encoder": batch["net_input"]["src_tokens"].ne(pad), "decoder": batch["target"].ne(pad)}
+        counts = [int(real[side].sum()) for side, _ in blocks(model)]
+        opened = open_units(model, ~real["encoder"], ~real["decoder"])
+        sums = [total + count * one_U for total, count, one_U in zip(sums, counts, opened, strict=True)]
+        positions = [total + count for total, count in zip(positions, counts, strict=True)]
     units: dict[str, list[int]] = {"encoder": [], "decoder": []}
     before = 0
-    for (side, layer), summed_U in zip(blocks(model), sums, strict=True):
+    for (side, layer), summed_U, total in zip(blocks(model), sums, positions, strict=True):
         open_U = summed_U / total
         keep_U = open_U >= torch.minimum(open_U.max(), torch.tensor(threshold))
         before += len(keep_U)

@@ -1,7 +1,6 @@
 """Hybrid distillation: for each sentence x, g(x) L_word(gold) + (1 - g(x)) L_seq(hypothesis) (arXiv 2404.14827), in two decoder passes."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: fairseq reads the types of options from dataclass fields, and text is no type.
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,6 @@
 """Word-level distillation with the teacher in memory, along gold text or along what the student samples (GKD, Agarwal et al. 2024)."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: fairseq reads the types of options from dataclass fields, and text is no type.
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +67,8 @@ class OnlineCriterion(DistillationCriterion):
         """The teacher's members, loaded once, in eval mode."""
         if not self._teachers:
             paths = self.cfg.teachers.split(":")
-            self._teachers, _ = checkpoint_utils.load_model_ensemble(paths, task=self.task)
+            with torch.random.fork_rng(devices=[]):  # a model is drawn before it is read: training's random numbers stay as they are
+                self._teachers, _ = checkpoint_utils.load_model_ensemble(paths, task=self.task)
             for teacher in self._teachers:
                 teacher.to(device).eval().requires_grad_(False)
         return self._teachers

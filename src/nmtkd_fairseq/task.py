@@ -1,7 +1,6 @@
 """Translation whose training pairs carry what the teacher says about them; validation is the stock one."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: fairseq reads the types of options from dataclass fields, and text is no type.
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

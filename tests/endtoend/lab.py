@@ -115,8 +115,9 @@ def make_lab(folder: Path) -> Lab:
     config = folder / "conf/config.yaml"
     text = config.read_text(encoding="utf-8").replace("corpus: homeassistant", "corpus: files").replace("scale: quick", "scale: toy")
     config.write_text(text.replace("study: default", "study: toy"), encoding="utf-8")
-    axes = "methods: {plain: [plain], word: [word], seq: [seq], both: [both]}, capacities: [tiny, small], noises: [clean]"
-    (folder / "conf/study/toy.yaml").write_text(f"# @package _global_\ngrid: {{{axes}, decodings: [beam], seeds: [1]}}\n", encoding="utf-8")
+    methods = "{plain: [plain], word: [word], seq: [seq], both: [both], hybrid: [], online: []}"
+    axes = f"methods: {methods}, capacities: [tiny, small], noises: [clean], decodings: [beam], seeds: [1]"
+    (folder / "conf/study/toy.yaml").write_text(f"# @package _global_\ngrid: {{{axes}}}\n", encoding="utf-8")
     corpus = folder / "conf/corpus/files.yaml"
     text = (
         corpus.read_text(encoding="utf-8")

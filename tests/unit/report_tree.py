@@ -1,4 +1,7 @@
-"""A tiny results tree for the report's tests: plain and seq at two capacities beside one teacher, on invented text."""
+"""A tiny results tree for the report's tests: plain and seq at two capacities beside one teacher, on invented text.
+
+Students at `gated` have openness and a size of their own a seed; those of `hybrid_best` have a gate and what was tried for it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from nmtkd import grid as cells
 from nmtkd.evidence import canvas, curves, metrics, results, tables
 from nmtkd.evidence.results import Result
-from nmtkd.params import Grid, Report
+from nmtkd.params import FAMILY_SHAPES, Grid, Report
 
 REFERENCES = [
     "Die rote Lampe im Flur ist aus .",
@@ -25,8 +28,9 @@ REFERENCES = [
     "Sende mir morgen eine kurze Nachricht .",
     "Der Akku ist fast leer und muss geladen werden .",
 ]
-SCALE = {"tiny": 51_234, "small": 264_500, "teacher": 2_614_784}
-WRONG = {"teacher": 6, "seq": 4, "plain": 2}  # every n-th word of a model's output is another: the higher, the better
+SCALE = {"tiny": 51_234, "gated": 60_000, "small": 264_500, "teacher": 2_614_784}
+WRONG = {"teacher": 6, "hybrid_best": 5, "seq": 4, "plain": 2}  # every n-th word of a model's output is another: the higher, the better
+CURVE = ("100,1,5.0,4.5,,9000", "200,2,4.0,3.75,12.5,18000")
 REPORT = Report(bootstrap_samples=200, bootstrap_seed=12345, confidence=0.95)
 CARD = {
     "corpus": "lamps",
@@ -41,10 +45,18 @@ CARD = {
 }
 
 
+def methods(**families: list[str]) -> dict[str, list[str]]:
+    """These methods and no others."""
+    return {family: families.get(family, []) for family in FAMILY_SHAPES}
+
+
+ADAPTIVE = {"methods": methods(plain=["plain"], seq=["seq"], hybrid=["hybrid_best"]), "capacities": ["tiny", "gated"]}
+
+
 def grid(**changes: Any) -> Grid:
     """plain and seq at tiny and small, one noise, decoding and seed; `changes` replace whole axes."""
     axes: dict[str, Any] = {
-        "methods": {"plain": ["plain"], "word": [], "seq": ["seq"], "both": []},
+        "methods": methods(plain=["plain"], seq=["seq"]),
         "capacities": ["tiny", "small"],
         "noises": ["clean"],
         "decodings": ["beam"],
@@ -70,6 +82,9 @@ def write(root: Path, study: Grid) -> None:
     (prepared / "test.ref").write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
     (prepared / "card.json").write_text(json.dumps(CARD), encoding="utf-8")
     for noise in study.noises:
+        (root / cells.noise_dir(noise)).mkdir(parents=True)
+        hits = {"source": {"words": 9000, "hit": 901}, "target": {"words": 8800, "hit": 882}}
+        (root / cells.noise_dir(noise) / "card.json").write_text(json.dumps(hits), encoding="utf-8")
         _cell(root, cells.teacher_key(noise), ("teacher", "teacher", noise, "none", 7))
     for run in cells.runs(study):
         _cell(root, run.key, (run.method, run.capacity, run.noise, run.decoding, run.seed))
@@ -87,6 +102,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
             ours, gold = [lines[i] for i in wanted], [REFERENCES[i] for i in wanted]
             found = metrics.score(ours, gold, tokenised_hypotheses=ours, tokenised_references=gold)
             scores += [{"split": split, "search": search, **one} for one in found]
+    size = SCALE[capacity] + (1000 * seed if capacity == "gated" else 0)
     result = {
         "key": key,
         "role": "teacher" if method == "teacher" else "student",
@@ -97,16 +113,24 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
         "noise": noise,
         "decoding": decoding,
         "seed": seed,
-        "parameters": SCALE[capacity],
-        "model_bytes": 4 * SCALE[capacity],
+        "parameters": size,
+        "model_bytes": 4 * size,
         "training": {"updates": 300, "seconds": 61.5, "target_tokens_per_second": 40123.4},
         "scores": scores,
         "speed": [{"search": "beam", "sentences_per_second": 212.04}, {"search": "greedy", "sentences_per_second": 400.0}],
     }
+    if method == "hybrid_best":
+        result |= {"gate": 0.25, "tried": {"0.25": 12.5, "0.75": 11.0}}
+    if capacity == "gated":
+        shape = {"units": 64, "kept": 37, "effective_capacity": 0.5781, "encoder": [16], "decoder": [21]}
+        result["gates"] = {**shape, "parameters_before": 70_000, "valid_bleu_before": 12.75, "valid_bleu_after": 12.5}
     path = root / cells.result_file(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result), encoding="utf-8")
-    curve = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,seconds\n100,1,5.0,4.5,,9000,1.5\n200,2,4.0,3.75,12.5,18000,3.0\n"
+    gates = ["0.5", "0.25"] if method == "hybrid_best" else ["", ""]
+    opened = ["0.75", f"0.5{seed}"] if capacity == "gated" else ["", ""]
+    rows = [f"{start},{gate},{open_}\n" for start, gate, open_ in zip(CURVE, gates, opened, strict=True)]
+    curve = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness\n" + "".join(rows)
     (root / cells.translations_dir(key) / "curve.csv").write_text(curve, encoding="utf-8")
 
 

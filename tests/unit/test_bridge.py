@@ -1,7 +1,9 @@
 """nmtkd.models.fairseq_bridge: the command line of a run, data and models that come back as they went."""
 
+import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from fairseq import checkpoint_utils
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor
 
+import nmtkd_fairseq  # noqa: F401  makes fairseq know gated models
 from nmtkd.models import checkpoints
 from nmtkd.models import fairseq_bridge as bridge
-from nmtkd.params import Architecture, Training
+from nmtkd.params import Architecture, Gates, Training
 from tests.conftest import Tiny
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -66,6 +69,16 @@ def test_post_norm_asks_for_nothing() -> None:
     post = bridge.arguments(architecture, training.model_copy(update={"pre_norm": False}), seed)
     assert [argument for argument in pre if argument not in post] == ["--encoder-normalize-before", "--decoder-normalize-before"]
     assert [argument for argument in pre if not argument.endswith("-normalize-before")] == post
+
+
+def test_gates_change_the_architecture_alone() -> None:
+    architecture, training, seed = MODELS["tiny"]
+    gates = Gates(budget=0.5, weight=10.0, polarity=1.0, threshold=0.1, opening=0.75)
+    stock, gated = (bridge.arguments(one, training, seed) for one in (architecture, architecture.model_copy(update={"gates": gates})))
+    place = stock.index("transformer")
+    assert gated == [*stock[:place], "gated_transformer", "--gate-opening", "0.75", *stock[place + 1 :]]
+    model = bridge.configuration(gated).model
+    assert (model.arch, model.gate_opening, model.encoder_ffn_embed_dim) == ("gated_transformer", 0.75, 96)
 
 
 def test_every_value_reaches_fairseq() -> None:
@@ -218,6 +231,14 @@ def test_a_shared_matrix_counts_once(tiny: Tiny, loaded: bridge.Loaded) -> None:
     assert loaded.parameters() == checkpoints.parameters(architecture, 24)
 
 
+@pytest.mark.parametrize("layers", [(1, 1), (2, 3)])
+def test_the_parameters_of_a_gated_model_are_known_before_it_is_built(loaded: bridge.Loaded, layers: tuple[int, int]) -> None:
+    gates = Gates(budget=0.5, weight=10.0, polarity=1.0, threshold=0.1, opening=0.0)
+    architecture = Architecture(encoder_layers=layers[0], decoder_layers=layers[1], width=16, ffn=24, heads=2, gates=gates)
+    model = loaded.task.build_model(bridge.configuration(bridge.arguments(architecture, STUDENT, 1)).model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == checkpoints.parameters(architecture, 24)
+
+
 def test_stock_fairseq_loads_the_model(tiny: Tiny) -> None:
     (model,), _ = checkpoint_utils.load_model_ensemble([str(tiny.folder / bridge.MODEL)], arg_overrides={"data": str(tiny.folder)})
     assert torch.equal(model.state_dict()["decoder.layers.1.fc1.weight"], weights(tiny)["decoder.layers.1.fc1.weight"])
@@ -230,6 +251,76 @@ def test_a_model_that_lacks_weights_is_refused(tiny: Tiny, tmp_path: Path) -> No
         (tmp_path / f"dict.{side}.txt").write_bytes((tiny.folder / f"dict.{side}.txt").read_bytes())
     with pytest.raises(RuntimeError, match=r"decoder\.layers\.1\.fc1\.weight"):
         bridge.load_model(tmp_path, "cpu")
+
+
+# Ensembles
+
+
+@pytest.fixture
+def pair(tiny: Tiny, tmp_path: Path) -> Path:
+    """A folder of two members, stamped as training stamps it."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for side in ("src", "tgt"):
+        shutil.copy(tiny.folder / f"dict.{side}.txt", folder)
+    for number in (1, 2):
+        other = {name: value * number for name, value in weights(tiny).items()}
+        bridge.save_model(folder / bridge.member_name(number), tiny.command, other, 10)
+    (folder / bridge.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_members_are_numbered_from_the_second_on(pair: Path, tiny: Tiny) -> None:
+    assert bridge.members(tiny.folder) == [tiny.folder / "model.pt"]
+    assert bridge.members(pair) == [pair / "model.pt", pair / "model2.pt"]
+    shutil.copy(pair / "model.pt", pair / "model3.pt")
+    assert bridge.members(pair)[2:] == [pair / "model3.pt"]
+    assert [bridge.member_name(number) for number in (1, 2, 10)] == ["model.pt", "model2.pt", "model10.pt"]
+
+
+def test_all_members_are_loaded_in_their_order(pair: Path, tiny: Tiny) -> None:
+    found = bridge.load_models(pair, "cpu")
+    name = "decoder.layers.1.fc1.weight"
+    assert [torch.equal(one.model.state_dict()[name], weights(tiny)[name] * number) for number, one in enumerate(found, start=1)] == [
+        True
+    ] * 2
+
+
+def test_the_hash_of_one_model_is_its_files(tiny: Tiny) -> None:
+    assert bridge.model_hash(tiny.folder) == bridge.file_hash(tiny.folder / "model.pt")
+
+
+def test_the_hash_of_an_ensemble_is_of_its_members_in_order(pair: Path) -> None:
+    first, second = (bridge.file_hash(pair / name) for name in ("model.pt", "model2.pt"))
+    before = bridge.model_hash(pair)
+    assert before == hashlib.sha256(f"{first} {second}".encode()).hexdigest()
+    for source, target in (("model.pt", "x"), ("model2.pt", "model.pt"), ("x", "model2.pt")):
+        (pair / source).rename(pair / target)
+    assert bridge.model_hash(pair) != before
+
+
+def test_a_whole_ensemble_is_what_was_stamped(pair: Path) -> None:
+    assert bridge.stamped_hash(pair) == bridge.model_hash(pair)
+
+
+@pytest.mark.parametrize("missing", ["model2.pt", "model3.pt"])
+def test_a_missing_member_is_refused(pair: Path, missing: str) -> None:
+    shutil.copy(pair / "model.pt", pair / "model3.pt")
+    (pair / bridge.HASH).write_text(bridge.model_hash(pair) + "\n", encoding="utf-8")
+    (pair / missing).unlink()
+    with pytest.raises(bridge.ModelError, match=r"pair: its model files are not those that model\.sha256 names; run `dvc checkout .*pair`"):
+        bridge.stamped_hash(pair)
+
+
+def test_a_changed_or_added_member_is_refused(pair: Path) -> None:
+    shutil.copy(pair / "model.pt", pair / "model3.pt")
+    with pytest.raises(bridge.ModelError, match="not those that"):
+        bridge.stamped_hash(pair)
+    (pair / "model3.pt").unlink()
+    bridge.stamped_hash(pair)
+    shutil.copy(pair / "model.pt", pair / "model2.pt")
+    with pytest.raises(bridge.ModelError, match="not those that"):
+        bridge.stamped_hash(pair)
 
 
 # The rest

@@ -1,13 +1,20 @@
 """nmtkd.models.decoding: both engines find the same, in the order of the sources, within the limits."""
 
+import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import nmtkd_fairseq  # noqa: F401  makes fairseq know gated models
 from nmtkd.models import decoding
 from nmtkd.models import fairseq_bridge as bridge
 from nmtkd.models.decoding import Hypothesis, Search, greedy, translate
+from nmtkd.models.scoring import distributions
+from nmtkd.params import Sampling
 from tests.conftest import Tiny
 
 ENGINES = ["ctranslate2", "fairseq"]
@@ -120,6 +127,30 @@ def test_the_curves_view_is_greedy_search(tiny: Tiny) -> None:
     assert sum(not entries[0].truncated for entries in wanted) > 5
 
 
+def test_the_blank_is_never_written(tiny: Tiny, tmp_path: Path) -> None:
+    """Padding, which CTranslate2 calls <blank>, though the model finds it likeliest everywhere."""
+    folder = changed(tiny, tmp_path, lambda weights, words: weights["encoder.embed_tokens.weight"][words.pad(), 0].fill_(9.0))
+    pad = bridge.load_model(folder, "cpu").dictionary.pad()
+    assert all(ids.eq(pad).all() for _, ids, _ in distributions(folder, tiny.sources, tiny.targets, 1, 1.0, 1000))
+    searches = [(engine, search(beam=beam)) for engine in ENGINES for beam in (1, 3)]
+    for engine, how in [*searches, ("fairseq", drawn()), ("fairseq", drawn(top_p=0.5))]:
+        written = {word for entries in translate(folder, tiny.sources, how, engine) for word in entries[0].text.split()}
+        assert written and not written & {"<pad>", "<blank>"}, (engine, how)
+
+
+def changed(tiny: Tiny, folder: Path, change: Callable[[dict[str, Any], Any], object], name: str = bridge.MODEL) -> Path:
+    """A copy of the tiny model with other weights, beside what stands in the folder."""
+    loaded = bridge.load_model(tiny.folder, "cpu")
+    weights = {key: value.clone() for key, value in loaded.model.state_dict().items()}
+    change(weights, loaded.dictionary)
+    for alias in ("decoder.embed_tokens.weight", "decoder.output_projection.weight"):
+        weights[alias] = weights["encoder.embed_tokens.weight"]
+    bridge.save_model(folder / name, tiny.command, weights, 10)
+    for side in ("src", "tgt"):
+        shutil.copy(tiny.folder / f"dict.{side}.txt", folder)
+    return folder
+
+
 def test_a_lost_line_is_no_silence(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     def loses(engine: Callable[..., Any]) -> Callable[..., Any]:
         def run(folder: Any, sources: Sequence[str], *rest: Any) -> Any:
@@ -134,3 +165,189 @@ def test_a_lost_line_is_no_silence(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
 
 def test_no_sources_no_translations(tiny: Tiny) -> None:
     assert translate(tiny.folder, [], search(), "ctranslate2") == []
+
+
+# Draws
+
+
+def drawn(temperature: float = 1.0, top_p: float = 1.0, seed: int = 1, **changes: Any) -> Search:
+    return search(sampling=Sampling(temperature=temperature, top_p=top_p, seed=seed), **changes)
+
+
+def test_a_seed_repeats_its_draws_and_another_one_does_not(tiny: Tiny) -> None:
+    first, again, other = (translate(tiny.folder, tiny.sources, drawn(seed=seed), "fairseq") for seed in (1, 1, 2))
+    assert first == again
+    assert sum(one != two for one, two in zip(texts(first), texts(other), strict=True)) > 30
+
+
+def test_draws_leave_the_generator_of_others_alone(tiny: Tiny) -> None:
+    """What was drawn before changes no draw, and no draw changes what comes after."""
+    loaded = bridge.load_model(tiny.folder, "cpu")
+    found = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        found.append(list(decoding._generate([loaded], tiny.sources, drawn(), 10)))
+        after = torch.rand(3)
+        torch.manual_seed(seed)
+        assert torch.equal(after, torch.rand(3))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("how", [{"top_p": 1e-6}, {"temperature": 1e-3}], ids=str)
+def test_without_choice_a_draw_is_greedy(tiny: Tiny, found: dict[str, list[Hypothesis]], how: dict[str, float]) -> None:
+    drawn_texts = texts(translate(tiny.folder, tiny.sources, drawn(**how), "fairseq"))
+    assert [entries[0] for entries in drawn_texts] == [hypothesis.text for hypothesis in found["fairseq"]]
+
+
+def test_draws_come_in_the_order_of_their_sources(tiny: Tiny) -> None:
+    """Which draw a line gets may depend on its batch; that it is of this line's distribution does not: here there is no choice."""
+    together = translate(tiny.folder, tiny.sources, drawn(top_p=1e-6), "fairseq")
+    assert translate(tiny.folder, tiny.sources[::-1], drawn(top_p=1e-6), "fairseq")[::-1] == together
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_draws_follow_the_models_distribution(tiny: Tiny, temperature: float) -> None:
+    """First words of 2000 draws, each within 4 standard deviations of the binomial; no output is empty, so EOS is left out."""
+    found, wanted = first_words(tiny, drawn(temperature=temperature, max_length_factor=0.1, max_length_offset=1), temperature)
+    for word, share in wanted.items():
+        assert abs(found[word] - 2000 * share) <= 4 * (2000 * share * (1 - share)) ** 0.5, word
+    assert sum(found.values()) == 2000
+
+
+def test_the_nucleus_holds_the_likeliest_words_alone(tiny: Tiny) -> None:
+    """The fewest of them that hold top_p together."""
+    found, shares = first_words(tiny, drawn(top_p=0.4, max_length_factor=0.1, max_length_offset=1), 1.0)
+    nucleus, held = [], 0.0
+    for word, share in sorted(shares.items(), key=lambda item: -item[1]):
+        if held < 0.4:
+            nucleus.append(word)
+            held += share
+    assert set(found) == set(nucleus)
+    assert 1 < len(nucleus) < len(shares)
+
+
+def first_words(tiny: Tiny, how: Search, temperature: float) -> tuple[Counter[str], dict[str, float]]:
+    """First words of 2000 draws for one line, and the model's distribution over them."""
+    entries = translate(tiny.folder, ["w1 w2 w3"] * 2000, how, "fairseq")
+    dictionary = bridge.load_model(tiny.folder, "cpu").dictionary
+    ((_, ids, probs),) = distributions(tiny.folder, ["w1 w2 w3"], [""], 24, temperature, 1000)
+    shares = {dictionary[token]: share for token, share in zip(ids[0].tolist(), probs[0].tolist(), strict=True)}
+    shares = {word: share for word, share in shares.items() if word not in ("</s>", "<pad>")}
+    whole = sum(shares.values())
+    return Counter(one[0].text for one in entries), {word: share / whole for word, share in shares.items()}
+
+
+def test_several_draws_of_a_line_come_best_first(tiny: Tiny) -> None:
+    for entries in translate(tiny.folder, tiny.sources, drawn(beam=4, nbest=3), "fairseq"):
+        scores = [hypothesis.score for hypothesis in entries]
+        assert len(scores) == 3
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_draws_end_at_the_limit(tiny: Tiny) -> None:
+    how = drawn(temperature=5.0, max_length_factor=0.5, max_length_offset=1)
+    for source, (hypothesis,) in zip(tiny.sources, translate(tiny.folder, tiny.sources, how, "fairseq"), strict=True):
+        assert len(hypothesis.text.split()) <= how.limit(source)
+        assert hypothesis.truncated == (len(hypothesis.text.split()) == how.limit(source))
+
+
+# Several models as one, and gated ones
+
+
+@pytest.fixture
+def other(tiny: Tiny, tmp_path: Path) -> Path:
+    """A second model: the tiny one with other attention."""
+
+    def change(weights: dict[str, Any], _: Any) -> None:
+        for name, value in weights.items():
+            if "attn" in name and name.endswith("weight"):
+                value.mul_(-1.5)
+
+    (tmp_path / "other").mkdir()
+    return changed(tiny, tmp_path / "other", change)
+
+
+def ensemble(folder: Path, *models: Path) -> Path:
+    """A folder of several members."""
+    folder.mkdir()
+    for number, model in enumerate(models, start=1):
+        shutil.copy(model / bridge.MODEL, folder / bridge.member_name(number))
+        for side in ("src", "tgt"):
+            shutil.copy(model / f"dict.{side}.txt", folder)
+    return folder
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_an_ensemble_translates_by_fairseq_whatever_is_asked(tiny: Tiny, other: Path, tmp_path: Path, beam: int) -> None:
+    both = ensemble(tmp_path / "both", tiny.folder, other)
+    wanted = translate(both, tiny.sources, search(beam=beam, nbest=beam), "fairseq")
+    assert translate(both, tiny.sources, search(beam=beam, nbest=beam), "ctranslate2") == wanted
+    for member in (tiny.folder, other):
+        assert texts(translate(member, tiny.sources, search(beam=beam, nbest=beam), "fairseq")) != texts(wanted)
+
+
+def test_two_equal_members_translate_like_one(tiny: Tiny, tmp_path: Path) -> None:
+    twice = ensemble(tmp_path / "twice", tiny.folder, tiny.folder)
+    for how in (search(), search(beam=4, nbest=4), drawn()):
+        alone, together = (translate(folder, tiny.sources, how, "fairseq") for folder in (tiny.folder, twice))
+        assert texts(alone) == texts(together)
+        for one, two in zip(alone, together, strict=True):
+            assert [entry.score for entry in one] == pytest.approx([entry.score for entry in two], abs=2e-4)
+
+
+def test_an_ensembles_greedy_words_are_the_argmax_of_the_mean(tiny: Tiny, other: Path, tmp_path: Path) -> None:
+    """Along its own output each word is the likeliest of the members' mean."""
+    both = ensemble(tmp_path / "both", tiny.folder, other)
+    own = [entries[0].text for entries in translate(both, tiny.sources, search(), "ctranslate2")]
+    dictionary = bridge.load_model(both, "cpu").dictionary
+    for line, ids, _ in distributions(both, tiny.sources, own, 1, 1.0, 1000):
+        said = [dictionary[token] for token in ids[:, 0].tolist()]
+        words = own[line].split()
+        # No output is empty: where EOS was the likeliest first word, the second best stands.
+        assert [word for word in said[: len(words)]][1:] == words[1:]
+        assert said[0] in (words[0], "</s>")
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
+    """The tiny model's embeddings with gated blocks of 5, 9 and 7 units, as trimming leaves them."""
+    folder = tmp_path_factory.mktemp("gated")
+    command = [*tiny.command, "--gate-opening", "0.5", "--encoder-units", "5", "--decoder-units", "9,7"]
+    command[command.index("transformer")] = bridge.GATED
+    loaded = bridge.load_model(tiny.folder, "cpu")
+    cfg = bridge.configuration(command)
+    cfg.task.data = str(tiny.folder)
+    weights = loaded.task.build_model(cfg.model).state_dict()
+    generator = torch.Generator().manual_seed(7)
+    for name, value in weights.items():
+        if ".fc" in name:
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.5)
+        elif name in loaded.model.state_dict():
+            value.copy_(loaded.model.state_dict()[name])
+    bridge.save_model(folder / bridge.MODEL, command, weights, 10)
+    for side in ("src", "tgt"):
+        shutil.copy(tiny.folder / f"dict.{side}.txt", folder)
+    return folder
+
+
+def test_a_gated_model_comes_back_in_its_trimmed_shape(gated: Path) -> None:
+    model = bridge.load_model(gated, "cpu").model
+    blocks = [layer.fc1 for side in (model.encoder, model.decoder) for layer in side.layers]
+    assert [block.gate.out_features for block in blocks] == [5, 9, 7]
+
+
+def test_a_gated_model_is_the_same_by_both_engines(tiny: Tiny, gated: Path) -> None:
+    ours, reference = (translate(gated, tiny.sources, search(), engine) for engine in ENGINES)
+    assert texts(ours) == texts(reference)
+    assert len({entry[0] for entry in texts(ours)}) > 10
+    assert texts(ours) != texts(translate(tiny.folder, tiny.sources, search(), "fairseq"))
+    compared = 0
+    eos = bridge.load_model(gated, "cpu").dictionary.eos()
+    for line, ids, probs in distributions(gated, tiny.sources, [""] * len(tiny.sources), 24, 1.0, 1000):
+        (one,), (two,) = ours[line], reference[line]
+        if not two.truncated:
+            # fairseq forbids EOS as first token after the softmax, CTranslate2 before it.
+            gap = -(1.0 - probs[0][ids[0] == eos]).log().item() / (len(two.text.split()) + 1)
+            assert one.score == pytest.approx(two.score + gap, abs=3e-4)
+            compared += 1
+    assert compared > 3

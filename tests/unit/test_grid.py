@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 from nmtkd import grid
 from nmtkd.grid import Run, runs
 from nmtkd.params import FAMILY_SHAPES, Grid
+from nmtkd.rules import RESERVED
+
+
+NO_METHODS: dict[str, list[str]] = {family: [] for family in FAMILY_SHAPES}
 
 
 def axes(**changes: Any) -> Grid:
+    """One method of each family, named like it."""
     values = {
-        "methods": {"plain": ["plain"], "word": ["word"], "seq": ["seq"], "both": ["both"]},
+        "methods": {family: [family] for family in FAMILY_SHAPES},
         "capacities": ["tiny"],
         "noises": ["clean"],
         "decodings": ["beam"],
@@ -50,13 +55,23 @@ def test_runs_are_the_product_in_the_order_of_the_pipeline() -> None:
         "both-small-clean-beam-1",
         "both-small-clean-greedy-2",
         "both-small-clean-greedy-1",
+        "hybrid-tiny-clean-beam-2",
+        "hybrid-tiny-clean-beam-1",
+        "hybrid-tiny-clean-greedy-2",
+        "hybrid-tiny-clean-greedy-1",
+        "hybrid-small-clean-beam-2",
+        "hybrid-small-clean-beam-1",
+        "hybrid-small-clean-greedy-2",
+        "hybrid-small-clean-greedy-1",
+        "online-tiny-clean-2",
+        "online-tiny-clean-1",
+        "online-small-clean-2",
+        "online-small-clean-1",
     ]
 
 
 def test_noise_turns_slower_than_decoding() -> None:
-    found = runs(
-        axes(methods={"plain": [], "word": [], "seq": ["seq"], "both": []}, noises=["clean", "del10"], decodings=["beam", "greedy"])
-    )
+    found = runs(axes(methods={**NO_METHODS, "seq": ["seq"]}, noises=["clean", "del10"], decodings=["beam", "greedy"]))
     assert [run.key for run in found] == [
         "seq-tiny-clean-beam-1",
         "seq-tiny-clean-greedy-1",
@@ -66,21 +81,50 @@ def test_noise_turns_slower_than_decoding() -> None:
 
 
 def test_a_run_knows_its_place_on_the_axes() -> None:
-    plain, word, seq, both = runs(axes(noises=["del10"]))
-    assert plain.facts() == {"method": "plain", "capacity": "tiny", "noise": "del10", "decoding": "none", "seed": 1}
-    assert word.facts() == {"method": "word", "capacity": "tiny", "noise": "del10", "decoding": "gold", "seed": 1}
-    assert seq.facts() == {"method": "seq", "capacity": "tiny", "noise": "del10", "decoding": "beam", "seed": 1}
-    assert both.family == "both"
+    found = runs(axes(noises=["del10"], decodings=["sample"]))
+    assert [run.family for run in found] == ["plain", "word", "seq", "both", "hybrid", "online"]
+    decodings = {"plain": "none", "word": "gold", "seq": "sample", "both": "sample", "hybrid": "sample", "online": "student"}
+    for run in found:
+        place = {"method": run.family, "capacity": "tiny", "noise": "del10", "decoding": decodings[run.family], "seed": 1}
+        assert run.facts() == place
+
+
+@pytest.mark.parametrize(
+    ("family", "names", "key", "decoding"),
+    [
+        ("plain", "plain tiny clean 1", "plain-tiny-clean-1", "none"),
+        ("word", "word_js small del30 2", "word_js-small-del30-2", "gold"),
+        ("seq", "interp tiny clean beam 1", "interp-tiny-clean-beam-1", "beam"),
+        ("both", "both tiny mix10 sample 3", "both-tiny-mix10-sample-3", "sample"),
+        ("hybrid", "hybrid_best gated50 clean beam 1", "hybrid_best-gated50-clean-beam-1", "beam"),
+        ("online", "on_policy tiny sub30_clean 12", "on_policy-tiny-sub30_clean-12", "student"),
+    ],
+)
+def test_a_run_is_named_by_its_command_line(family: str, names: str, key: str, decoding: str) -> None:
+    run = Run.named(family, names.split())
+    method, capacity, noise, *_, seed = names.split()
+    assert run == Run(family=family, method=method, capacity=capacity, noise=noise, decoding=decoding, seed=int(seed))
+    assert run.key == key
+
+
+def test_a_decoding_is_an_axis_of_what_learns_from_hypotheses_alone() -> None:
+    several = runs(axes(decodings=["beam", "sample"]))
+    counts = {family: sum(run.family == family for run in several) for family in FAMILY_SHAPES}
+    assert counts == {"plain": 1, "word": 1, "seq": 2, "both": 2, "hybrid": 2, "online": 1}
+
+
+def test_no_decoding_is_named_like_what_stands_in_its_place() -> None:
+    assert {grid.prefix(shape) for shape in FAMILY_SHAPES.values()} == set(RESERVED)
 
 
 def test_methods_of_one_family_each_get_their_runs() -> None:
-    found = runs(axes(methods={"plain": [], "word": ["word", "word9"], "seq": [], "both": []}, noises=["clean", "sub10"]))
+    found = runs(axes(methods={**NO_METHODS, "word": ["word", "word9"]}, noises=["clean", "sub10"]))
     assert [run.key for run in found] == ["word-tiny-clean-1", "word-tiny-sub10-1", "word9-tiny-clean-1", "word9-tiny-sub10-1"]
     assert {run.family for run in found} == {"word"}
 
 
 def test_without_decodings_the_other_families_remain() -> None:
-    assert [run.key for run in runs(axes(decodings=[]))] == ["plain-tiny-clean-1", "word-tiny-clean-1"]
+    assert [run.key for run in runs(axes(decodings=[]))] == ["plain-tiny-clean-1", "word-tiny-clean-1", "online-tiny-clean-1"]
 
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,4}", fullmatch=True)
@@ -121,6 +165,8 @@ def test_a_command_line_names_the_run_again(
         ("seq", ["seq", "tiny", "clean", "1"], "family seq takes METHOD CAPACITY NOISE DECODING SEED"),
         ("plain", ["plain", "tiny", "clean", "²"], "the seed being a whole number; got plain tiny clean ²"),
         ("both", ["both", "tiny", "clean", "beam", "-1"], "family both takes METHOD CAPACITY NOISE DECODING SEED"),
+        ("hybrid", ["hybrid", "tiny", "clean", "1"], "family hybrid takes METHOD CAPACITY NOISE DECODING SEED"),
+        ("online", ["online", "tiny", "clean", "beam", "1"], "family online takes METHOD CAPACITY NOISE SEED"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wanted(family: str, given_names: list[str], message: str) -> None:

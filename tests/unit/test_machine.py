@@ -157,6 +157,18 @@ def test_scratch_needs_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert folder.is_dir()
 
 
+def test_what_a_killed_process_left_needs_no_room_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        killed(scratch("teacher", "k1"))
+    (root / "teacher-k1" / "data").mkdir()
+    (root / "teacher-k1" / "data" / "train.bin").write_bytes(b"0" * 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10 * 2**30, 0, 2**20))
+    with pytest.raises(MachineError), scratch("teacher", "k2", need_bytes=2**20 + 500):
+        pytest.fail("never entered")
+    with scratch("teacher", "k1", need_bytes=2**20 + 500) as folder:
+        assert (folder / "state").exists()
+
+
 def test_one_process_at_a_time_holds_a_scratch_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[Any] = []
 

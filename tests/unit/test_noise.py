@@ -9,23 +9,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtkd.params import Bpe, Noise
-from nmtkd.text.noise import Vocabulary, apply, corrupt
+from nmtkd.params import Bpe, Noise, Rates
+from nmtkd.text.noise import TEACHER_TEXT, Vocabulary, apply, corrupt
 from nmtkd.text.parallel import write_lines
 from nmtkd.text.subwords import CODES, join, learn
 
-Kind = Literal["none", "deletion", "substitution", "swap"]
+Kind = Literal["none", "deletion", "substitution", "swap", "mixed"]
 KINDS: list[Kind] = ["deletion", "substitution", "swap"]
 WORDS = [f"w{number}" for number in range(30)]
 VOCABULARY = Vocabulary([" ".join(WORDS)])
 
 
 def noise(kind: Kind, rate: float, side: str = "both", seed: int = 1) -> Noise:
-    """Also with rate 0.0, which params do not take for a kind of noise."""
+    """Also with rate 0.0, which params do not take for a kind of noise. `mixed` strikes with each kind at this rate."""
+    if kind == "mixed":
+        return mixed(rate, rate, rate, side=side, seed=seed)
     return Noise.model_construct(kind=kind, rate=rate, side=side, seed=seed)
 
 
+def mixed(deletion: float = 0.0, substitution: float = 0.0, swap: float = 0.0, side: str = "both", seed: int = 1) -> Noise:
+    rates = Rates(deletion=deletion, substitution=substitution, swap=swap)
+    return Noise.model_validate({"kind": "mixed", "rates": rates, "side": side, "seed": seed})
+
+
+def hit(line: str, settings: Noise, salt: str = "source") -> tuple[str, int]:
+    """The noisy line, and all hits together."""
+    found, hits = corrupt(line, settings, salt, VOCABULARY)
+    return found, sum(hits.values())
+
+
 kinds = st.sampled_from(KINDS)
+every_kind = st.sampled_from([*KINDS, "mixed"])
 rates = st.floats(0.0, 1.0)
 words = st.sampled_from([*WORDS, "{0}", "{12}"])
 lines = st.lists(words, min_size=1, max_size=12).map(" ".join)
@@ -36,22 +50,25 @@ def text(count: int, length: int, seed: int = 0) -> list[str]:
     return [" ".join(draw.choices(WORDS, k=length)) for _ in range(count)]
 
 
-@given(kinds, lines)
+@given(every_kind, lines)
 def test_rate_zero_is_the_identity(kind: Kind, line: str) -> None:
-    assert corrupt(line, noise(kind, 0.0), "source", VOCABULARY) == (line, 0)
+    assert corrupt(line, noise(kind, 0.0), "source", VOCABULARY) == (line, {})
 
 
 @given(lines)
 def test_no_noise_is_the_identity(line: str) -> None:
-    assert corrupt(line, noise("none", 0.0), "source", VOCABULARY) == (line, 0)
+    assert corrupt(line, noise("none", 0.0), "source", VOCABULARY) == (line, {})
 
 
-@given(kinds, rates, lines, st.integers(0, 9))
+@given(every_kind, rates, lines, st.integers(0, 9))
 def test_no_line_becomes_empty_and_hits_are_what_changed(kind: Kind, rate: float, line: str, seed: int) -> None:
-    found, hits = corrupt(line, noise(kind, rate, seed=seed), "source", VOCABULARY)
-    before, after = line.split(), found.split()
+    found, by_kind = corrupt(line, noise(kind, rate, seed=seed), "source", VOCABULARY)
+    before, after, hits = line.split(), found.split(), by_kind.get(kind, 0)
     assert found == " ".join(after) != ""
-    if kind == "deletion":
+    assert set(by_kind) == (set() if rate == 0.0 else set(KINDS) if kind == "mixed" else {kind})
+    if kind == "mixed":
+        assert len(after) == len(before) - by_kind.get("deletion", 0)
+    elif kind == "deletion":
         assert hits == len(before) - len(after)
         rest = iter(before)
         assert all(word in rest for word in after)  # what stays keeps its order
@@ -63,33 +80,46 @@ def test_no_line_becomes_empty_and_hits_are_what_changed(kind: Kind, rate: float
         assert (hits == 0) <= (before == after)
 
 
-@given(kinds, rates, lines)
+@given(every_kind, rates, lines)
 def test_placeholders_are_untouched(kind: Kind, rate: float, line: str) -> None:
     found, _ = corrupt(line, noise(kind, rate), "source", VOCABULARY)
     held = [word for word in line.split() if word.startswith("{")]
     assert [word for word in found.split() if word.startswith("{")] == held
-    if kind != "deletion":
+    if kind not in ("deletion", "mixed"):
         places = [(index, word) for index, word in enumerate(line.split()) if word.startswith("{")]
         assert [(index, word) for index, word in enumerate(found.split()) if word.startswith("{")] == places
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "mixed"])
 @pytest.mark.parametrize("glued", ["{0}-App", "`{0}`", "lifx.{1}", "{0}{1}", "({0}"])
 def test_a_word_that_holds_a_placeholder_is_untouched(kind: Kind, glued: str) -> None:
     for seed in range(20):
         found, _ = corrupt(f"a {glued} b c", noise(kind, 1.0, seed=seed), "source", VOCABULARY)
         assert glued in found.split()
-        if kind != "deletion":
+        if kind not in ("deletion", "mixed"):
             assert found.split()[1] == glued
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rate", [0.1, 0.3])
 def test_hits_lie_within_a_binomial_interval(kind: Kind, rate: float) -> None:
+    assert_within_interval(noise(kind, rate), {kind: rate})
+
+
+def test_hits_of_each_kind_in_a_mixture_lie_within_a_binomial_interval() -> None:
+    assert_within_interval(mixed(deletion=0.05, substitution=0.2, swap=0.1), {"deletion": 0.05, "substitution": 0.2, "swap": 0.1})
+
+
+def assert_within_interval(settings: Noise, expected_rates: dict[str, float]) -> None:
+    """4 standard deviations of the binomial either way, 99.99% of it; wider than needed for swaps, which keep a distance."""
     count, length = 500, 20
-    hits = sum(corrupt(line, noise(kind, rate), "source", VOCABULARY)[1] for line in text(count, length))
-    expected = count * (swaps(length, rate) if kind == "swap" else length * rate)
-    assert abs(hits - expected) < 4 * (expected * (1 - rate)) ** 0.5
+    hits = Counter[str]()
+    for line in text(count, length):
+        hits.update(corrupt(line, settings, "source", VOCABULARY)[1])
+    assert set(hits) == set(expected_rates)
+    for kind, rate in expected_rates.items():
+        expected = count * (swaps(length, rate) if kind == "swap" else length * rate)
+        assert abs(hits[kind] - expected) < 4 * (expected * (1 - rate)) ** 0.5, kind
 
 
 def swaps(length: int, rate: float) -> float:
@@ -122,17 +152,17 @@ def test_the_word_that_stays_where_all_would_go_stays_at_lower_rates(line: str) 
 
 
 def test_deletion_of_all_keeps_one_word_at_random() -> None:
-    kept = {corrupt("a b c", noise("deletion", 1.0, seed=seed), "source", VOCABULARY) for seed in range(40)}
+    kept = {hit("a b c", noise("deletion", 1.0, seed=seed)) for seed in range(40)}
     assert kept == {("a", 2), ("b", 2), ("c", 2)}
 
 
 def test_deletion_of_all_leaves_placeholders_alone() -> None:
-    assert {corrupt("a {0} b", noise("deletion", 1.0, seed=seed), "source", VOCABULARY) for seed in range(20)} == {("{0}", 2)}
+    assert {hit("a {0} b", noise("deletion", 1.0, seed=seed)) for seed in range(20)} == {("{0}", 2)}
 
 
 def test_substitution_at_rate_one_changes_every_word() -> None:
     line = " ".join(WORDS)
-    found, hits = corrupt(line, noise("substitution", 1.0), "source", VOCABULARY)
+    found, hits = hit(line, noise("substitution", 1.0))
     assert hits == len(WORDS)
     assert all(old != new for old, new in zip(line.split(), found.split(), strict=True))
     assert set(found.split()) <= set(WORDS)
@@ -140,12 +170,51 @@ def test_substitution_at_rate_one_changes_every_word() -> None:
 
 
 def test_swap_at_rate_one_goes_from_left_to_right() -> None:
-    assert corrupt("a b c d e", noise("swap", 1.0), "source", VOCABULARY) == ("b a d c e", 2)
-    assert corrupt("a {0} b c", noise("swap", 1.0), "source", VOCABULARY) == ("a {0} c b", 1)
-    assert corrupt("a", noise("swap", 1.0), "source", VOCABULARY) == ("a", 0)
+    assert hit("a b c d e", noise("swap", 1.0)) == ("b a d c e", 2)
+    assert hit("a {0} b c", noise("swap", 1.0)) == ("a {0} c b", 1)
+    assert hit("a", noise("swap", 1.0)) == ("a", 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# A mixture
+
+
+@given(kinds, rates, lines, st.integers(0, 9))
+def test_a_mixture_of_one_kind_is_that_kind(kind: Kind, rate: float, line: str, seed: int) -> None:
+    alone = mixed(**{kind: rate}, seed=seed)  # type: ignore[arg-type]
+    assert corrupt(line, alone, "source", VOCABULARY) == corrupt(line, noise(kind, rate, seed=seed), "source", VOCABULARY)
+
+
+@given(rates, rates, rates, lines, st.integers(0, 9))
+def test_each_kind_of_a_mixture_has_its_own_rate_and_draws(deletion: float, substitution: float, swap: float, line: str, seed: int) -> None:
+    """No kind hits more or less because of the others."""
+    _, together = corrupt(line, mixed(deletion, substitution, swap, seed=seed), "source", VOCABULARY)
+    apart: dict[str, int] = {}
+    for kind, rate in (("deletion", deletion), ("substitution", substitution), ("swap", swap)):
+        apart |= corrupt(line, noise(kind, rate, seed=seed), "source", VOCABULARY)[1]  # type: ignore[arg-type]
+    assert together == apart
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_mixture_substitutes_then_swaps_then_deletes(seed: int) -> None:
+    line = " ".join(WORDS)
+    substituted = hit(line, noise("substitution", 0.5, seed=seed))[0].split()
+    swapped, stays = (hit(line, noise(kind, 0.5, seed=seed))[0].split() for kind in ("swap", "deletion"))
+    wanted = [substituted[WORDS.index(word)] for word in swapped]
+    wanted = [word for word, place in zip(wanted, WORDS, strict=True) if place in stays]
+    assert hit(line, mixed(0.5, 0.5, 0.5, seed=seed))[0].split() == wanted != stays
+
+
+def test_a_mixture_of_everything_keeps_one_word() -> None:
+    for seed in range(20):
+        found, hits = corrupt("a b c d", mixed(1.0, 1.0, 1.0, seed=seed), "source", VOCABULARY)
+        assert hits == {"substitution": 4, "swap": 2, "deletion": 3}
+        assert found in WORDS
+
+
+# Draws
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mixed"])
 def test_draws_differ_by_seed_side_and_line_alone(kind: Kind) -> None:
     line = " ".join(WORDS)
     base = corrupt(line, noise(kind, 0.5), "source", VOCABULARY)
@@ -195,6 +264,7 @@ def read(path: Path) -> list[str]:
 
 
 def applied(prepared: Path, name: str, settings: Noise) -> tuple[list[str], list[str], dict[str, Any]]:
+    (prepared / name).mkdir()
     card = apply(prepared, prepared, prepared / name, settings)
     return read(prepared / name / "train.src"), read(prepared / name / "train.tgt"), card
 
@@ -206,8 +276,19 @@ def test_noise_strikes_its_side_alone(prepared: Path, side: str, hit: tuple[bool
     assert (source != clean[0], target != clean[1]) == hit
     for name, before, after in (("source", clean[0], source), ("target", clean[1], target)):
         changes = sum(a != b for x, y in zip(before, after, strict=True) for a, b in zip(x.split(), y.split(), strict=True))
-        assert card[name] == {"words": 320, "hit": changes}
-    assert (card["kind"], card["rate"], card["side"]) == ("substitution", 0.3, side)
+        assert card[name] == {"words": 320, "hit": changes, "hit_by_kind": {"substitution": changes} if changes else {}}
+    facts = {"kind": "substitution", "rates": {"substitution": 0.3}, "side": side, "teacher_sees": "same"}
+    assert {name: card[name] for name in facts} == facts
+
+
+def test_the_card_of_a_mixture_counts_each_kind(prepared: Path) -> None:
+    source, _, card = applied(prepared, "out", mixed(deletion=0.1, substitution=0.3, swap=0.2))
+    assert card["rates"] == {"deletion": 0.1, "substitution": 0.3, "swap": 0.2}
+    for name in ("source", "target"):
+        hits = card[name]["hit_by_kind"]
+        assert set(hits) == set(KINDS) and all(hits.values())
+        assert sum(hits.values()) == card[name]["hit"]
+    assert sum(len(line.split()) for line in source) == 320 - card["source"]["hit_by_kind"]["deletion"]
 
 
 def test_equal_lines_of_both_sides_are_struck_apart(prepared: Path) -> None:
@@ -216,19 +297,45 @@ def test_equal_lines_of_both_sides_are_struck_apart(prepared: Path) -> None:
     assert source != target
 
 
-def test_the_order_of_lines_changes_nothing(prepared: Path, tmp_path: Path) -> None:
-    first = applied(prepared, "out", noise("substitution", 0.3))
+@pytest.mark.parametrize("kind", [*KINDS, "mixed"])
+def test_the_order_of_lines_changes_nothing(prepared: Path, kind: Kind) -> None:
+    first = applied(prepared, "out", noise(kind, 0.3))
     for side in ("src", "tgt"):
         write_lines(prepared / f"train.{side}", read(prepared / f"train.{side}")[::-1])
-    second = applied(prepared, "again", noise("substitution", 0.3))
+    second = applied(prepared, "again", noise(kind, 0.3))
     assert (first[0][::-1], first[1][::-1], first[2]) == second
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mixed"])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_no_line_is_lost(prepared: Path, kind: Kind, rate: float) -> None:
+    source, target, _ = applied(prepared, "out", noise(kind, rate))
+    assert len(source) == len(target) == 40
+    assert all(source) and all(target)
+    if rate == 0.0:
+        assert (source, target) == (read(prepared / "train.src"), read(prepared / "train.tgt"))
+
+
+def test_a_teacher_may_see_clean_text(prepared: Path) -> None:
+    """The very bytes of a condition without noise, beside the very bytes of the students' noisy text."""
+    settings = noise("deletion", 0.3)
+    clean, same = applied(prepared, "clean", noise("none", 0.0)), applied(prepared, "same", settings)
+    apart = applied(prepared, "apart", settings.model_copy(update={"teacher_sees": "clean"}))
+    assert apart[2].pop("teacher_sees") == "clean" != same[2].pop("teacher_sees")
+    assert apart == same != clean
+    for side in ("src", "tgt"):
+        name = f"train.{side}"
+        assert (prepared / "apart" / name).read_bytes() == (prepared / "same" / name).read_bytes()
+        assert (prepared / "apart" / TEACHER_TEXT / name).read_bytes() == (prepared / "clean" / name).read_bytes()
+    assert not (prepared / "same" / TEACHER_TEXT).exists()
 
 
 def test_output_is_split_into_pieces_after_the_noise(tmp_path: Path) -> None:
     write_lines(tmp_path / "train.src", ["xyz {0}"])
     write_lines(tmp_path / "train.tgt", ["low {0}"])
     learn([["low low"]], Bpe(merges=10, min_frequency=2), tmp_path / CODES)
+    (tmp_path / "out").mkdir()
     card = apply(tmp_path, tmp_path, tmp_path / "out", noise("none", 0.0))
     assert (tmp_path / "out" / "train.src").read_text(encoding="utf-8") == "x@@ y@@ z {0}\n"
     assert (tmp_path / "out" / "train.tgt").read_text(encoding="utf-8") == "low {0}\n"
-    assert card["source"] == {"words": 2, "hit": 0}
+    assert card["source"] == {"words": 2, "hit": 0, "hit_by_kind": {}}

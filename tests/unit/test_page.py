@@ -13,6 +13,7 @@ from nmtkd.evidence import canvas, figures, page, tables
 from nmtkd.evidence.findings import Findings
 from nmtkd.evidence.statistics import Comparison, Spread
 from nmtkd.evidence.tables import Summary
+from nmtkd.params import FAMILY_SHAPES
 from tests.unit import report_tree
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,9 +27,9 @@ def _draw(root: Path, **changes: Any) -> list[figures.Drawing]:
     return figures.draw(report_tree.material(root, study), root / "figures")
 
 
-def _page(root: Path, card: dict[str, Any] = report_tree.CARD) -> tuple[str, list[figures.Drawing]]:
-    drawings = _draw(root)
-    study = report_tree.grid()
+def _page(root: Path, card: dict[str, Any] = report_tree.CARD, **changes: Any) -> tuple[str, list[figures.Drawing]]:
+    drawings = _draw(root, **changes)
+    study = report_tree.grid(**changes)
     found, summaries = report_tree.summarise(root, study)
     table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
     return page.build(found, summaries, table, drawings, card=card, grid=study, level="95%", headline="test"), drawings
@@ -49,7 +50,7 @@ def test_figures_follow_the_grid(tmp_path: Path) -> None:
     drawings = {one.name: one for one in _draw(tmp_path / "decoding", decodings=["beam", "greedy"], capacities=["tiny"])}
     assert "bleu_by_decoding" in drawings and "bleu_by_noise" not in drawings
     assert "Shown: decoding beam." in drawings["bleu_by_capacity"].caption
-    names = [one.name for one in _draw(tmp_path / "bare", methods={"plain": [], "word": [], "seq": ["seq"], "both": []})]
+    names = [one.name for one in _draw(tmp_path / "bare", methods=report_tree.methods(seq=["seq"]))]
     assert "gain_over_plain" not in names
 
 
@@ -57,6 +58,29 @@ def test_figures_hold_text_and_no_date(tmp_path: Path) -> None:
     svg = {one.name: one.svg for one in _draw(tmp_path)}
     assert ">teacher, 2.61M</text>" in svg["bleu_by_capacity"] and ">seq</text>" in svg["bleu_by_capacity"]
     assert "dc:date" not in svg["learning_curves"]
+
+
+def test_curves_have_rows_for_gates_and_openness_where_there_are_any(tmp_path: Path) -> None:
+    labels = ["BLEU, greedy", "loss, bits a token", "mean gate", "mean openness"]
+    for number, (changes, rows) in enumerate(
+        [
+            ({}, 2),
+            ({"capacities": ["gated"]}, 3),
+            ({"methods": report_tree.methods(plain=["plain"], hybrid=["hybrid_best"])}, 3),
+            (report_tree.ADAPTIVE, 4),
+        ]
+    ):
+        (svg,) = (one.svg for one in _draw(tmp_path / str(number), **changes) if one.name == "learning_curves")
+        assert sum(f">{label}</text>" in svg for label in labels) == rows
+        assert (">mean gate</text>" in svg) == ("methods" in changes)
+        assert (">mean openness</text>" in svg) == ("gated" in changes.get("capacities", []))
+
+
+def test_no_two_methods_look_the_same() -> None:
+    """Of as many as the configuration knows: colour and marker together tell a method."""
+    known = list(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"])
+    assert len(known) > len(canvas.COLOURS)
+    assert len(set(canvas.looks(known).values())) == len(known)
 
 
 def test_labels_stand_apart() -> None:
@@ -83,6 +107,25 @@ def test_the_page_shows_data_and_signatures(tmp_path: Path) -> None:
     assert "&lt;b&gt;odd &amp; old&lt;/b&gt;" in html and "<b>odd" not in html
     assert "<td>1,360</td>" in html and "<td>3 (25.0%)</td>" in html and "exact duplicates" in html
     assert "bleu: nrefs:1|case:mixed" in html and "One seed a cell." in html
+
+
+def test_the_page_shows_what_students_chose(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path / "adaptive", **report_tree.ADAPTIVE)
+    section = html[html.index('<section id="adapted">') : html.index('<section id="data">')]
+    row = '<th scope="row">hybrid_best-tiny-clean-beam-1</th><td>0.25</td><td>0.25: 12.5, 0.75: 11.0</td>'
+    assert row in section
+    row = '<th scope="row">plain-gated-clean-1</th><td>64</td><td>37</td><td>58%</td><td>70k</td><td>61k</td><td>12.8</td><td>12.5</td>'
+    assert row in section
+    assert "plain-tiny" not in section
+    html, _ = _page(tmp_path / "plain")
+    assert "What students chose" not in html
+
+
+def test_every_family_is_told_where_the_grid_has_it(tmp_path: Path) -> None:
+    assert set(page.FAMILIES) == set(FAMILY_SHAPES)
+    html, _ = _page(tmp_path, **report_tree.ADAPTIVE)
+    assert f"<b>hybrid_best</b> {page.FAMILIES['hybrid']}" in html
+    assert page.FAMILIES["online"] not in html
 
 
 def _summary(method: str, mean: float, gain: Comparison | None = None, capacity: str = "tiny") -> Summary:
@@ -146,7 +189,7 @@ def test_the_stage_writes_the_same_bytes_again(tmp_path: Path, monkeypatch: pyte
         outs.append({path: path.read_bytes() for path in sorted(Path("reports").rglob("*")) if path.is_file()})
     assert outs[0] == outs[1]
     names = {str(path.relative_to("reports")) for path in outs[0] if "runs" not in path.parts}
-    files = {"results.csv", "speed.csv", "bleu.csv", "curves.csv", "metrics.json", "table.md", "index.html"}
+    files = {"results.csv", "speed.csv", "adapted.csv", "bleu.csv", "curves.csv", "metrics.json", "table.md", "index.html"}
     assert names == files | {f"figures/{name}.svg" for name in ALWAYS} | {"figures/bleu_by_capacity.png", "figures/learning_curves.png"}
     printed = capsys.readouterr().out
     assert "vs plain" in printed and printed.rstrip().endswith(str(tmp_path / "reports/index.html"))

@@ -34,7 +34,7 @@ teacher:
     checkpoint_every: 100
     average: 4
     curve_pairs: 200
-  seed: 1
+  seeds: [1]
 decodings:
   beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_offset: 10}
 score: {top_k: 16, temperature: 1.0, max_tokens: 8192}
@@ -43,13 +43,18 @@ methods:
   word: {sequence: gold, teacher_weight: 0.5}
   seq: {sequence: hypothesis, teacher_weight: 0.0}
   both: {sequence: hypothesis, teacher_weight: 0.5}
+  hybrid: {sequence: gold_and_hypothesis, teacher_weight: 0.5, gate: {kind: learned, values: []}}
+  online:
+    sequence: gold
+    teacher_weight: 0.5
+    on_policy: {share: 0.5, temperature: 1.0, from_update: 300, max_length_offset: 10}
 capacities:
   tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
 training: *recipe
 evaluate: {engine: ctranslate2, beam: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_offset: 10}
 report: {bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95}
 grid:
-  methods: {plain: [plain], word: [word], seq: [seq], both: [both]}
+  methods: {plain: [plain], word: [word], seq: [seq], both: [both], hybrid: [hybrid], online: [online]}
   capacities: [tiny]
   noises: [clean]
   decodings: [beam]
@@ -114,7 +119,7 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         ("kind: deletion", "kind: delete"),
         ("  tiny: {encoder_layers: 1,", "  tiny: {encoder_layers: 0,"),
         ("  capacities: [tiny]", "  capacities: [tiny, huge, tiny]"),
-        ("  seeds: [1]", "  seeds: [1, 2, 1]"),
+        ("[beam]\n  seeds: [1]", "[beam]\n  seeds: [1, 2, 1]"),
         ("report: {bootstrap_samples: 1000,", "report: {"),
         ("word: [word]", "word: [wort]"),
     ]:
@@ -124,7 +129,7 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as caught:
         load("corpus", path=path)
     head, *lines = str(caught.value).split("\n")
-    known = "adam_betas, average, checkpoint_every, clip_norm, curve_pairs, dropout, label_smoothing, lr, max_tokens, pre_norm, updates, "
+    known = "adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, label_smoothing, lr, max_tokens, pre_norm, updates, "
     known += "warmup, weight_decay"
     no_number = "input should be a valid number; got '5e-4'; YAML 1.1 reads this as text: write it with a decimal point and without an "
     no_number += "exponent, as in 0.0005"
@@ -140,13 +145,13 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
             "corpus.target: input should be a valid string; got False; YAML reads a bare no, yes, on or off as a truth value: quote it",
             "corpus.tests: input should be a valid list; got 'test'",
             "noises.del10.rate: input should be less than or equal to 1; got 1.5",
-            "noises.del10.kind: input should be 'none', 'deletion', 'substitution' or 'swap'; got 'delete'",
+            "noises.del10.kind: input should be 'none', 'deletion', 'substitution', 'swap' or 'mixed'; got 'delete'",
             "capacities.tiny.encoder_layers: input should be greater than or equal to 1; got 0",
             "grid.capacities: 'huge' names nothing under `capacities:` (known: tiny); add it there or correct it",
             "grid.capacities: 'tiny' stands twice; remove one",
             "grid.seeds: a seed stands twice; got [1, 2, 1]; remove one",
             "report.bootstrap_samples: missing; add it",
-            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, plain, seq, word); add it there or correct it",
+            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, hybrid, online, plain, seq, word); add it there or correct it",
         ]
     )
 
@@ -195,12 +200,82 @@ def test_numbers_are_finite(place: str, value: float) -> None:
     assert line.startswith(place.replace("__", "."))
 
 
+RATE = "kind none goes with rate 0.0, and only with it; a single kind needs a rate above 0.0, mixed has rates"
+RATES = "kind mixed goes with rates {deletion, substitution, swap}, and only it does"
+SAMPLING = "kind sample goes with sampling {temperature, top_p, seed}, and only it does"
+BETA = "divergence jensen_shannon goes with beta, and only it does"
+GATE = "sequence gold_and_hypothesis goes with a gate, and only it does"
+WEIGHT = "divergence, hardest, ranking and on_policy shape the teacher's term: they need teacher_weight above 0.0"
+VALUES = "values: none for learned, one for fixed, several different ones for validated"
+CUTOFF = "kind simcut goes with cutoff, and only it does"
+NO_DECODING = "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one"
+NO_METHODS: dict[str, list[str]] = {family: [] for family in FAMILY_SHAPES}
+DRAWS = {"temperature": 1.0, "top_p": 0.95, "seed": 1}
+GATES = {"budget": 0.5, "weight": 10.0, "polarity": 1.0, "threshold": 0.1, "opening": 1.0}
+
+
+def mixed(**changes: Any) -> dict[str, Any]:
+    """A good mixture of noises with some values replaced; ... removes."""
+    values = {"kind": "mixed", "rates": {"deletion": 0.1, "substitution": 0.0, "swap": 0.2}, "side": "both", "seed": 1}
+    return {name: value for name, value in (values | changes).items() if value is not ...}
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"noises__del10__rate": 0.0}, "noises.del10: kind none goes with rate 0.0, and only with it"),
-        ({"noises__clean__rate": 0.1}, "noises.clean: kind none goes with rate 0.0, and only with it"),
+        ({"noises__del10__rate": 0.0}, f"noises.del10: {RATE}"),
+        ({"noises__clean__rate": 0.1}, f"noises.clean: {RATE}"),
+        ({"noises__mix": mixed(rate=0.1)}, f"noises.mix: {RATE}"),
+        ({"noises__mix": mixed(rates=...)}, f"noises.mix: {RATES}"),
+        ({"noises__mix": mixed(kind="deletion", rate=0.1)}, f"noises.mix: {RATES}"),
+        ({"noises__mix": mixed(kind="none")}, f"noises.mix: {RATES}"),
+        ({"noises__mix": mixed(rates={"deletion": 0.1, "swap": 0.1})}, "noises.mix.rates.substitution: missing; add it"),
+        ({"noises__mix": mixed(teacher_sees="noise")}, "noises.mix.teacher_sees: input should be 'same' or 'clean'; got 'noise'"),
+        (
+            {"noises__clean__teacher_sees": "clean"},
+            "noises.clean: without noise there is nothing that the teacher could not see; remove teacher_sees",
+        ),
         ({"decodings__beam__nbest": 6}, "decodings.beam: nbest (6) cannot exceed beam (5)"),
+        ({"decodings__beam__kind": "sample"}, f"decodings.beam: {SAMPLING}"),
+        ({"decodings__beam__sampling": DRAWS}, f"decodings.beam: {SAMPLING}"),
+        ({"decodings__beam__kind": "forced", "decodings__beam__sampling": DRAWS}, f"decodings.beam: {SAMPLING}"),
+        (
+            {"decodings__beam__kind": "sample", "decodings__beam__sampling": DRAWS},
+            "decodings.beam: kind sample needs engine fairseq: the draws of CTranslate2's workers cannot be repeated",
+        ),
+        ({"methods__word__beta": 0.5}, f"methods.word: {BETA}"),
+        ({"methods__word__divergence": "jensen_shannon"}, f"methods.word: {BETA}"),
+        ({"methods__word__divergence": "reverse_kl", "methods__word__beta": 0.5}, f"methods.word: {BETA}"),
+        ({"methods__hybrid__gate": ...}, f"methods.hybrid: {GATE}"),
+        ({"methods__word__gate": {"kind": "learned", "values": []}}, f"methods.word: {GATE}"),
+        ({"methods__plain__divergence": "reverse_kl"}, f"methods.plain: {WEIGHT}"),
+        ({"methods__plain__hardest": 1.0}, f"methods.plain: {WEIGHT}"),
+        ({"methods__seq__ranking": {"weight": 1.0, "tokens": 5}}, f"methods.seq: {WEIGHT}"),
+        ({"methods__online__teacher_weight": 0.0}, f"methods.online: {WEIGHT}"),
+        ({"methods__online__sequence": "hypothesis"}, "methods.online: on_policy goes with sequence gold; got hypothesis"),
+        ({"methods__hybrid__hardest": 0.5}, "methods.hybrid: hardest picks tokens of a batch, a gate weighs sentences: choose one"),
+        *(
+            ({"methods__hybrid__gate": {"kind": kind, "values": values}}, f"methods.hybrid.gate: {VALUES}; got {values}")
+            for kind, values in (
+                ("learned", [0.5]),
+                ("fixed", []),
+                ("fixed", [0.25, 0.5]),
+                ("validated", []),
+                ("validated", [0.5]),
+                ("validated", [0.5, 0.5]),
+            )
+        ),
+        ({"teacher__seeds": [1, 2, 1]}, "teacher.seeds: a seed stands twice; got [1, 2, 1]; remove one"),
+        ({"teacher__seeds": []}, "teacher.seeds: list should have at least 1 item after validation, not 0; got []"),
+        (
+            {"teacher__architecture__gates": GATES},
+            "teacher.architecture.gates: gates adapt a student's capacity; remove them here",
+        ),
+        ({"teacher__training__consistency": {"kind": "simcut", "weight": 1.0}}, f"teacher.training.consistency: {CUTOFF}"),
+        (
+            {"teacher__training__consistency": {"kind": "rdrop", "weight": 1.0, "cutoff": 0.1}},
+            f"teacher.training.consistency: {CUTOFF}",
+        ),
         ({"capacities__tiny__heads": 5}, "capacities.tiny: width (48) must be a multiple of heads (5)"),
         ({"training__checkpoint_every": 250}, "training: updates (600) must be a multiple of checkpoint_every (250)"),
         ({"training__average": 7}, "training: cannot average 7 checkpoints: 600 updates write fewer"),
@@ -208,19 +283,20 @@ def test_numbers_are_finite(place: str, value: float) -> None:
             {"decodings__gold": changed()["decodings"]["beam"]},
             "decodings.gold: this name stands for the gold prefix of word-level targets; choose another",
         ),
+        (
+            {"decodings__student": changed()["decodings"]["beam"]},
+            "decodings.student: this name stands for prefixes that a student samples; choose another",
+        ),
+        ({"decodings__none": changed()["decodings"]["beam"]}, "decodings.none: this name stands for no decoding; choose another"),
         ({"corpus__target": "en"}, "corpus.target: must differ from corpus.source; got 'en' for both"),
         ({"corpus__tests": []}, "corpus.tests: empty; name at least one test set"),
         ({"grid__noises": []}, "grid.noises: empty, so that there is nothing to run; name at least one"),
         ({"grid__capacities": []}, "grid.capacities: empty, so that there is nothing to run; name at least one"),
         ({"grid__seeds": []}, "grid.seeds: empty, so that there is nothing to run; name at least one"),
-        ({"grid__decodings": []}, "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one"),
-        (
-            {"grid__decodings": [], "grid__methods__seq": []},
-            "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one",
-        ),
-        (
-            {"grid__decodings": [], "grid__methods__both": []},
-            "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one",
+        ({"grid__decodings": []}, NO_DECODING),
+        *(
+            ({"grid__decodings": [], "grid__methods": {**NO_METHODS, family: [family]}}, NO_DECODING)
+            for family in ("seq", "both", "hybrid")
         ),
         ({"grid__methods__plain": ["plain", "plain"]}, "grid.methods.plain: 'plain' stands twice; remove one"),
         ({"grid__noises": ["clean", "clean"]}, "grid.noises: 'clean' stands twice; remove one"),
@@ -234,18 +310,62 @@ def test_rules_between_values(changes: dict[str, Any], line: str) -> None:
     assert problems(changed(**changes)) == [line]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"noises__mix": mixed(teacher_sees="clean")},
+        {"noises__del10__teacher_sees": "clean"},
+        {"decodings__beam__kind": "sample", "decodings__beam__engine": "fairseq", "decodings__beam__sampling": DRAWS},
+        {"methods__word__divergence": "jensen_shannon", "methods__word__beta": 0.1},
+        {"methods__word__divergence": "total_variation", "methods__word__hardest": 0.5},
+        {"methods__both__ranking": {"weight": 0.5, "tokens": 3}},
+        {"methods__seq__sequence": "closest"},
+        {"methods__hybrid__gate": {"kind": "fixed", "values": [0.0]}, "methods__hybrid__divergence": "reverse_kl"},
+        {"methods__hybrid__gate": {"kind": "validated", "values": [0.0, 0.5, 1.0]}},
+        {"methods__online__on_policy__share": 0.0, "methods__online__hardest": 0.25},
+        {"teacher__seeds": [3, 1, 2]},
+        {"teacher__training__consistency": {"kind": "rdrop", "weight": 5.0}},
+        {"teacher__training__consistency": {"kind": "simcut", "weight": 3.0, "cutoff": 0.05}},
+        {"capacities__tiny__gates": GATES},
+    ],
+)
+def test_what_goes_together(changes: dict[str, Any]) -> None:
+    validate(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "known"),
+    [
+        ("methods.word.ranking", {"weight": 1.0, "tokens": 5}, "tokens, weight"),
+        ("methods.hybrid.gate", {"kind": "learned", "values": []}, "kind, values"),
+        ("methods.online.on_policy", changed()["methods"]["online"]["on_policy"], "from_update, max_length_offset, share, temperature"),
+        ("capacities.tiny.gates", GATES, "budget, opening, polarity, threshold, weight"),
+    ],
+)
+def test_an_unknown_key_of_an_option_is_shown_its_siblings(place: str, values: dict[str, Any], known: str) -> None:
+    raw = changed(**{place.replace(".", "__"): {**values, "depht": 1}})
+    assert problems(raw) == [f"{place}.depht: unknown key; remove it or correct its spelling (known: {known})"]
+
+
+def test_consistency_is_a_teachers() -> None:
+    """No student's loss has it: said there, it would change nothing and look as if it did."""
+    (line,) = problems(changed(training__consistency={"kind": "rdrop", "weight": 1.0}))
+    assert line.startswith("training.consistency: ")
+
+
 def test_all_checkpoints_may_be_averaged() -> None:
     assert validate(changed(training__average=6)).training.average == 6
 
 
 def test_decodings_may_be_empty_where_nothing_learns_from_them() -> None:
-    assert validate(changed(grid__decodings=[], grid__methods__seq=[], grid__methods__both=[])).grid.decodings == []
+    families = {**NO_METHODS, "plain": ["plain"], "word": ["word"], "online": ["online"]}
+    assert validate(changed(grid__decodings=[], grid__methods=families)).grid.decodings == []
 
 
 @pytest.mark.parametrize("family", FAMILY_SHAPES)
 @pytest.mark.parametrize("method", FAMILY_SHAPES)
 def test_a_method_stands_in_its_own_family(family: str, method: str) -> None:
-    raw = changed(grid__methods={name: [] for name in FAMILY_SHAPES} | {family: [method]})
+    raw = changed(grid__methods={**NO_METHODS, family: [method]})
     if family == method:
         validate(raw)
         return
@@ -257,7 +377,13 @@ def test_a_family_says_what_it_reads() -> None:
     (line,) = problems(changed(grid__methods__word=["seq"]))
     assert "needs sequence: gold and teacher_weight above 0.0; got hypothesis and 0.0; move it to its own family" in line
     (line,) = problems(changed(grid__methods__seq=["both"]))
-    assert "needs sequence: hypothesis and teacher_weight 0.0; got hypothesis and 0.5; move it to its own family" in line
+    assert "needs sequence: hypothesis or closest and teacher_weight 0.0; got hypothesis and 0.5; move it to its own family" in line
+    (line,) = problems(changed(grid__methods__word=["online"]))
+    assert "needs sequence: gold and teacher_weight above 0.0; got gold and 0.5 and on_policy; move it to its own family" in line
+    (line,) = problems(changed(grid__methods__online=["word"]))
+    assert "needs sequence: gold and teacher_weight above 0.0 and on_policy; got gold and 0.5; move it to its own family" in line
+    (line,) = problems(changed(grid__methods__both=["closer"], methods__closer={"sequence": "closest", "teacher_weight": 0.5}))
+    assert "needs sequence: hypothesis and teacher_weight above 0.0; got closest and 0.5; move it to its own family" in line
 
 
 def test_rules_between_sections_are_listed_together() -> None:

@@ -1,4 +1,4 @@
-"""nmtkd_fairseq: batches in which token targets follow their lines, and a criterion that is the stock one plus the teacher's share."""
+"""nmtkd_fairseq: batches in which the teacher's words follow their lines; a criterion that is the stock one plus the teacher's share."""
 
 import math
 from pathlib import Path
@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 import torch
 from fairseq import tasks
-from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.data import Dictionary, LanguagePairDataset
+from fairseq.logging import metrics
 from omegaconf import open_dict
 from torch import Tensor
 
-from nmtkd.distil.losses import word_level
+from nmtkd.distil.losses import Term, hardest, token_level
 from nmtkd.distil.targets import Header, TargetsError, TokenTargets, Writer
 from nmtkd.models import fairseq_bridge as bridge
+from nmtkd.params import Architecture, Method
 from nmtkd_fairseq import distil
-from nmtkd_fairseq.criterion import CRITERION, WordLevelConfig, WordLevelCriterion
-from nmtkd_fairseq.dataset import TokenTargetsDataset
+from nmtkd_fairseq.criterion import CRITERION, DistillationConfig, DistillationCriterion
+from nmtkd_fairseq.dataset import HypothesesDataset, TokenTargetsDataset
 from nmtkd_fairseq.task import TASK
 from tests.conftest import Tiny
 
@@ -27,6 +28,17 @@ SOURCES = ["a b c", "a", "b c"]  # a batch is sorted by the length of its source
 TARGETS = ["b", "c d a b", "d"]
 LENGTHS = [2, 5, 2]
 TOP_K = 2
+SMALL = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
+WORD = Method(sequence="gold", teacher_weight=0.25)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "forward": {},
+    "reverse": {"divergence": "reverse_kl"},
+    "mixed": {"divergence": "jensen_shannon", "beta": 0.3},
+    "variation": {"divergence": "total_variation"},
+    "ranking": {"ranking": 0.5, "ranked": 3},
+    "hardest": {"hardest": 0.5},
+    "all": {"divergence": "jensen_shannon", "hardest": 0.4, "ranking": 0.5, "ranked": 2},
+}
 
 
 @pytest.fixture
@@ -81,10 +93,7 @@ def test_targets_follow_their_lines_into_a_batch(dictionary: Dictionary, tmp_pat
     assert stock.keys() | {"teacher_ids", "teacher_probs"} == batch.keys()
     assert torch.equal(stock["target"], batch["target"])
     assert stock["ntokens"] == batch["ntokens"] == 9
-
-
-def test_an_empty_batch_stays_empty(dictionary: Dictionary, tmp_path: Path) -> None:
-    assert not TokenTargetsDataset(pairs(dictionary), write_targets(tmp_path / "t")).collater([])
+    assert not dataset.collater([])  # an empty batch stays empty
 
 
 def test_targets_of_other_lines_are_refused(dictionary: Dictionary, tmp_path: Path) -> None:
@@ -95,30 +104,47 @@ def test_targets_of_other_lines_are_refused(dictionary: Dictionary, tmp_path: Pa
         dataset.collater([dataset[1]])
 
 
-def test_the_train_split_alone_carries_targets(tiny: Tiny, tmp_path: Path) -> None:
-    bridge.write_data(
-        tmp_path / "data",
-        tiny.folder / "dict.tgt.txt",
-        {"train": (["w1", "w2 w3", "w4"], ["w1", "w1 w2 w3 w4", "w5"]), "valid": (["w1"], ["w2"])},
-    )
+def test_hypotheses_follow_their_lines_into_a_batch(dictionary: Dictionary, tmp_path: Path) -> None:
+    said = LanguagePairDataset(*encode(dictionary, SOURCES), dictionary, *encode(dictionary, ["d d", "a", ""]), dictionary, shuffle=False)
+    dataset = TokenTargetsDataset(HypothesesDataset(pairs(dictionary), said), write_targets(tmp_path / "t"))
+    found = dataset.collater([dataset[index] for index in (1, 0, 2)])
+    a, d, eos, pad = dictionary.index("a"), dictionary.index("d"), dictionary.eos(), dictionary.pad()
+    assert found["id"].tolist() == [0, 2, 1]
+    assert found["hypothesis"]["target"].tolist() == [[d, d, eos], [eos, pad, pad], [a, eos, pad]]
+    assert found["hypothesis"]["prev_output_tokens"].tolist() == [[eos, d, d], [eos, pad, pad], [eos, a, pad]]
+    assert torch.equal(found["target"], pairs(dictionary).collater([dataset[index] for index in (1, 0, 2)])["target"])
+    assert torch.equal(found["teacher_ids"][2], rows(1, 5)[0])
+    assert not dataset.collater([])
+    few = LanguagePairDataset(*encode(dictionary, SOURCES[:2]), dictionary, *encode(dictionary, ["d", "a"]), dictionary)
+    with pytest.raises(TargetsError, match="2 hypotheses for 3 training pairs; run the decode stage again"):
+        HypothesesDataset(pairs(dictionary), few)
+
+
+def test_the_train_split_alone_carries_what_the_teacher_says(tiny: Tiny, tmp_path: Path) -> None:
+    sides = ["w1", "w2 w3", "w4"], ["w1", "w1 w2 w3 w4", "w5"]
+    splits: Any = {"train": sides, "valid": (["w1"], ["w2"]), "hypotheses": (sides[0], ["w6", "w7", "w8 w9"])}
+    bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits)
     write_targets(tmp_path / "t")
-    cfg = bridge.configuration(tiny.command)
-    cfg.task.data = str(tmp_path / "data")
-    before = bridge.configuration(tiny.command)
+    adapt, cfg, before = distil(WORD, SMALL, 100, targets=tmp_path / "t", temperature=1.5), *map(bridge.configuration, [tiny.command] * 2)
+    assert adapt is not None
     with open_dict(cfg):
-        distil(tmp_path / "t", 0.25, 1.5)(cfg)
+        adapt(cfg)
+        cfg.task.data, cfg.task.hypotheses = str(tmp_path / "data"), True
     assert (cfg.task._name, cfg.task.token_targets) == (TASK, str(tmp_path / "t"))
     assert (cfg.criterion._name, cfg.criterion.teacher_weight, cfg.criterion.temperature) == (CRITERION, 0.25, 1.5)
     assert cfg.criterion.label_smoothing == before.criterion.label_smoothing == 0.1
     task = tasks.setup_task(cfg.task)
     for split in ("train", "valid"):
         task.load_dataset(split)
-    assert "teacher_ids" in task.dataset("train").collater([task.dataset("train")[0]])
-    assert "teacher_ids" not in task.dataset("valid").collater([task.dataset("valid")[0]])
+    found = task.dataset("train").collater([task.dataset("train")[2]])
+    assert "teacher_ids" in found
+    assert found["hypothesis"]["target"].tolist() == [[task.target_dictionary.index(word) for word in ("w8", "w9", "</s>")]]
+    valid = task.dataset("valid").collater([task.dataset("valid")[0]])
+    assert "teacher_ids" not in valid and "hypothesis" not in valid
+    assert "hypotheses" not in task.datasets
     criterion = task.build_criterion(cfg.criterion)
-    assert isinstance(criterion, WordLevelCriterion)
-    assert (criterion.teacher_weight, criterion.temperature, criterion.eps) == (0.25, 1.5, 0.1)
-    assert CRITERION in CRITERION_REGISTRY
+    assert isinstance(criterion, DistillationCriterion)
+    assert (criterion.cfg.teacher_weight, criterion.term.temperature, criterion.eps) == (0.25, 1.5, 0.1)
 
 
 # The criterion
@@ -137,9 +163,8 @@ class Model(torch.nn.Module):
     def get_normalized_probs(self, net_output: tuple[Tensor, None], log_probs: bool, sample: Any = None) -> Tensor:
         return torch.log_softmax(net_output[0].float(), -1) if log_probs else torch.softmax(net_output[0].float(), -1)
 
-    def get_targets(self, sample: dict[str, Any], net_output: Any) -> Tensor:
-        target: Tensor = sample["target"]
-        return target
+    def get_targets(self, sample: dict[str, Any], net_output: Any) -> Any:
+        return sample["target"]
 
 
 class Task:
@@ -162,10 +187,9 @@ def stock(dictionary: Dictionary) -> LabelSmoothedCrossEntropyCriterion:
     return LabelSmoothedCrossEntropyCriterion(Task(dictionary), sentence_avg=False, label_smoothing=0.1)
 
 
-def ours(dictionary: Dictionary, weight: float, temperature: float = 1.0, smoothing: float = 0.1) -> WordLevelCriterion:
-    return WordLevelCriterion(
-        Task(dictionary), sentence_avg=False, label_smoothing=smoothing, teacher_weight=weight, temperature=temperature
-    )
+def ours(dictionary: Dictionary, weight: float, temperature: float = 1.0, smoothing: float = 0.1, **term: Any) -> DistillationCriterion:
+    config = DistillationConfig(sentence_avg=False, label_smoothing=smoothing, teacher_weight=weight, temperature=temperature, **term)
+    return DistillationCriterion(Task(dictionary), config)
 
 
 def paid(criterion: Any, logits: Tensor, sample: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any]]:
@@ -178,10 +202,11 @@ def paid(criterion: Any, logits: Tensor, sample: dict[str, Any]) -> tuple[Tensor
     return loss.detach(), model.logits.grad, log
 
 
-def test_without_weight_it_is_the_stock_criterion_bit_for_bit(dictionary: Dictionary, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", OPTIONS)
+def test_without_weight_it_is_the_stock_criterion_bit_for_bit(dictionary: Dictionary, tmp_path: Path, option: str) -> None:
     sample = batch(dictionary, tmp_path / "t")
     logits = random_logits(sample)
-    wanted, found = paid(stock(dictionary), logits, sample), paid(ours(dictionary, 0.0), logits, sample)
+    wanted, found = paid(stock(dictionary), logits, sample), paid(ours(dictionary, 0.0, **OPTIONS[option]), logits, sample)
     assert torch.equal(wanted[0], found[0])
     assert torch.equal(wanted[1], found[1])
     assert wanted[2] == found[2]
@@ -232,7 +257,8 @@ def test_the_gradient_is_that_of_both_parts(dictionary: Dictionary, tmp_path: Pa
     logits = random_logits(sample)
     free = logits.clone().requires_grad_()
     ids, probs = (sample[name].flatten(0, 1) for name in ("teacher_ids", "teacher_probs"))
-    kl = word_level(free.flatten(0, 1), ids, probs, sample["target"].flatten().eq(dictionary.pad()), 2.0)
+    padding = sample["target"].flatten().eq(dictionary.pad())
+    kl = token_level(free.flatten(0, 1), ids, probs, padding, Term(temperature=2.0)).sum()
     wanted = 0.7 * paid(stock(dictionary), logits, sample)[1] + 0.3 * torch.autograd.grad(kl, free)[0]
     found = paid(ours(dictionary, 0.3, 2.0), logits, sample)[1]
     assert torch.allclose(found, wanted, atol=1e-6)
@@ -250,44 +276,55 @@ def test_the_whole_weight_leaves_no_cross_entropy(dictionary: Dictionary, tmp_pa
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_padding_changes_neither_loss_nor_gradient(dictionary: Dictionary, tmp_path: Path, weight: float) -> None:
+@pytest.mark.parametrize("option", OPTIONS)
+def test_padding_changes_neither_loss_nor_gradient(dictionary: Dictionary, tmp_path: Path, option: str, weight: float) -> None:
     sample = batch(dictionary, tmp_path / "t")
-    logits = random_logits(sample)
-    alone = paid(ours(dictionary, weight, 2.0), logits, sample)
-    size, length = sample["target"].shape
-    wide: dict[str, Any] = dict(sample)
-    wide["target"] = torch.full((size, length + 3), dictionary.pad())
-    wide["target"][:, :length] = sample["target"]
+    logits, criterion = random_logits(sample), ours(dictionary, weight, 2.0, **OPTIONS[option])
+    alone = paid(criterion, logits, sample)
+    pad, length = torch.nn.functional.pad, sample["target"].size(1)
+    wide: dict[str, Any] = {**sample, "target": pad(sample["target"], (0, 3), value=dictionary.pad())}
     # Junk at padding, where the dataset writes zeros: nothing there may count.
-    wide["teacher_ids"] = torch.full((size, length + 3, TOP_K), 5)
-    wide["teacher_ids"][:, :length] = sample["teacher_ids"]
-    wide["teacher_probs"] = torch.full((size, length + 3, TOP_K), 0.5)
-    wide["teacher_probs"][:, :length] = sample["teacher_probs"]
-    wide["teacher_probs"][sample_padding(sample, dictionary, length + 3)] = 0.5
-    wide_logits = torch.full((size, length + 3, 8), 30.0)
-    wide_logits[:, :length] = logits
-    padded = paid(ours(dictionary, weight, 2.0), wide_logits, wide)
+    wide["teacher_ids"] = pad(sample["teacher_ids"], (0, 0, 0, 3), value=5)
+    wide["teacher_probs"] = pad(sample["teacher_probs"], (0, 0, 0, 3), value=0.5)
+    wide["teacher_probs"][wide["target"].eq(dictionary.pad())] = 0.5
+    wide_logits = pad(logits, (0, 0, 0, 3), value=30.0)
+    wide_logits[:, length:, dictionary.pad()] = -30.0  # what stands in padding's place is as unlikely as can be: the hardest of all
+    padded = paid(criterion, wide_logits, wide)
     assert padded[0].item() == pytest.approx(alone[0].item(), rel=1e-6)
     assert torch.allclose(padded[1][:, :length], alone[1], atol=1e-7)
     assert padded[1][wide["target"].eq(dictionary.pad())].eq(0).all()
 
 
-def sample_padding(sample: dict[str, Any], dictionary: Dictionary, length: int) -> Tensor:
-    found = torch.ones(len(sample["target"]), length, dtype=torch.bool)
-    found[:, : sample["target"].size(1)] = sample["target"].eq(dictionary.pad())
-    return found
-
-
-def test_the_loss_is_a_sum_over_lines(dictionary: Dictionary, tmp_path: Path) -> None:
-    dataset = TokenTargetsDataset(pairs(dictionary), write_targets(tmp_path / "t"))
+@pytest.mark.parametrize("option", [name for name, term in OPTIONS.items() if "hardest" not in term])  # which is a batch's affair
+def test_the_loss_is_a_sum_over_lines(dictionary: Dictionary, tmp_path: Path, option: str) -> None:
+    """Whatever their order, and how many stand in a batch."""
+    dataset, criterion = TokenTargetsDataset(pairs(dictionary), write_targets(tmp_path / "t")), ours(dictionary, 0.5, **OPTIONS[option])
     together = dataset.collater([dataset[index] for index in range(3)])
     logits = random_logits(together)
-    whole = paid(ours(dictionary, 0.5), logits, together)[0]
+    whole = paid(criterion, logits, together)[0]
     parts = 0.0
     for row, line in enumerate(together["id"].tolist()):
         sample = dataset.collater([dataset[line]])
-        parts += paid(ours(dictionary, 0.5), logits[row : row + 1, : LENGTHS[line]], sample)[0].item()
+        parts += paid(criterion, logits[row : row + 1, : LENGTHS[line]], sample)[0].item()
     assert whole.item() == pytest.approx(parts, rel=1e-6)
+    back = {name: together[name].flip(0) for name in ("target", "teacher_ids", "teacher_probs")}
+    assert paid(criterion, logits.flip(0), {**together, **back})[0].item() == pytest.approx(parts, rel=1e-6)
+
+
+def test_only_the_hardest_tokens_learn_from_the_teacher(dictionary: Dictionary, tmp_path: Path) -> None:
+    """Nine tokens, a share of 0.4: four pay both, the other five the stock loss alone."""
+    sample = batch(dictionary, tmp_path / "t")
+    logits = random_logits(sample)
+    flat, padding = logits.flatten(0, 1), sample["target"].flatten().eq(dictionary.pad())
+    nll = -torch.log_softmax(flat, -1).gather(-1, sample["target"].flatten().unsqueeze(-1)).squeeze(-1)
+    four = nll.masked_fill(padding, -1.0).argsort(descending=True)[:4]
+    assert torch.equal(hardest(nll, padding, 0.4).nonzero().flatten(), four.sort().values)
+    ce, _ = stock(dictionary).compute_loss(Model(logits), (logits, None), sample, reduce=False)
+    term = token_level(flat, sample["teacher_ids"].flatten(0, 1), sample["teacher_probs"].flatten(0, 1), padding, Term())
+    wanted = ce.sum() + 0.7 * (term[four] - ce.flatten()[four]).sum()
+    assert paid(ours(dictionary, 0.7, hardest=0.4), logits, sample)[0].item() == pytest.approx(wanted.item(), rel=1e-6)
+    every = [paid(ours(dictionary, 0.7, **share), logits, sample)[0] for share in ({}, {"hardest": 1.0})]
+    assert torch.equal(*every)
 
 
 def test_without_gradients_the_loss_has_none(dictionary: Dictionary, tmp_path: Path) -> None:
@@ -298,7 +335,16 @@ def test_without_gradients_the_loss_has_none(dictionary: Dictionary, tmp_path: P
 
 
 def test_it_is_built_from_fairseqs_configuration(dictionary: Dictionary) -> None:
-    config = WordLevelConfig(label_smoothing=0.2, sentence_avg=True, teacher_weight=0.3, temperature=4.0)
-    found = WordLevelCriterion.build_criterion(config, Task(dictionary))
-    assert (found.eps, found.sentence_avg, found.teacher_weight, found.temperature) == (0.2, True, 0.3, 4.0)
+    config = DistillationConfig(label_smoothing=0.2, sentence_avg=True, teacher_weight=0.3, temperature=4.0, ranking=0.5, ranked=2)
+    found = DistillationCriterion.build_criterion(config, Task(dictionary))
+    assert (found.eps, found.sentence_avg, found.cfg.teacher_weight) == (0.2, True, 0.3)
+    assert found.term == Term(temperature=4.0, divergence="forward_kl", beta=0.5, ranking=0.5, ranked=2)
     assert found.padding_idx == dictionary.pad()
+
+
+def test_the_log_holds_means_over_sentences() -> None:
+    losses: dict[str, Any] = {"loss": 1.0, "nll_loss": 1.0, "ntokens": 5, "sample_size": 5}
+    with metrics.aggregate() as found:
+        DistillationCriterion.reduce_metrics([{**losses, "nsentences": 3, "gate": 0.6}, {**losses, "nsentences": 1, "gate": 0.6}])
+    assert found["gate"].avg == pytest.approx(0.3)
+    assert "openness" not in found

@@ -136,6 +136,16 @@ def test_every_test_set_gets_its_count_of_near_duplicates(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("in_process")
+def test_what_never_reaches_training_is_no_near_duplicate(tmp_path: Path) -> None:
+    """The pair that resembles a test source is too uneven to be learnt from."""
+    like = "Turn on the lamp in room 12"
+    raw = given(tmp_path / "raw", train=[(like, "Licht"), ("Open", "Auf")], test=[("Turn on the lamp in room 97!", "Licht an")])
+    card = prepare(raw, tmp_path / "out", corpus(), settings())
+    assert card["dropped"]["sides too uneven"] == 1
+    assert card["near_duplicates"]["test"] == 0
+
+
+@pytest.mark.usefixtures("in_process")
 def test_overlap_may_be_an_error(tmp_path: Path) -> None:
     train = [(f"s{number}", "tst eins") for number in range(7)] + [("fine", "gut")]
     raw = given(tmp_path / "raw", train=train)

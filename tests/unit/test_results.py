@@ -109,20 +109,58 @@ def test_headline_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_what_students_chose_is_a_fact_a_row(tmp_path: Path) -> None:
+    study = report_tree.grid(**report_tree.ADAPTIVE)
+    report_tree.write(tmp_path, study)
+    found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
+    best, gated = found["hybrid_best-gated-clean-beam-1"], found["plain-gated-clean-1"]
+    kept = [["units", "64"], ["kept", "37"], ["effective_capacity", "0.5781"], ["parameters_before", "70000"]]
+    kept += [["valid_bleu_before", "12.7500"], ["valid_bleu_after", "12.5000"]]
+    tried = [["valid_bleu_at_gate_0.25", "12.5000"], ["valid_bleu_at_gate_0.75", "11.0000"], ["gate", "0.2500"]]
+    assert results.adapted_rows([best, gated]) == [[best.key, *row] for row in tried + kept] + [[gated.key, *row] for row in kept]
+    assert results.adapted_rows([found["teacher-clean"], found["seq-tiny-clean-beam-1"]]) == []
+
+
 def test_curves_keep_what_was_not_measured_empty(tmp_path: Path) -> None:
-    report_tree.write(tmp_path, report_tree.grid())
-    found = results.read(report_tree.grid(), ["test"], tmp_path)[:1]
-    points = {"teacher-clean": curves.read_curve(tmp_path / "data/translations/teacher-clean/curve.csv")}
-    assert curves.curve_rows(found, points) == [
-        ["teacher-clean", "teacher", "teacher", "100", "4.5000", ""],
-        ["teacher-clean", "teacher", "teacher", "200", "3.7500", "12.5000"],
-    ]
+    study = report_tree.grid(**report_tree.ADAPTIVE)
+    report_tree.write(tmp_path, study)
+    found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
+    points = {key: curves.read_curve(tmp_path / f"data/translations/{key}/curve.csv") for key in found}
+    assert curves.CURVES_HEADER == "key,method,capacity,update,valid_loss,valid_bleu,gate,openness"
+    wanted = {
+        "teacher-clean": (["", ""], ["", ""]),
+        "plain-gated-clean-1": (["", ""], ["0.7500", "0.5100"]),
+        "hybrid_best-tiny-clean-beam-1": (["0.5000", "0.2500"], ["", ""]),
+        "hybrid_best-gated-clean-beam-1": (["0.5000", "0.2500"], ["0.7500", "0.5100"]),
+    }
+    for key, (gates, opened) in wanted.items():
+        facts = [key, found[key].method, found[key].capacity]
+        assert curves.curve_rows([found[key]], points) == [
+            [*facts, "100", "4.5000", "", gates[0], opened[0]],
+            [*facts, "200", "3.7500", "12.5000", gates[1], opened[1]],
+        ]
 
 
-def test_a_curve_without_its_columns_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "curve.csv").write_text("update,loss\n1,2.0\n")
-    with pytest.raises(ResultsError, match=r"curve\.csv: no learning curve with update, valid_loss and valid_bleu"):
+def test_gates_and_openness_are_means_over_seeds(tmp_path: Path) -> None:
+    study = report_tree.grid(**report_tree.ADAPTIVE, seeds=[1, 3])
+    report_tree.write(tmp_path, study)
+    found = results.read(study, ["test"], tmp_path)
+    points = {one.key: curves.read_curve(tmp_path / f"data/translations/{one.key}/curve.csv") for one in found}
+    first, last = curves.mean_curves(found, points)["hybrid_best", "gated", "clean", "beam"]
+    assert (first.gate, first.openness, first.valid_bleu) == (0.5, 0.75, None)
+    assert (last.gate, last.openness) == (0.25, pytest.approx((0.51 + 0.53) / 2))
+    last = curves.mean_curves(found, points)["plain", "tiny", "clean", "none"][1]
+    assert (last.gate, last.openness, last.valid_loss) == (None, None, 3.75)
+
+
+@pytest.mark.parametrize("header", ["update,loss", "update,valid_loss,valid_bleu,gate", "update,valid_loss,valid_bleu,openness"])
+def test_a_curve_without_its_columns_is_refused(tmp_path: Path, header: str) -> None:
+    (tmp_path / "curve.csv").write_text(f"{header}\n1,2.0,3.0,0.5\n")
+    with pytest.raises(ResultsError, match=r"curve\.csv: no learning curve with update, valid_loss, valid_bleu, gate, openness \("):
         curves.read_curve(tmp_path / "curve.csv")
+
+
+def test_a_missing_curve_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"none\.csv: missing; evaluate this cell again"):
         curves.read_curve(tmp_path / "none.csv")
 

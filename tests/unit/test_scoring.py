@@ -1,6 +1,8 @@
 """nmtkd.models.scoring: distributions are the teacher's softmax, whatever the batch; and what teacher forcing yields."""
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,6 +113,68 @@ def test_a_line_that_no_batch_takes_is_a_users_mistake(tiny: Tiny) -> None:
 
 def test_vocabulary_counts_special_tokens(tiny: Tiny) -> None:
     assert vocabulary(tiny.folder) == ALL
+
+
+# An ensemble
+
+
+@pytest.fixture
+def members(tiny: Tiny, tmp_path: Path) -> list[Tiny]:
+    """The tiny model, one of other weights, one of yet others; each in a folder of its own."""
+    found = [tiny]
+    for factor in (-1.5, 0.5):
+        folder = tmp_path / f"by{factor}"
+        folder.mkdir()
+        weights = {name: value.clone() for name, value in bridge.load_model(tiny.folder, "cpu").model.state_dict().items()}
+        for name, value in weights.items():
+            if "attn" in name:
+                value.mul_(factor)
+        bridge.save_model(folder / bridge.MODEL, tiny.command, weights, 10)
+        for side in ("src", "tgt"):
+            shutil.copy(tiny.folder / f"dict.{side}.txt", folder)
+        found.append(Tiny(folder, tiny.command, tiny.sources, tiny.targets))
+    return found
+
+
+def together(folder: Path, members: Sequence[Tiny]) -> Tiny:
+    folder.mkdir()
+    for number, one in enumerate(members, start=1):
+        shutil.copy(one.folder / bridge.MODEL, folder / bridge.member_name(number))
+        for side in ("src", "tgt"):
+            shutil.copy(one.folder / f"dict.{side}.txt", folder)
+    return Tiny(folder, members[0].command, members[0].sources, members[0].targets)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_an_ensembles_distribution_is_the_mean_of_its_members(members: list[Tiny], tmp_path: Path, temperature: float) -> None:
+    """The mean of probabilities at the temperature, neither of logits nor of log probabilities."""
+    apart = [scored(one, top_k=ALL, temperature=temperature) for one in members]
+    found = scored(together(tmp_path / "all", members), top_k=ALL, temperature=temperature)
+    for line, row in found.items():
+        views = torch.stack([dense(one[line]) for one in apart])
+        assert torch.allclose(dense(row), views.mean(0), atol=1e-6)
+        assert not torch.allclose(dense(row), torch.softmax(views.log().mean(0), -1), atol=1e-3)
+        assert not torch.allclose(views[0], views[1], atol=1e-2)
+
+
+def test_the_k_best_of_an_ensemble_are_its_own(members: list[Tiny], tmp_path: Path) -> None:
+    """Chosen after the mean, not member by member."""
+    folder = together(tmp_path / "all", members)
+    found, every = scored(folder, top_k=3), scored(folder, top_k=ALL)
+    for line, (ids, probs) in found.items():
+        assert torch.equal(ids, every[line][0][:, :3])
+        assert torch.allclose(probs, every[line][1][:, :3], atol=1e-6)
+
+
+def test_two_equal_members_are_one(tiny: Tiny, tmp_path: Path) -> None:
+    alone, twice = scored(tiny, top_k=ALL), scored(together(tmp_path / "twice", [tiny, tiny]), top_k=ALL)
+    for line in alone:
+        assert torch.equal(dense(alone[line]), dense(twice[line]))
+
+
+def test_the_order_of_members_changes_no_distribution(members: list[Tiny], tmp_path: Path) -> None:
+    one, back = (scored(together(tmp_path / name, order), top_k=ALL) for name, order in (("one", members), ("back", members[::-1])))
+    assert all(torch.allclose(dense(one[line]), dense(back[line]), atol=1e-6) for line in one)
 
 
 # Teacher forcing

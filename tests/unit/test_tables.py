@@ -79,6 +79,20 @@ def test_several_seeds_are_paired_and_need_no_translations(tmp_path: Path) -> No
     assert not any(note.startswith("Caution") for note in table.notes)
 
 
+def test_sizes_of_gated_students_are_means_over_seeds(tmp_path: Path) -> None:
+    """Each seed keeps its own number of units: 61,000, 62,000 and 64,000 parameters of four bytes."""
+    study = report_tree.grid(**report_tree.ADAPTIVE, seeds=[1, 2, 4])
+    report_tree.write(tmp_path, study)
+    _, summaries = report_tree.summarise(tmp_path, study)
+    gated = [one for one in summaries if one.capacity == "gated"]
+    assert [one.method for one in gated] == ["plain", "seq", "hybrid_best"]
+    assert {(one.parameters, round(one.megabytes, 6)) for one in gated} == {(62_333, 0.249333)}
+    assert {one.parameters for one in summaries if one.capacity == "tiny"} == {51_234}
+    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
+    sizes = {row[1]: row[table.header.index("params")] for row in table.rows}
+    assert sizes == {"teacher": "2.61M", "tiny": "51.2k", "gated": "62.3k"}
+
+
 def test_one_seed_is_cautioned(tmp_path: Path) -> None:
     notes = _table(tmp_path).notes
     assert notes[-1].startswith("Caution, one seed a cell")
@@ -99,7 +113,7 @@ def test_axes_show_where_they_vary(tmp_path: Path) -> None:
 
 
 def test_without_a_plain_method_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
-    table = _table(tmp_path, methods={"plain": [], "word": [], "seq": ["seq"], "both": []})
+    table = _table(tmp_path, methods=report_tree.methods(seq=["seq"]))
     gain = table.header.index("vs plain")
     assert all(row[gain] == "" for row in table.rows)
     assert not any(note.startswith("vs plain") for note in table.notes)

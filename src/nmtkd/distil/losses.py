@@ -5,7 +5,9 @@ Shapes: N positions, V vocabulary, K kept tokens of the teacher's distribution, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -91,7 +93,7 @@ def hardest(nll_N: Tensor, padding_N: Tensor, share: float) -> Tensor:
     Padding is left out before anything is counted.
     """
     real = int((~padding_N).sum())
-    count = -int(-share * real // 1)
+    count = math.ceil(Fraction(str(share)) * real)  # as the share is written: 0.28 of 25 is 7, not 7.000000000000001
     chosen_N = torch.zeros_like(padding_N)
     chosen_N[nll_N.detach().masked_fill(padding_N, -torch.inf).topk(count).indices] = True
     return chosen_N & ~padding_N
