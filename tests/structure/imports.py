@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,7 @@ def closure(path: Path) -> set[Path]:
     return found
 
 
+@lru_cache
 def code_of(stage: str) -> list[str]:
     """Paths, as dvc.yaml writes them, of the code that `python -m stages.STAGE` runs."""
     modules = closure(ROOT / "stages" / f"{stage}.py")

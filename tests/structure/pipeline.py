@@ -14,6 +14,22 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
+FULLER = {
+    "methods": {
+        "plain": ["plain"],
+        "word": ["word", "word_js", "word_rank"],
+        "seq": ["seq", "interp"],
+        "both": ["both"],
+        "hybrid": ["hybrid", "hybrid_best"],
+        "online": ["on_policy"],
+    },
+    "capacities": ["tiny", "gated25"],
+    "noises": ["clean", "del30_clean"],
+    "decodings": ["beam", "sample"],
+    "seeds": [1, 2],
+}
+
+
 @dataclass(frozen=True)
 class Stage:
     name: str
@@ -56,8 +72,22 @@ def resolve(definition: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
     return found
 
 
+@dataclass(frozen=True)
+class Project:
+    """Params and the stages that dvc.yaml makes of them."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    params: dict[str, Any]
+
+    def stage(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+
 @lru_cache
-def project() -> tuple[list[Stage], dict[str, Any]]:
-    """The project's own stages and params."""
+def projects() -> tuple[Project, ...]:
+    """The project as params.yaml has it, whose grid leaves families empty, and with a grid that has something of everything."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return resolve(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8")), params), params
+    definition = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    fuller = {**params, "grid": FULLER}
+    return tuple(Project(name, tuple(resolve(definition, one)), one) for name, one in (("default", params), ("fuller", fuller)))

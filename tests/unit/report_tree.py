@@ -50,7 +50,7 @@ def methods(**families: list[str]) -> dict[str, list[str]]:
     return {family: families.get(family, []) for family in FAMILY_SHAPES}
 
 
-ADAPTIVE = {"methods": methods(plain=["plain"], seq=["seq"], hybrid=["hybrid_best"]), "capacities": ["tiny", "gated"]}
+ADAPTIVE: dict[str, Any] = {"methods": methods(plain=["plain"], seq=["seq"], hybrid=["hybrid_best"]), "capacities": ["tiny", "gated"]}
 
 
 def grid(**changes: Any) -> Grid:
@@ -103,7 +103,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
             found = metrics.score(ours, gold, tokenised_hypotheses=ours, tokenised_references=gold)
             scores += [{"split": split, "search": search, **one} for one in found]
     size = SCALE[capacity] + (1000 * seed if capacity == "gated" else 0)
-    result = {
+    result: dict[str, Any] = {
         "key": key,
         "role": "teacher" if method == "teacher" else "student",
         "corpus": "lamps",
@@ -122,7 +122,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
     if method == "hybrid_best":
         result |= {"gate": 0.25, "tried": {"0.25": 12.5, "0.75": 11.0}}
     if capacity == "gated":
-        shape = {"units": 64, "kept": 37, "effective_capacity": 0.5781, "encoder": [16], "decoder": [21]}
+        shape: dict[str, Any] = {"units": 64, "kept": 37, "effective_capacity": 0.5781, "encoder": [16], "decoder": [21]}
         result["gates"] = {**shape, "parameters_before": 70_000, "valid_bleu_before": 12.75, "valid_bleu_after": 12.5}
     path = root / cells.result_file(key)
     path.parent.mkdir(parents=True, exist_ok=True)

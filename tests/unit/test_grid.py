@@ -12,7 +12,6 @@ from nmtkd.grid import Run, runs
 from nmtkd.params import FAMILY_SHAPES, Grid
 from nmtkd.rules import RESERVED
 
-
 NO_METHODS: dict[str, list[str]] = {family: [] for family in FAMILY_SHAPES}
 
 

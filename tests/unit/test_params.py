@@ -129,8 +129,8 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as caught:
         load("corpus", path=path)
     head, *lines = str(caught.value).split("\n")
-    known = "adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, label_smoothing, lr, max_tokens, pre_norm, updates, "
-    known += "warmup, weight_decay"
+    known = "adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, label_smoothing, lr, max_tokens, "
+    known += "pre_norm, updates, warmup, weight_decay"
     no_number = "input should be a valid number; got '5e-4'; YAML 1.1 reads this as text: write it with a decimal point and without an "
     no_number += "exponent, as in 0.0005"
     assert head == f"{path}: {len(lines)} problems"
@@ -151,7 +151,8 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
             "grid.capacities: 'tiny' stands twice; remove one",
             "grid.seeds: a seed stands twice; got [1, 2, 1]; remove one",
             "report.bootstrap_samples: missing; add it",
-            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, hybrid, online, plain, seq, word); add it there or correct it",
+            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, hybrid, online, plain, seq, word); add it there or "
+            "correct it",
         ]
     )
 

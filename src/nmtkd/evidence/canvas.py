@@ -100,8 +100,8 @@ class Material:
 
 
 def looks(methods: Sequence[str]) -> Look:
-    """A colour and a marker for each method, so that neither alone carries the meaning."""
-    return {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(methods)}
+    """A colour and a marker for each method; past the colours, the same ones with another marker."""
+    return {name: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]) for i, name in enumerate(methods)}
 
 
 def sheet(width: float, height: float) -> Figure:
