@@ -39,7 +39,8 @@ def main() -> None:
     sides = [
         lines[:: max(1, len(lines) // pairs)] for lines in read_pair(*(grid.noise_dir("clean") / f"train.{s}" for s in ("src", "tgt")))
     ]
-    models = [bridge.load_model(folder, "cpu") for folder in (teacher, student)]
+    with bridge.quiet():
+        models = [bridge.load_model(folder, "cpu") for folder in (teacher, student)]
     dataset = bridge.pairs(models[0], *sides)
     vocabulary = len(models[0].dictionary)
     sums = {kind: dict.fromkeys((*KEPT, vocabulary), 0.0) for kind in KINDS}
