@@ -151,10 +151,17 @@ def _generate(every: Sequence[bridge.Loaded], sources: Sequence[str], search: Se
             following += 1
 
 
+class _Draws(SamplingSearch):
+    """Draws among what is allowed, normalised: the end forced at the limit may have had a probability that float32 takes for 0."""
+
+    def step(self, step: int, lprobs: torch.Tensor, *rest: Any) -> Any:
+        return super().step(step, torch.log_softmax(lprobs, dim=-1), *rest)
+
+
 def _generator(every: Sequence[bridge.Loaded], search: Search, limit: int) -> SequenceGenerator:
     """fairseq's search for outputs of at most `limit` tokens."""
     words, drawn = every[0].dictionary, search.sampling
-    strategy = BeamSearch(words) if drawn is None else SamplingSearch(words, sampling_topp=drawn.top_p if drawn.top_p < 1.0 else -1.0)
+    strategy = BeamSearch(words) if drawn is None else _Draws(words, sampling_topp=drawn.top_p if drawn.top_p < 1.0 else -1.0)
     return SequenceGenerator(
         [one.model for one in every],
         words,
