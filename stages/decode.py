@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         nbest = [[entry] for entry in scoring.forced(teacher, sources, targets, settings.score.max_tokens, progress)]
         truncated = 0
     else:
-        search = decoding.Search(**strategy.model_dump(exclude={"kind", "engine"}))
+        search = decoding.Search(**{name: value for name, value in strategy if name not in ("kind", "engine")})
         found = decoding.translate(teacher, sources, search, strategy.engine, progress)
         nbest = [[(hypothesis.text, hypothesis.score) for hypothesis in entries] for entries in found]
         truncated = sum(entries[0].truncated for entries in found)

@@ -3,6 +3,7 @@
 import argparse
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"[student {run.key}] {card['parameters']} parameters, {card['seconds']} s, {card['target_tokens_per_second']} target tokens/s")
 
 
+@dataclass(frozen=True)
 class Lesson:
-    """What a run learns from, checked: text, the files that it came from, and how the teacher enters."""
+    """What a run learns from, checked: text, the files that it came from, and how the teacher enters (nmtkd_fairseq.distil)."""
 
-    def __init__(self, data: training.Data, files: list[Path], **teaching: Any) -> None:
-        self.data, self.files, self.teaching = data, files, teaching
+    data: training.Data
+    files: list[Path]
+    teaching: dict[str, Any]
 
 
 def gather(run: grid.Run, method: params.Method, temperature: float) -> Lesson:
@@ -60,10 +63,11 @@ def gather(run: grid.Run, method: params.Method, temperature: float) -> Lesson:
         learnt = gold if shape.targets == "gold" else translated
     if shape.targets:
         folder = grid.targets_dir(run.noise, grid.GOLD if shape.targets == "gold" else run.decoding)
-        stamp = grid.teacher_dir(run.noise) / HASH
-        teacher = hypotheses.read_card(grid.hypotheses_dir(run.noise, run.decoding))["teacher_hash"] if shape.hypotheses else None
         kept = targets.TokenTargets(folder)
-        wanted = teacher or stamp.read_text(encoding="utf-8").strip()
+        if shape.hypotheses:
+            wanted = hypotheses.read_card(grid.hypotheses_dir(run.noise, run.decoding))["teacher_hash"]
+        else:
+            wanted = (grid.teacher_dir(run.noise) / HASH).read_text(encoding="utf-8").strip()
         kept.check(dictionary_hash=file_hash(dictionary), teacher_hash=wanted, prefix=learnt)
         teaching |= {"targets": folder, "temperature": kept.header.temperature}
         files.append(folder / targets.HEADER)
@@ -73,7 +77,7 @@ def gather(run: grid.Run, method: params.Method, temperature: float) -> Lesson:
         files += teaching["teachers"]
     both = translated if method.gate else None
     data = training.Data(dictionary=dictionary, train=(sources, learnt), valid=read_pair(files[2], files[3]), hypotheses=both)
-    return Lesson(data, files, **teaching)
+    return Lesson(data, files, teaching)
 
 
 def train(run: grid.Run, method: params.Method, settings: params.Params, lesson: Lesson, out: Path, gate: float | None) -> dict[str, Any]:
@@ -103,7 +107,8 @@ def best_of(run: grid.Run, method: params.Method, settings: params.Params, lesso
     for value in cards:
         shutil.rmtree(out / f"{value:g}")
     tried = {f"{value:g}": round(card["valid_bleu"], 4) for value, card in cards.items()}
-    card = {**cards[chosen], "gate": chosen, "tried": tried}
+    seconds = round(sum(card["seconds"] for card in cards.values()), 1)  # what the choice cost
+    card = {**cards[chosen], "seconds": seconds, "gate": chosen, "tried": tried}
     write_json(out / "card.json", card)
     return card
 

@@ -17,6 +17,13 @@ from nmtkd_fairseq.criterion import DistillationConfig, DistillationCriterion
 ONLINE = "online_distillation"
 
 
+class _Draws(search.Sampling):
+    """Draws among what is allowed, normalised: the end forced at the limit may have had a probability that float32 takes for 0."""
+
+    def step(self, step: int, lprobs: Tensor, *rest: Any) -> Any:
+        return super().step(step, torch.log_softmax(lprobs, dim=-1), *rest)
+
+
 @dataclass
 class OnlineConfig(DistillationConfig):
     """The token level's options, the teacher, and how much the student samples."""
@@ -84,7 +91,7 @@ class OnlineCriterion(DistillationCriterion):
             max_len_a=0,
             max_len_b=sample["target"].size(1) + self.cfg.max_length_offset,
             temperature=self.cfg.sampling_temperature,
-            search_strategy=search.Sampling(dictionary),
+            search_strategy=_Draws(dictionary),
         )
         with torch.no_grad():
             found = generator.generate([model], sample)

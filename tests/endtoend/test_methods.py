@@ -20,6 +20,7 @@ from tests.endtoend.lab import Lab
 from tests.endtoend.test_interrupted import start, wait_for
 
 HYBRID, BEST = "hybrid-gated50-clean-beam-1", "hybrid_best-tiny-clean-beam-1"
+BEAM_RECORDS = "data/hypotheses/clean-beam/hypotheses.jsonl"
 STUDENTS = {
     "student_word@word_js-tiny-clean-1",
     "student_seq@interp-tiny-clean-beam-1",
@@ -238,3 +239,24 @@ def test_several_seeds_are_one_teacher(finished: tuple[Lab, str], copy_wide: Cal
         done = lab.ask("python", "-m", f"stages.{command[0]}", *command[1:])
         assert done.returncode == 1
         assert "its model files are not those that model.sha256 names" in done.stderr
+
+
+def test_a_sampled_decoding_goes_through_its_stage_and_repeats(copy_wide: Callable[[], Lab]) -> None:
+    lab = copy_wide()
+    found = []
+    for _ in range(2):
+        lab.run("python", "-m", "stages.decode", "clean", "sample")
+        found.append(lab.read("data/hypotheses/clean-sample/hypotheses.jsonl"))
+    assert found[0] == found[1]
+    texts = [[json.loads(line)["hypotheses"] for line in lines.splitlines()] for lines in (found[0], lab.read(BEAM_RECORDS))]
+    assert len(texts[0]) == len(texts[1])
+    assert sum(ours[0]["text"] != beam[0]["text"] for ours, beam in zip(*texts, strict=True)) > 0
+
+
+@pytest.mark.parametrize("consistency", [{"kind": "rdrop", "weight": 5.0}, {"kind": "simcut", "weight": 3.0, "cutoff": 0.05}], ids=str)
+def test_a_regularised_teacher_trains_and_is_another(copy_wide: Callable[[], Lab], consistency: dict[str, Any]) -> None:
+    lab = copy_wide()
+    before = lab.read("models/teacher/clean/model.pt")
+    lab.edit("params.yaml", ("teacher.training.consistency", consistency))
+    lab.run("python", "-m", "stages.teacher", "clean")
+    assert lab.read("models/teacher/clean/model.pt") != before

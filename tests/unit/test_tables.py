@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nmtkd import grid as cells
-from nmtkd.evidence import tables
+from nmtkd.evidence import numbers, tables
 from nmtkd.evidence.results import ResultsError
 from tests.unit import report_tree
 
@@ -137,4 +137,13 @@ def test_metrics_nest_as_far_as_the_grid_does(tmp_path: Path) -> None:
     ("number", "text"), [(950, "950"), (79_400, "79.4k"), (2_614_784, "2.61M"), (264_500, "264k"), (1_300_000_000, "1.3G")]
 )
 def test_parameters_in_three_digits(number: int, text: str) -> None:
-    assert tables.count(number) == text
+    assert numbers.count(number) == text
+
+
+def test_what_rounds_to_zero_has_no_minus() -> None:
+    assert [numbers.signed(value) for value in (-0.04, 0.0, 0.04, -0.06, 1.25)] == ["+0.0", "+0.0", "+0.0", "-0.1", "+1.2"]
+
+
+def test_sizes_of_one_capacity_may_differ() -> None:
+    assert numbers.sizes([61_000, 61_000]) == "61k"
+    assert numbers.sizes([70_400, 61_000, 65_000]) == "61k to 70.4k"

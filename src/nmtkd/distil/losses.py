@@ -66,8 +66,8 @@ def token_level(logits_NV: Tensor, ids_NK: Tensor, probs_NK: Tensor, padding_N: 
     """T^2 D(teacher, student) at temperature T, and the ranking hinge, for each position [N]; 0 at padding.
 
     `probs` were made at the same temperature (sum <= 1 up to rounding); T^2 keeps the gradient's size where T changes (Hinton et al. 2015).
-    Merging outcomes never raises such a divergence (data processing), so the value is a lower bound of the one over all V tokens, and
-    equal to it where K = V. Computed in float32, or in float64 where the logits are.
+    Merging outcomes never raises such a divergence (data processing; reverse KL's floor for the teacher's zeros is the exception), so the
+    value is a lower bound of the one over all V tokens, and equal to it where K = V. In float32, or in float64 where the logits are.
     """
     exact_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
     softened_NV = exact_NV if term.temperature == 1.0 else exact_NV / term.temperature

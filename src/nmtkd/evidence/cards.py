@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from nmtkd.evidence.numbers import count
 from nmtkd.evidence.results import Result
-from nmtkd.evidence.tables import count
 
 DATA_NOTE = (
     "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source so much that a model may have "

@@ -13,9 +13,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from nmtkd.evidence import canvas
 from nmtkd.evidence.canvas import INK, TEACHER_LINE, Drawn, Material
 from nmtkd.evidence.curves import learning_curves
+from nmtkd.evidence.numbers import count, signed, sizes
 from nmtkd.evidence.results import SEARCHES, TEACHER
 from nmtkd.evidence.statistics import Spread
-from nmtkd.evidence.tables import Summary, count
+from nmtkd.evidence.tables import Summary
 
 PNG_FIGURES = ("bleu_by_capacity", "learning_curves")  # shown where SVG is not
 BEAM = SEARCHES[0]
@@ -103,7 +104,7 @@ def _gain(material: Material) -> Drawn:
     for capacity in material.grid.capacities:
         members = [one for one in cells if one.capacity == capacity]
         several = len(material.grid.decodings) > 1
-        rows.append((f"{capacity}, {count(members[0].parameters)}", None))
+        rows.append((f"{capacity}, {sizes(one.parameters for one in members)}", None))
         rows += [
             (f"{one.method}, {one.decoding}" if several and one.decoding in material.grid.decodings else one.method, one) for one in members
         ]
@@ -117,7 +118,7 @@ def _gain(material: Material) -> Drawn:
                 axes.plot([gain.low, gain.high], [y, y], color=colour, linewidth=1.5)
                 axes.plot(gain.difference, y, color=colour, marker=marker, markerfacecolor=colour if gain.told else "white")
                 axes.annotate(
-                    f"{gain.difference:+.1f}".replace("-", "\u2212"),
+                    signed(gain.difference).replace("-", "\u2212"),
                     (gain.high, y),
                     (5, 0),
                     textcoords="offset points",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nmtkd.evidence.metrics import HEADLINE
+from nmtkd.evidence.numbers import count, signed, sizes
 from nmtkd.evidence.results import SEARCHES, TEACHER
 from nmtkd.evidence.statistics import Comparison
-from nmtkd.evidence.tables import Summary, count
+from nmtkd.evidence.tables import Summary
 from nmtkd.grid import GOLD, NONE
 
 BEAM = SEARCHES[0]
@@ -82,18 +83,18 @@ class Findings:
             first = members[0]
             plain = self._bleu(first) - first.gains[BEAM].difference
             told = "; ".join(self._verdict(one) for one in sorted(members, key=lambda one: -one.gains[BEAM].difference))
-            found.append((place, f"({count(first.parameters)} parameters, `plain` {plain:.1f} BLEU): {told}."))
+            found.append((place, f"({sizes(one.parameters for one in members)} parameters, `plain` {plain:.1f} BLEU): {told}."))
         return found
 
     def _verdict(self, one: Summary) -> str:
         gain = one.gains[BEAM]
         if not gain.told:
-            return f"{self._method(one)}: no difference can be told ({gain.difference:+.1f}, {self._interval(gain)})"
-        size = f"gains {gain.difference:+.1f}" if gain.low > 0 else f"loses {-gain.difference:.1f}"
+            return f"{self._method(one)}: no difference can be told ({signed(gain.difference)}, {self._interval(gain)})"
+        size = f"gains {signed(gain.difference)}" if gain.low > 0 else f"loses {-gain.difference:.1f}"
         return f"{self._method(one)} {size} BLEU ({self._interval(gain)})"
 
     def _interval(self, gain: Comparison) -> str:
-        return f"{self.level} interval {gain.low:+.1f} to {gain.high:+.1f}"
+        return f"{self.level} interval {signed(gain.low)} to {signed(gain.high)}"
 
     def _method(self, one: Summary) -> str:
         plain_words = one.decoding in (GOLD, NONE) or not self.several_decodings

@@ -9,12 +9,12 @@ from typing import Any
 
 from nmtkd import grid as cells
 from nmtkd.evidence.metrics import CHARACTERS, DEFINITIONS, HEADLINE, TOKENISED
+from nmtkd.evidence.numbers import count, show, signed
 from nmtkd.evidence.results import LONG, SEARCHES, TEACHER, Result, ResultsError
 from nmtkd.evidence.statistics import Comparison, Spread, over_seeds, paired_bootstrap, paired_seeds
 from nmtkd.params import Grid, Report
 
 TEXT_COLUMNS = ("method", "capacity", "noise", "decoding")  # left-aligned; all others hold numbers
-UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))  # SI prefixes of counts
 MEGABYTE = 1e6  # bytes
 SMALL_P = 0.001  # below it a p-value is printed as such: more digits promise what a resampling cannot keep
 AGREE = 0.001  # BLEU: a translation file and its stored score (4 decimals) may differ by rounding only
@@ -138,8 +138,8 @@ def build(summaries: Sequence[Summary], grid: Grid, settings: Report, headline: 
         ("chrF2", lambda one: show(one.spread(headline, beam, CHARACTERS))),
     ]
     gains: list[tuple[str, Callable[[Comparison], str]]] = [
-        ("vs plain", lambda gain: f"{gain.difference:+.1f}"),
-        (f"{level} interval", lambda gain: f"[{gain.low:+.1f}, {gain.high:+.1f}]"),
+        ("vs plain", lambda gain: signed(gain.difference)),
+        (f"{level} interval", lambda gain: f"[{signed(gain.low)}, {signed(gain.high)}]"),
         ("p", lambda gain: f"<{SMALL_P}" if gain.p_value < SMALL_P else f"{gain.p_value:.3f}"),
     ]
     costs: list[tuple[str, Callable[[Summary], str]]] = [
@@ -186,21 +186,6 @@ def notes(summaries: Sequence[Summary], settings: Report, headline: str, long_wo
 def signature_notes(results: Sequence[Result]) -> list[str]:
     """One line a metric, as sacreBLEU signs it."""
     return [f"{metric}: {signature}" for metric, signature in {score.metric: score.signature for score in results[0].scores}.items()]
-
-
-def count(number: int) -> str:
-    """A number of parameters in three digits: 79.4k, 2.61M."""
-    for unit, size in UNITS:
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return str(number)
-
-
-def show(spread: Spread | None) -> str:
-    """A mean, with its sd where there is one."""
-    if spread is None:
-        return ""
-    return f"{spread.mean:.1f}" if spread.sd is None else f"{spread.mean:.1f} ±{spread.sd:.1f}"
 
 
 def _aligned(table: Table) -> list[list[str]]:

@@ -34,11 +34,9 @@ class Converter(stock.FairseqConverter):
         )
         with torch.no_grad():
             for side in ("encoder", "decoder"):
-                module, target = getattr(loaded.model, side), getattr(spec, side)
-                gates = [(layer, layer.fc1) for layer in module.layers]
-                for (layer, gated), layer_spec in zip(gates, target.layer, strict=True):
-                    stock.set_linear(layer_spec.ffn.linear_0_noact, gated.value)
-                    layer.fc1 = gated.gate  # the half that the activation belongs to: where the stock functions look for it
+                for layer, layer_spec in zip(getattr(loaded.model, side).layers, getattr(spec, side).layer, strict=True):
+                    stock.set_linear(layer_spec.ffn.linear_0_noact, layer.fc1.value)
+                    layer.fc1 = layer.fc1.gate  # the half that the activation belongs to: where the stock functions look for it
             stock.set_transformer_encoder(spec.encoder, loaded.model.encoder)
             stock.set_transformer_decoder(spec.decoder, loaded.model.decoder)
         words = stock._get_vocab(loaded.dictionary)

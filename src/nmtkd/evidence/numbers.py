@@ -1,0 +1,35 @@
+"""How numbers are written in tables, figures and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nmtkd.evidence.statistics import Spread
+
+UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))  # SI prefixes of counts
+
+
+def count(number: int) -> str:
+    """A number of parameters in three digits: 79.4k, 2.61M."""
+    for unit, size in UNITS:
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+def sizes(parameters: Iterable[int]) -> str:
+    """Parameters of models of one capacity; a range where gated ones kept different numbers of units."""
+    found = sorted(set(parameters))
+    return count(found[0]) if len(found) == 1 else f"{count(found[0])} to {count(found[-1])}"
+
+
+def signed(number: float) -> str:
+    """One decimal and a sign; what rounds to zero is +0.0."""
+    return f"{round(number, 1) + 0.0:+.1f}"
+
+
+def show(spread: Spread | None) -> str:
+    """A mean, with its sd where there is one."""
+    if spread is None:
+        return ""
+    return f"{spread.mean:.1f}" if spread.sd is None else f"{spread.mean:.1f} ±{spread.sd:.1f}"
