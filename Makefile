@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format params lock clean
+.PHONY: help setup repro test bugs check format params lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ repro: setup ## run the pipeline as params.yaml says; what is up to date is skip
 
 test: setup ## run all tests
 	@python -m pytest
+
+bugs: setup ## plant known bugs in a copy and see that the tests catch each (five minutes)
+	@python -m tests.planted_bugs
 
 check: setup ## format, lint and types, without changing anything
 	@ruff format --check . && ruff check . && mypy
