@@ -1,6 +1,7 @@
 # `make` alone lists the targets. Everything runs in one virtual environment, .venv, made on first use from pinned versions.
 PYTHON ?= python3
 STUDY ?= default
+JOBS ?= 1
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -24,9 +25,9 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -r requirements-nodeps.txt
 	@touch .venv/ready
 
-repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped
+repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped (JOBS=2: two stages at once)
 	@echo "[repro] dvc repro: corpus, teacher, students, scores, report"
-	@dvc repro
+	@PYTHONPATH=src python -m nmtkd.jobs $(JOBS)
 
 test: setup ## run all tests
 	@python -m pytest

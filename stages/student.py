@@ -12,7 +12,7 @@ from stages import entry  # first: it puts src/ on the path
 import nmtkd_fairseq
 from nmtkd import grid, machine, params
 from nmtkd.distil import hypotheses, targets
-from nmtkd.models import checkpoints, training
+from nmtkd.models import checkpoints, training, validation
 from nmtkd.models.fairseq_bridge import HASH, file_hash, members, stamped_hash
 from nmtkd.text import subwords
 from nmtkd.text.parallel import read_pair, write_json
@@ -87,10 +87,11 @@ def train(run: grid.Run, method: params.Method, settings: params.Params, lesson:
     config += str(lesson.teaching["temperature"])
     key = machine.fingerprint(config, lesson.files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
     need = checkpoints.need_bytes(architecture, recipe, lesson.data.dictionary)
-    adapt = nmtkd_fairseq.distil(method, architecture, recipe.updates, gate=gate, **lesson.teaching)
+    adapt = nmtkd_fairseq.distil(method, architecture, gate=gate, **lesson.teaching)
     stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
     with machine.scratch("student", key, need) as scratch:
-        return training.train(lesson.data, architecture, recipe, run.seed, scratch, out, stage=stage, adapt=adapt, trim=nmtkd_fairseq.trim)
+        ways: dict[str, Any] = {"stage": stage, "adapt": adapt, "gating": nmtkd_fairseq.gated}
+        return training.train(lesson.data, architecture, recipe, run.seed, scratch, out, **ways)
 
 
 def best_of(run: grid.Run, method: params.Method, settings: params.Params, lesson: Lesson, out: Path) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def best_of(run: grid.Run, method: params.Method, settings: params.Params, lesso
     for value in method.gate.values:
         (out / f"{value:g}").mkdir()
         cards[value] = train(run, method, settings, lesson, out / f"{value:g}", value)
-        cards[value]["valid_bleu"] = training.quality(out / f"{value:g}", lesson.data.valid)
+        cards[value]["valid_bleu"] = validation.quality(out / f"{value:g}", lesson.data.valid)
     chosen = max(cards, key=lambda value: cards[value]["valid_bleu"])
     for path in (out / f"{chosen:g}").iterdir():
         shutil.move(path, out / path.name)

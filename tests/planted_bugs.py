@@ -248,10 +248,31 @@ BUGS = [
         tests=tests("gates", "test_cutting_units_that_say_nothing_changes_nothing", "test_trimming_closed_units_changes_no_output"),
     ),
     Bug(
+        name="the least open units stay",
+        file=GATES,
+        old="argsort(descending=True,",
+        new="argsort(descending=False,",
+        tests=tests("gates", "test_the_most_open_units_stay_and_one_of_each_block", "test_trimming_keeps_the_units_that_are_most_open"),
+    ),
+    Bug(
+        name="a closed unit may open again",
+        file=GATES,
+        old="CLOSED = -1000.0",
+        new="CLOSED = -5.0",
+        tests=tests("gates", "test_a_closed_unit_stays_closed_whatever_is_learnt"),
+    ),
+    Bug(
+        name="a killed training forgets what its gates did",
+        file="src/nmtkd/models/training.py",
+        old='            self.adaptive.facts = state["gates"]\n',
+        new="            pass\n",
+        tests=tests("criterions", "test_a_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were"),
+    ),
+    Bug(
         name="converter swaps gate and value",
         file="src/nmtkd/models/conversion.py",
-        old="linear_0_noact, gated.value)\n                    layer.fc1 = gated.gate",
-        new="linear_0_noact, gated.gate)\n                    layer.fc1 = gated.value",
+        old="linear_0_noact, layer.fc1.value)\n                    layer.fc1 = layer.fc1.gate",
+        new="linear_0_noact, layer.fc1.gate)\n                    layer.fc1 = layer.fc1.value",
         tests=tests("gates", "test_both_engines_translate_alike"),
     ),
     Bug(

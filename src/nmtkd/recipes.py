@@ -68,12 +68,12 @@ class Method(Section):
 
 
 class Gates(Section):
-    """Adaptive capacity: feed-forward units behind learned gates, of which training closes all but a budget; closed ones are cut out."""
+    """Adaptive capacity: feed-forward units behind learned gates, of which training closes all but a budget and goes on without them."""
 
-    budget: Annotated[float, Field(gt=0.0, le=1.0)]  # c: the mean openness that training is pulled to
+    budget: Annotated[float, Field(gt=0.0, le=1.0)]  # c: the mean openness that training is pulled to, and the share of units that stays
     weight: Annotated[float, Field(gt=0.0)]  # of the budget's penalty beside the loss a token
-    polarity: Annotated[float, Field(ge=0.0)]  # how much a unit must choose between open and closed; grows linearly over training
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)]  # units less open than this on the validation set are cut
+    polarity: Annotated[float, Field(ge=0.0)]  # how much a unit must choose between open and closed; grows linearly
+    closing: Positive  # the update at which the less open units (validation set) are closed for good; no penalty is paid from then on
     opening: float  # bias of the gates before training
 
 

@@ -61,6 +61,17 @@ FAMILY_SHAPES = {
 RESERVED = {"gold": "the gold prefix of word-level targets", "student": "prefixes that a student samples", "none": "no decoding"}
 
 
+def late_gates(params: Params) -> list[str]:
+    """Gates that close among the checkpoints that are averaged, or never: the mean would be of different models."""
+    last = params.training.updates - (params.training.average - 1) * params.training.checkpoint_every
+    found = [(name, gates.closing) for name in params.grid.capacities if (gates := params.capacities[name].gates)]
+    return [
+        f"capacities.{name}.gates.closing: must be {last} or less, the first checkpoint that is averaged; got {closing}; lower it"
+        for name, closing in found
+        if closing > last
+    ]
+
+
 def cross_checks(params: Params) -> list[str]:
     """Rules that hold between sections."""
     lines = []
@@ -85,6 +96,7 @@ def cross_checks(params: Params) -> list[str]:
         lines.append(f"decodings.{name}: this name stands for {RESERVED[name]}; choose another")
     if len(set(params.teacher.seeds)) != len(params.teacher.seeds):
         lines.append(f"teacher.seeds: a seed stands twice; got {params.teacher.seeds}; remove one")
+    lines += late_gates(params)
     if params.training.consistency:
         lines.append("training.consistency: regularises a teacher, no student's loss has it; name it under teacher.training, or remove it")
     if params.teacher.architecture.gates:

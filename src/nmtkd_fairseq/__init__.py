@@ -9,14 +9,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from nmtkd.params import Architecture, Consistency, Method
+from nmtkd_fairseq import gated
 from nmtkd_fairseq.consistency import CONSISTENCY
 from nmtkd_fairseq.criterion import CRITERION
-from nmtkd_fairseq.gated import trim
 from nmtkd_fairseq.hybrid import HYBRID, LEARNED
 from nmtkd_fairseq.online import ONLINE
 from nmtkd_fairseq.task import TASK
 
-__all__ = ["Adapt", "distil", "regularise", "trim"]
+__all__ = ["Adapt", "distil", "gated", "regularise"]
 
 Adapt = Callable[[DictConfig], None]
 
@@ -24,7 +24,6 @@ Adapt = Callable[[DictConfig], None]
 def distil(
     method: Method,
     architecture: Architecture,
-    updates: int,
     *,
     targets: Path | None = None,
     teachers: Sequence[Path] = (),
@@ -45,7 +44,7 @@ def distil(
     term |= {"ranking": method.ranking.weight, "ranked": method.ranking.tokens} if method.ranking else {}
     gates = architecture.gates
     if gates:
-        term |= {"budget": gates.budget, "budget_weight": gates.weight, "polarity": gates.polarity, "last_update": updates}
+        term |= {"budget": gates.budget, "budget_weight": gates.weight, "polarity": gates.polarity, "closing": gates.closing}
     name = CRITERION
     if method.gate:
         name, term = HYBRID, {**term, "gate": LEARNED if gate is None else gate, "width": architecture.width}

@@ -34,8 +34,8 @@ class DistillationConfig(LabelSmoothedCrossEntropyCriterionConfig):
     ranked: int = field(default=0, metadata={"help": "the student's best tokens that the hinge looks at"})
     budget: float = field(default=0.0, metadata={"help": "mean openness of gated units; 0 for a model without gates"})
     budget_weight: float = field(default=0.0, metadata={"help": "weight of the budget's penalty beside the loss a token"})
-    polarity: float = field(default=0.0, metadata={"help": "how much a unit must choose between open and closed, at the last update"})
-    last_update: int = field(default=0, metadata={"help": "the update at which polarity is reached"})
+    polarity: float = field(default=0.0, metadata={"help": "how much a unit must choose between open and closed, at `closing`"})
+    closing: int = field(default=0, metadata={"help": "the update at which polarity is reached, and from which on none of this is paid"})
 
 
 @register_criterion(CRITERION, dataclass=DistillationConfig)
@@ -67,8 +67,9 @@ class DistillationCriterion(LabelSmoothedCrossEntropyCriterion):
             return loss, size, log
         padding = sample["net_input"]["src_tokens"].eq(self.padding_idx), target_BT.eq(self.padding_idx)
         open_LU = open_units(model, *padding)
-        ramp = min(1.0, self.num_updates / self.cfg.last_update)
-        loss = loss + size * self.cfg.budget_weight * budget_penalty(open_LU, self.cfg.budget, ramp * self.cfg.polarity)
+        done = self.num_updates / self.cfg.closing
+        if done < 1.0:
+            loss = loss + size * self.cfg.budget_weight * budget_penalty(open_LU, self.cfg.budget, done * self.cfg.polarity)
         opened = float(torch.cat(open_LU).mean().detach()) * log["nsentences"]
         return loss, size, {**log, "loss": loss.data, "openness": opened}
 

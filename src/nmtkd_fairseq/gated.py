@@ -14,7 +14,7 @@ from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerModel, base_architecture
 from torch import Tensor, nn
 
-from nmtkd.distil.gates import GatedLinear, cut, openness
+from nmtkd.distil.gates import GatedLinear, cut, most_open, openness
 
 ARCHITECTURE = "gated_transformer"
 
@@ -71,11 +71,8 @@ def open_units(model: Any, source_padding_BS: Tensor, target_padding_BT: Tensor)
     return [openness(layer.fc1.opened, padding[side]) for side, layer in blocks(model)]
 
 
-def trim(model: Any, batches: Sequence[dict[str, Any]], pad: int, threshold: float) -> tuple[list[str], dict[str, Any]]:
-    """Cuts units that are less open than `threshold` on `batches`, in place; the most open one of a block always stays.
-
-    Returns the options that build a model of this shape, and the facts: units before and after, and their share.
-    """
+def close(model: Any, batches: Sequence[dict[str, Any]], pad: int, budget: float) -> None:
+    """Closes for good all units but the share `budget` that is most open on `batches`; the most open one of a block always stays."""
     model.eval()
     sums: list[Any] = [0.0 for _ in blocks(model)]
     positions = [0 for _ in sums]
@@ -87,11 +84,20 @@ def trim(model: Any, batches: Sequence[dict[str, Any]], pad: int, threshold: flo
         opened = open_units(model, ~real["encoder"], ~real["decoder"])
         sums = [total + count * one_U for total, count, one_U in zip(sums, counts, opened, strict=True)]
         positions = [total + count for total, count in zip(positions, counts, strict=True)]
+    open_LU = [summed_U / total for summed_U, total in zip(sums, positions, strict=True)]
+    for (_, layer), keep_U in zip(blocks(model), most_open(open_LU, budget), strict=True):
+        layer.fc1.close(~keep_U)
+
+
+def trim(model: Any) -> tuple[list[str], dict[str, Any]]:
+    """Cuts closed units out, in place: the model computes what it did.
+
+    Returns the options that build a model of this shape, and the facts: units before and after, and their share.
+    """
     units: dict[str, list[int]] = {"encoder": [], "decoder": []}
     before = 0
-    for (side, layer), summed_U, total in zip(blocks(model), sums, positions, strict=True):
-        open_U = summed_U / total
-        keep_U = open_U >= torch.minimum(open_U.max(), torch.tensor(threshold))
+    for side, layer in blocks(model):
+        keep_U = layer.fc1.kept()
         before += len(keep_U)
         layer.fc1, layer.fc2 = cut(layer.fc1, layer.fc2, keep_U)
         units[side].append(int(keep_U.sum()))

@@ -16,9 +16,9 @@ CopyLab = Callable[[], Lab]
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, str]:
-    """A laboratory in which everything has run, committed, and what `dvc repro` printed. Not to be changed."""
+    """A laboratory in which everything has run, committed, stages side by side, and what was printed. Not to be changed."""
     lab = make_lab(tmp_path_factory.mktemp("finished") / "lab")
-    printed = lab.run("dvc", "repro")
+    printed = lab.run("python", "-m", "nmtkd.jobs", "2")
     lab.run("git", "add", "-A")
     lab.run("git", "commit", "-qm", "results")
     return lab, printed

@@ -73,7 +73,7 @@ def test_post_norm_asks_for_nothing() -> None:
 
 def test_gates_change_the_architecture_alone() -> None:
     architecture, training, seed = MODELS["tiny"]
-    gates = Gates(budget=0.5, weight=10.0, polarity=1.0, threshold=0.1, opening=0.75)
+    gates = Gates(budget=0.5, weight=10.0, polarity=1.0, closing=1, opening=0.75)
     stock, gated = (bridge.arguments(one, training, seed) for one in (architecture, architecture.model_copy(update={"gates": gates})))
     place = stock.index("transformer")
     assert gated == [*stock[:place], "gated_transformer", "--gate-opening", "0.75", *stock[place + 1 :]]
@@ -233,7 +233,7 @@ def test_a_shared_matrix_counts_once(tiny: Tiny, loaded: bridge.Loaded) -> None:
 
 @pytest.mark.parametrize("layers", [(1, 1), (2, 3)])
 def test_the_parameters_of_a_gated_model_are_known_before_it_is_built(loaded: bridge.Loaded, layers: tuple[int, int]) -> None:
-    gates = Gates(budget=0.5, weight=10.0, polarity=1.0, threshold=0.1, opening=0.0)
+    gates = Gates(budget=0.5, weight=10.0, polarity=1.0, closing=1, opening=0.0)
     architecture = Architecture(encoder_layers=layers[0], decoder_layers=layers[1], width=16, ffn=24, heads=2, gates=gates)
     model = loaded.task.build_model(bridge.configuration(bridge.arguments(architecture, STUDENT, 1)).model)
     assert sum(parameter.numel() for parameter in model.parameters()) == checkpoints.parameters(architecture, 24)

@@ -1,6 +1,7 @@
 """nmtkd_fairseq beyond stored targets: hybrid and online criterions, and the trainings that methods become."""
 
 import csv
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from nmtkd.models import fairseq_bridge as bridge
 from nmtkd.models import training
 from nmtkd.models.scoring import distributions
 from nmtkd.params import Architecture, Gate, Method, OnPolicy
-from nmtkd_fairseq import distil, trim
+from nmtkd_fairseq import distil
+from nmtkd_fairseq import gated as gating
 from nmtkd_fairseq.criterion import DistillationConfig, DistillationCriterion
 from nmtkd_fairseq.dataset import HypothesesDataset, TokenTargetsDataset
 from nmtkd_fairseq.hybrid import HybridConfig, HybridCriterion
@@ -286,7 +288,7 @@ def trained(tiny: Tiny, adapt: Any, folder: Path, architecture: Architecture = S
         dictionary=tiny.folder / "dict.src.txt", train=lines, valid=(lines[0][:9], lines[1][:9]), hypotheses=lines[1][::-1]
     )
     recipe = gated.training(updates=12, checkpoint_every=6, **changes)
-    training.train(data, architecture, recipe, 1, folder / "scratch", folder / "out", stage="t", adapt=adapt, trim=trim)
+    training.train(data, architecture, recipe, 1, folder / "scratch", folder / "out", stage="t", adapt=adapt, gating=gating)
     weights: dict[str, Tensor] = torch.load(folder / "out" / bridge.MODEL, weights_only=True)["model"]
     return weights
 
@@ -308,9 +310,9 @@ def test_a_teacher_in_memory_and_stored_targets_train_the_same_student(
     divides a gradient by its own size, so that a weight is off by about that share of its way, which is 0.012 at most: 6e-6."""
     drawn = OnPolicy(share=0.0, temperature=1.0, from_update=0, max_length_offset=0)
     word = Method(sequence="gold", teacher_weight=0.5)
-    adapt = distil(word.model_copy(update={"on_policy": drawn}), SMALL, 12, teachers=[tiny.folder / bridge.MODEL], temperature=2.0)
+    adapt = distil(word.model_copy(update={"on_policy": drawn}), SMALL, teachers=[tiny.folder / bridge.MODEL], temperature=2.0)
     wanted = trained(tiny, adapt, tmp_path / "online")
-    adapt = distil(word, SMALL, 12, targets=on_disk(rows, tmp_path / "t"), temperature=2.0)
+    adapt = distil(word, SMALL, targets=on_disk(rows, tmp_path / "t"), temperature=2.0)
     half = trained(tiny, adapt, tmp_path / "half")
     monkeypatch.setattr("nmtkd_fairseq.task.TokenTargets", lambda _: Memory(rows))
     exact, plain = trained(tiny, adapt, tmp_path / "exact"), trained(tiny, None, tmp_path / "plain")
@@ -333,7 +335,7 @@ def killed(*arguments: Any, **changes: Any) -> None:
 def test_a_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were(tiny: Tiny, rows: list[Row], tmp_path: Path) -> None:
     """The gate's weights and their moments are part of the state. Both means stand in the curve."""
     method = Method(sequence="gold_and_hypothesis", teacher_weight=0.5, gate=Gate(kind="learned", values=[]))
-    adapt = distil(method, gated.SMALL, 12, targets=on_disk(rows, tmp_path / "t"), temperature=2.0)
+    adapt = distil(method, gated.SMALL, targets=on_disk(rows, tmp_path / "t"), temperature=2.0)
     whole = trained(tiny, adapt, tmp_path / "whole", gated.SMALL, dropout=0.1)
     killed(tiny, adapt, tmp_path / "killed", gated.SMALL, dropout=0.1)
     found = trained(tiny, adapt, tmp_path / "killed", gated.SMALL, dropout=0.1)
@@ -344,7 +346,10 @@ def test_a_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were(tiny: Tiny, r
     assert 0.0 < float(points[1]["gate"]) < 0.5 or 0.5 < float(points[1]["gate"]) < 1.0
     assert float(points[0]["openness"]) == pytest.approx(1 / (1 + math.exp(-2.0)), abs=0.05)  # where the gates' biases are 2 at first
     assert (tmp_path / "whole/out/curve.csv").read_bytes() == (tmp_path / "killed/out/curve.csv").read_bytes()
-    assert bridge.load_model(tmp_path / "whole/out", "cpu").parameters() <= gated.built(tiny)[0].parameters()
+    assert bridge.load_model(tmp_path / "whole/out", "cpu").parameters() == gated.built(tiny)[0].parameters() - 48 * (2 * 17 + 16)
+    cards = [json.loads((tmp_path / name / "out/card.json").read_text(encoding="utf-8"))["gates"] for name in ("whole", "killed")]
+    assert cards[0] == cards[1] and (cards[0]["units"], cards[0]["kept"], cards[0]["effective_capacity"]) == (96, 48, 0.5)
+    assert set(cards[0]) > {"valid_bleu_before", "valid_bleu_closed", "valid_bleu_end"}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -352,7 +357,7 @@ def test_a_killed_online_training_goes_on_as_if_nothing_were(tiny: Tiny, tmp_pat
     """Its teacher is read once more on the way: training's random numbers must not notice."""
     drawn = OnPolicy(share=share, temperature=1.0, from_update=0, max_length_offset=0)
     method = Method(sequence="gold", teacher_weight=0.5, on_policy=drawn)
-    adapt = distil(method, SMALL, 12, teachers=[tiny.folder / bridge.MODEL], temperature=2.0)
+    adapt = distil(method, SMALL, teachers=[tiny.folder / bridge.MODEL], temperature=2.0)
     whole = trained(tiny, adapt, tmp_path / "whole", dropout=0.3)
     killed(tiny, adapt, tmp_path / "killed", dropout=0.3)
     found = trained(tiny, adapt, tmp_path / "killed", dropout=0.3)

@@ -14,18 +14,18 @@ from fairseq import checkpoint_utils, tasks
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from torch import Tensor, nn
 
-from nmtkd.distil.gates import GatedLinear, SentenceGate, budget_penalty, cut, hybrid, openness
+from nmtkd.distil.gates import GatedLinear, SentenceGate, budget_penalty, cut, hybrid, most_open, openness
 from nmtkd.models import checkpoints
 from nmtkd.models import fairseq_bridge as bridge
 from nmtkd.models.conversion import Converter
 from nmtkd.models.decoding import Search, translate
 from nmtkd.params import Architecture, Gates, Training
 from nmtkd_fairseq.criterion import DistillationConfig, DistillationCriterion
-from nmtkd_fairseq.gated import GatedTransformerModel, blocks, open_units, trim
+from nmtkd_fairseq.gated import GatedTransformerModel, blocks, close, open_units, trim
 from nmtkd_fairseq.task import DistillationTask
 from tests.conftest import Tiny
 
-GATES = Gates(budget=0.5, weight=1.0, polarity=0.1, threshold=0.4, opening=2.0)
+GATES = Gates(budget=0.5, weight=1.0, polarity=0.1, closing=6, opening=2.0)
 SMALL = Architecture(encoder_layers=2, decoder_layers=2, width=16, ffn=24, heads=2, gates=GATES)
 PADDED = {"src_tokens": (3, 0), "prev_output_tokens": (0, 2)}
 
@@ -144,6 +144,33 @@ def test_cutting_units_that_say_nothing_changes_nothing(how: str) -> None:
     assert torch.equal(smaller(x), block(x)[..., keep])
 
 
+def test_a_closed_unit_stays_closed_whatever_is_learnt() -> None:
+    """Momentum that it had and weight decay do not open it; the others learn on."""
+    torch.manual_seed(1)
+    block, after = GatedLinear(6, 9, 0.5), nn.Linear(9, 5)
+    parameters = [*block.parameters(), *after.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=0.1, weight_decay=0.01)
+    closed, before = torch.arange(9) % 3 == 0, block.value.weight.clone()
+    assert block.kept().all()
+    for step in range(60):
+        if step == 10:
+            block.close(closed)
+        optimizer.zero_grad()
+        (after(block(torch.randn(4, 6))) - 3.0).square().sum().backward()
+        optimizer.step()
+    block(torch.randn(50, 6) * 10.0)
+    assert block.opened is not None and block.opened[:, closed].eq(0.0).all() and block.opened[:, ~closed].mean() > 0.1
+    assert torch.equal(block.kept(), ~closed) and not torch.allclose(before, block.value.weight)
+
+
+def test_the_most_open_units_stay_and_one_of_each_block() -> None:
+    """Half of five are two; of equal ones the first; the closed block keeps its best."""
+    opened = [torch.tensor([0.9, 0.5, 0.5]), torch.tensor([0.1, 0.2])]
+    assert [one.tolist() for one in most_open(opened, 0.5)] == [[True, True, False], [False, True]]
+    assert [one.tolist() for one in most_open(opened, 1.0)] == [[True] * 3, [True] * 2]
+    assert [one.tolist() for one in most_open(opened, 0.01)] == [[True, False, False], [False, True]]
+
+
 def test_cutting_units_that_speak_takes_out_their_part() -> None:
     block = filled([[1.0], [2.0]], [[0.0], [0.0]], ([0.0, 0.0], [0.0, 0.0]))
     after = nn.Linear(2, 1)
@@ -201,6 +228,11 @@ def batches(tiny: Tiny, loaded: bridge.Loaded, size: int = 10) -> list[dict[str,
     return [bridge.collate(dataset, range(start, start + size), "cpu") for start in range(0, 40, size)]
 
 
+def shaped(loaded: bridge.Loaded, batches: list[dict[str, Any]], threshold: float) -> tuple[list[str], dict[str, Any]]:
+    close(loaded.model, batches, loaded.dictionary.pad(), threshold)
+    return trim(loaded.model)
+
+
 def written(tiny: Tiny, folder: Path, command: list[str], weights: dict[str, Tensor]) -> Path:
     folder.mkdir()
     for side in (bridge.SOURCE, bridge.TARGET):
@@ -209,19 +241,21 @@ def written(tiny: Tiny, folder: Path, command: list[str], weights: dict[str, Ten
     return folder
 
 
-@pytest.mark.parametrize(("update", "ramp"), [(0, 0.0), (5, 0.5), (10, 1.0), (30, 1.0)])
-def test_the_budget_is_paid_beside_the_loss_a_token(tiny: Tiny, update: int, ramp: float) -> None:
-    """All gates are at 1/2, the budget is 1/4. The task says which update it is. Padding on either side changes nothing."""
+@pytest.mark.parametrize(
+    ("update", "penalty"), [(0, 0.0625), (5, 0.0625 + 0.5 * 0.4 * 0.25), (9, 0.0625 + 0.9 * 0.4 * 0.25), (10, 0.0), (30, 0.0)]
+)
+def test_the_budget_is_paid_beside_the_loss_a_token(tiny: Tiny, update: int, penalty: float) -> None:
+    """All gates are at 1/2; the budget is 1/4, polarity grows within 10 updates. The task says which update it is. Padding on either side
+    changes nothing."""
     loaded, _ = various(tiny, steady=True)
     for _, layer in blocks(loaded.model):
         layer.fc1.gate.bias.data.zero_()
-    config: dict[str, Any] = {"budget": 0.25, "budget_weight": 2.0, "polarity": 0.4, "last_update": 10}
+    config: dict[str, Any] = {"budget": 0.25, "budget_weight": 2.0, "polarity": 0.4, "closing": 10}
     criterion = DistillationCriterion(loaded.task, DistillationConfig(sentence_avg=False, label_smoothing=0.1, **config))
     stock = LabelSmoothedCrossEntropyCriterion(loaded.task, sentence_avg=False, label_smoothing=0.1)
     task, sample = DistillationTask(loaded.task.cfg, loaded.dictionary, loaded.dictionary), batches(tiny, loaded)[0]
     found, size, log = task.train_step(sample, loaded.model, criterion, SimpleNamespace(backward=lambda loss: None), update)
-    penalty = size * 2.0 * (0.0625 + ramp * 0.4 * 0.25)
-    assert found.item() == pytest.approx(stock(loaded.model, sample)[0].item() + penalty, rel=1e-6)
+    assert found.item() == pytest.approx(stock(loaded.model, sample)[0].item() + size * 2.0 * penalty, rel=1e-6)
     assert (log["openness"] / log["nsentences"], log["loss"], size) == (pytest.approx(0.5), found, sample["ntokens"])
     assert torch.equal(criterion.eval()(loaded.model, sample)[0], stock(loaded.model, sample)[0])
     for _, layer in blocks(loaded.model):
@@ -266,13 +300,15 @@ def test_open_units_leave_padding_out(tiny: Tiny) -> None:
         assert torch.allclose(found, mean, atol=1e-6)
 
 
-def test_trimming_keeps_the_units_that_are_open_enough(tiny: Tiny) -> None:
+def test_trimming_keeps_the_units_that_are_most_open(tiny: Tiny) -> None:
+    """0.4 of 96 are 38."""
     loaded, _ = various(tiny, steady=True)
     opened = [torch.sigmoid(layer.fc1.gate.bias) for _, layer in blocks(loaded.model)]
-    wanted = [int((one > 0.4).sum()) for one in opened]
-    assert len(set(wanted)) > 2
-    kept = [layer.fc1.value.weight[one > 0.4].clone() for (_, layer), one in zip(blocks(loaded.model), opened, strict=True)]
-    options, facts = trim(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.4)
+    bound = sorted(torch.cat(opened).tolist())[-38]
+    wanted = [int((one >= bound).sum()) for one in opened]
+    assert len(set(wanted)) > 2 and sum(wanted) == 38
+    kept = [layer.fc1.value.weight[one >= bound].clone() for (_, layer), one in zip(blocks(loaded.model), opened, strict=True)]
+    options, facts = shaped(loaded, batches(tiny, loaded), 0.4)
     assert facts["encoder"] + facts["decoder"] == wanted
     assert (facts["units"], facts["kept"], facts["effective_capacity"]) == (96, sum(wanted), round(sum(wanted) / 96, 4))
     assert options == ["--encoder-units", f"{wanted[0]},{wanted[1]}", "--decoder-units", f"{wanted[2]},{wanted[3]}"]
@@ -287,36 +323,36 @@ def test_a_units_openness_is_the_mean_over_its_sides_positions(tiny: Tiny) -> No
         for batch in batches:
             loaded.model(**batch["net_input"])
             opened.append([layer.fc1.opened[:, 0] for _, layer in blocks(loaded.model)])
-    wanted = [int((torch.cat(pair).mean(0) >= 0.4).sum()) for pair in zip(*opened, strict=True)]
-    _, facts = trim(loaded.model, batches, loaded.dictionary.pad(), 0.4)
+    means = [torch.cat(pair).mean(0) for pair in zip(*opened, strict=True)]
+    wanted = [int((one >= sorted(torch.cat(means).tolist())[-38]).sum()) for one in means]
+    _, facts = shaped(loaded, batches, 0.4)
     assert facts["encoder"] + facts["decoder"] == wanted
 
 
 def test_the_most_open_unit_of_a_block_always_stays(tiny: Tiny) -> None:
     loaded, _ = various(tiny, steady=True)
     best = [layer.fc1.value.weight[layer.fc1.gate.bias.argmax()].clone() for _, layer in blocks(loaded.model)]
-    _, facts = trim(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.9999)
+    _, facts = shaped(loaded, batches(tiny, loaded), 0.01)
     assert facts["encoder"] + facts["decoder"] == [1, 1, 1, 1]
     assert all(torch.equal(layer.fc1.value.weight[0], weight) for (_, layer), weight in zip(blocks(loaded.model), best, strict=True))
 
 
 def test_trimming_closed_units_changes_no_output(tiny: Tiny) -> None:
     loaded, _ = various(tiny)
-    for _, layer in blocks(loaded.model):
-        layer.fc1.gate.bias.data[layer.fc1.gate.bias < 0] = -200.0
+    close(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.6)
     sample = batches(tiny, loaded)[0]
     with torch.no_grad():
         before = loaded.model(**sample["net_input"])[0]
-        _, facts = trim(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.01)
+        _, facts = trim(loaded.model)
         after = loaded.model(**sample["net_input"])[0]
-    assert facts["kept"] < 60
+    assert facts["kept"] == 58  # 0.6 of 96
     assert torch.allclose(before, after, rtol=0, atol=1e-5)
 
 
 def test_a_trimmed_models_options_build_its_shape(tiny: Tiny, tmp_path: Path) -> None:
     loaded, command = various(tiny)
     whole = loaded.parameters()
-    options, facts = trim(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.4)
+    options, facts = shaped(loaded, batches(tiny, loaded), 0.4)
     again, longer = built(tiny, *options)
     again.model.load_state_dict(loaded.model.state_dict(), strict=True)
     assert again.parameters() == loaded.parameters() == whole - (96 - facts["kept"]) * (2 * (16 + 1) + 16)
@@ -329,7 +365,7 @@ def test_a_trimmed_models_options_build_its_shape(tiny: Tiny, tmp_path: Path) ->
 
 def test_fairseq_reads_a_trimmed_model_once_it_knows_the_plugin(tiny: Tiny, tmp_path: Path) -> None:
     loaded, command = various(tiny)
-    options, _ = trim(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.4)
+    options, _ = shaped(loaded, batches(tiny, loaded), 0.4)
     folder = written(tiny, tmp_path / "m", [*command, *options], loaded.model.state_dict())
     (model,), _ = checkpoint_utils.load_model_ensemble([str(folder / bridge.MODEL)], arg_overrides={"data": str(folder)})
     assert isinstance(model, GatedTransformerModel)
@@ -342,7 +378,7 @@ def test_both_engines_translate_alike(tiny: Tiny, tmp_path: Path, trimmed: bool,
     loaded, command = various(tiny, pre_norm=pre_norm)
     options: list[str] = []
     if trimmed:
-        options, facts = trim(loaded.model, batches(tiny, loaded), loaded.dictionary.pad(), 0.4)
+        options, facts = shaped(loaded, batches(tiny, loaded), 0.4)
         assert len({*facts["encoder"], *facts["decoder"]}) > 2
     folder = written(tiny, tmp_path / "m", [*command, *options], loaded.model.state_dict())
     search = Search(beam=1, length_penalty=1.0, max_length_factor=2.0, max_length_offset=5)

@@ -317,24 +317,24 @@ def changed(tiny: Tiny, adapt: Any) -> Any:
 def test_a_method_becomes_a_configuration(tiny: Tiny) -> None:
     """The values of each method stand under the names that its criterion reads."""
     plain, word = Method(sequence="gold", teacher_weight=0.0), Method(sequence="gold", teacher_weight=0.5)
-    assert distil(plain, SMALL, 100) is None
+    assert distil(plain, SMALL) is None
     assert regularise(None) is None
     js = word.model_copy(update={"divergence": "jensen_shannon", "beta": 0.25, "hardest": 0.75, "ranking": Ranking(weight=0.5, tokens=3)})
-    found = changed(tiny, distil(js, SMALL, 100)).criterion
+    found = changed(tiny, distil(js, SMALL)).criterion
     assert (found.divergence, found.beta, found.hardest, found.ranking, found.ranked) == ("jensen_shannon", 0.25, 0.75, 0.5, 3)
-    found = changed(tiny, distil(word, SMALL, 100)).criterion
+    found = changed(tiny, distil(word, SMALL)).criterion
     assert (found.divergence, found.get("hardest"), found.get("ranking", 0.0), found.get("budget", 0.0)) == ("forward_kl", 1.0, 0.0, 0.0)
-    gates = Gates(budget=0.5, weight=2.0, polarity=0.1, threshold=0.3, opening=1.0)
-    found = changed(tiny, distil(plain, SMALL.model_copy(update={"gates": gates}), 100)).criterion
+    gates = Gates(budget=0.5, weight=2.0, polarity=0.1, closing=40, opening=1.0)
+    found = changed(tiny, distil(plain, SMALL.model_copy(update={"gates": gates}))).criterion
     assert (found._name, found.teacher_weight) == ("distillation", 0.0)
-    assert (found.budget, found.budget_weight, found.polarity, found.last_update) == (0.5, 2.0, 0.1, 100)
+    assert (found.budget, found.budget_weight, found.polarity, found.closing) == (0.5, 2.0, 0.1, 40)
     hybrid = Method(sequence="gold_and_hypothesis", teacher_weight=0.5, gate=Gate(kind="learned", values=[]))
     for gate in (None, 0.25):
-        cfg = changed(tiny, distil(hybrid, SMALL, 100, gate=gate))
+        cfg = changed(tiny, distil(hybrid, SMALL, gate=gate))
         assert (cfg.criterion._name, cfg.criterion.gate, cfg.criterion.width) == ("hybrid_distillation", -1.0 if gate is None else 0.25, 16)
         assert cfg.task.hypotheses
     drawn = OnPolicy(share=0.25, temperature=0.5, from_update=7, max_length_offset=3)
-    found = changed(tiny, distil(word.model_copy(update={"on_policy": drawn}), SMALL, 100, teachers=[Path("a"), Path("b")])).criterion
+    found = changed(tiny, distil(word.model_copy(update={"on_policy": drawn}), SMALL, teachers=[Path("a"), Path("b")])).criterion
     assert (found._name, found.teachers, found.share, found.sampling_temperature) == ("online_distillation", "a:b", 0.25, 0.5)
     assert (found.from_update, found.max_length_offset) == (7, 3)
     found = changed(tiny, regularise(Consistency(kind="simcut", weight=3.0, cutoff=0.05))).criterion

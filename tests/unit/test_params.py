@@ -212,7 +212,7 @@ CUTOFF = "kind simcut goes with cutoff, and only it does"
 NO_DECODING = "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one"
 NO_METHODS: dict[str, list[str]] = {family: [] for family in FAMILY_SHAPES}
 DRAWS = {"temperature": 1.0, "top_p": 0.95, "seed": 1}
-GATES = {"budget": 0.5, "weight": 10.0, "polarity": 1.0, "threshold": 0.1, "opening": 1.0}
+GATES = {"budget": 0.5, "weight": 10.0, "polarity": 1.0, "closing": 10, "opening": 1.0}
 
 
 def mixed(**changes: Any) -> dict[str, Any]:
@@ -271,6 +271,10 @@ def mixed(**changes: Any) -> dict[str, Any]:
         (
             {"teacher__architecture__gates": GATES},
             "teacher.architecture.gates: gates adapt a student's capacity; remove them here",
+        ),
+        (
+            {"capacities__tiny__gates": {**GATES, "closing": 600}},
+            "capacities.tiny.gates.closing: must be 300 or less, the first checkpoint that is averaged; got 600; lower it",
         ),
         ({"teacher__training__consistency": {"kind": "simcut", "weight": 1.0}}, f"teacher.training.consistency: {CUTOFF}"),
         (
@@ -340,7 +344,7 @@ def test_what_goes_together(changes: dict[str, Any]) -> None:
         ("methods.word.ranking", {"weight": 1.0, "tokens": 5}, "tokens, weight"),
         ("methods.hybrid.gate", {"kind": "learned", "values": []}, "kind, values"),
         ("methods.online.on_policy", changed()["methods"]["online"]["on_policy"], "from_update, max_length_offset, share, temperature"),
-        ("capacities.tiny.gates", GATES, "budget, opening, polarity, threshold, weight"),
+        ("capacities.tiny.gates", GATES, "budget, closing, opening, polarity, weight"),
     ],
 )
 def test_an_unknown_key_of_an_option_is_shown_its_siblings(place: str, values: dict[str, Any], known: str) -> None:

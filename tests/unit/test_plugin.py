@@ -125,7 +125,7 @@ def test_the_train_split_alone_carries_what_the_teacher_says(tiny: Tiny, tmp_pat
     splits: Any = {"train": sides, "valid": (["w1"], ["w2"]), "hypotheses": (sides[0], ["w6", "w7", "w8 w9"])}
     bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits)
     write_targets(tmp_path / "t")
-    adapt, cfg, before = distil(WORD, SMALL, 100, targets=tmp_path / "t", temperature=1.5), *map(bridge.configuration, [tiny.command] * 2)
+    adapt, cfg, before = distil(WORD, SMALL, targets=tmp_path / "t", temperature=1.5), *map(bridge.configuration, [tiny.command] * 2)
     assert adapt is not None
     with open_dict(cfg):
         adapt(cfg)

@@ -115,7 +115,7 @@ def test_what_students_chose_is_a_fact_a_row(tmp_path: Path) -> None:
     found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
     best, gated = found["hybrid_best-gated-clean-beam-1"], found["plain-gated-clean-1"]
     kept = [["units", "64"], ["kept", "37"], ["effective_capacity", "0.5781"], ["parameters_before", "70000"]]
-    kept += [["valid_bleu_before", "12.7500"], ["valid_bleu_after", "12.5000"]]
+    kept += [["valid_bleu_before", "12.7500"], ["valid_bleu_closed", "12.5000"], ["valid_bleu_end", "12.6250"]]
     tried = [["valid_bleu_at_gate_0.25", "12.5000"], ["valid_bleu_at_gate_0.75", "11.0000"], ["gate", "0.2500"]]
     assert results.adapted_rows([best, gated]) == [[best.key, *row] for row in tried + kept] + [[gated.key, *row] for row in kept]
     assert results.adapted_rows([found["teacher-clean"], found["seq-tiny-clean-beam-1"]]) == []

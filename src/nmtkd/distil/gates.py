@@ -32,6 +32,9 @@ def hybrid(word_B: Tensor, seq_B: Tensor, gate_B: Tensor) -> Tensor:
     return (gate_B * word_B + (1.0 - gate_B) * seq_B).sum()
 
 
+CLOSED = -1000.0  # a gate's bias that no input overcomes: the gate is 0, and so is every gradient through it, so that it stays closed
+
+
 class GatedLinear(nn.Module):
     """The first half of a gated feed-forward block: (W1 x + b1) * sigmoid(Wg x + bg), the gated linear unit of Dauphin et al. (2017)."""
 
@@ -49,6 +52,16 @@ class GatedLinear(nn.Module):
         self.opened = torch.sigmoid(self.gate(x))
         return self.value(x) * self.opened
 
+    def close(self, closed_U: Tensor) -> None:
+        """Closes units for good: as if they were not there, whatever training does next."""
+        with torch.no_grad():
+            self.gate.weight[closed_U] = 0.0
+            self.gate.bias[closed_U] = CLOSED
+
+    def kept(self) -> Tensor:
+        """Which units are not closed for good [U]."""
+        return self.gate.bias > CLOSED / 2
+
 
 def openness(opened_TBU: Tensor, padding_BT: Tensor) -> Tensor:
     """Each unit's mean gate over real positions [U]."""
@@ -58,11 +71,21 @@ def openness(opened_TBU: Tensor, padding_BT: Tensor) -> Tensor:
 def budget_penalty(open_LU: Sequence[Tensor], budget: float, polarity: float) -> Tensor:
     """(mean openness - c)^2 + polarity * mean of o (1 - o), over all units of all blocks.
 
-    The first part pulls the mean to the budget c in (0, 1]; the second makes a unit choose between open and closed, so that
-    closed ones can be cut out without harm.
+    The first part pulls the mean to the budget c in (0, 1]; the second makes a unit choose between open and closed.
     """
     all_U = torch.cat(list(open_LU))
     return (all_U.mean() - budget) ** 2 + polarity * (all_U * (1.0 - all_U)).mean()
+
+
+def most_open(open_LU: Sequence[Tensor], budget: float) -> list[Tensor]:
+    """Which units are among the share `budget` (rounded) of all that is most open, or the most open one of their block [U] each."""
+    all_U = torch.cat(list(open_LU))
+    keep_U = torch.zeros(len(all_U), dtype=torch.bool)
+    keep_U[all_U.argsort(descending=True, stable=True)[: round(budget * len(all_U))]] = True
+    kept_LU = list(torch.split(keep_U, [len(open_U) for open_U in open_LU]))
+    for keep_U, open_U in zip(kept_LU, open_LU, strict=True):
+        keep_U[open_U.argmax()] = True
+    return kept_LU
 
 
 def cut(block: GatedLinear, after: nn.Linear, keep_U: Tensor) -> tuple[GatedLinear, nn.Linear]:

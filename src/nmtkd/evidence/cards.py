@@ -42,15 +42,26 @@ def adapted(results: Sequence[Result]) -> str:
         tables += f"<p>{told}</p>{wide(head, ''.join(rows))}"
     gated = [(one, one.gates) for one in results if one.gates]
     if gated:
-        names = ("student", "units", "kept", "effective capacity", "parameters before", "after", "validation BLEU before", "after the cut")
+        names = (
+            "student",
+            "units",
+            "kept",
+            "effective capacity",
+            "parameters before",
+            "after",
+            "validation BLEU before",
+            "closed",
+            "at the end",
+        )
         head = "".join(f'<th scope="col">{name}</th>' for name in names)
         rows = [
             f'<tr><th scope="row">{one.key}</th><td>{own.units}</td><td>{own.kept}</td><td>{100 * own.effective_capacity:.0f}%</td>'
             f"<td>{count(own.parameters_before)}</td><td>{count(one.parameters)}</td>"
-            f"<td>{own.valid_bleu_before:.1f}</td><td>{own.valid_bleu_after:.1f}</td></tr>\n"
+            f"<td>{own.valid_bleu_before:.1f}</td><td>{own.valid_bleu_closed:.1f}</td><td>{own.valid_bleu_end:.1f}</td></tr>\n"
             for one, own in gated
         ]
-        tables += f"<p>Feed-forward units that stayed open; the others are cut out of the model for good.</p>{wide(head, ''.join(rows))}"
+        told = "Feed-forward units that stayed open; the others were closed during training and are cut out of the model."
+        tables += f"<p>{told}</p>{wide(head, ''.join(rows))}"
     return tables
 
 

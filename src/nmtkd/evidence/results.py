@@ -69,7 +69,8 @@ class Gates(_Part):
     effective_capacity: float
     parameters_before: int
     valid_bleu_before: float
-    valid_bleu_after: float
+    valid_bleu_closed: float
+    valid_bleu_end: float
 
 
 class Result(_Part):

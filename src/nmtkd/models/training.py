@@ -24,6 +24,7 @@ from omegaconf import DictConfig, open_dict
 from nmtkd import machine
 from nmtkd.models import checkpoints, validation
 from nmtkd.models import fairseq_bridge as bridge
+from nmtkd.models.adaptive import Adaptive, Gating
 from nmtkd.models.validation import Sides
 from nmtkd.params import Architecture, Training
 
@@ -43,8 +44,6 @@ class Data:
     hypotheses: Sequence[str] | None = None  # the teacher's translations of the training source, beside its gold text
 
 
-# Cuts closed units out of a model in place, by what batches open; returns options that build its new shape, and facts (nmtkd_fairseq.trim).
-Trim = Callable[[Any, Sequence[dict[str, Any]], int, float], tuple[list[str], dict[str, Any]]]
 Adapt = Callable[[DictConfig], None]  # changes fairseq's configuration, to put another task or criterion in the place of the stock ones
 
 
@@ -58,12 +57,12 @@ def train(
     *,
     stage: str,
     adapt: Adapt | None = None,
-    trim: Trim | None = None,
+    gating: Gating | None = None,
     name: str = bridge.MODEL,
 ) -> dict[str, Any]:
     """Trains in `scratch`, going on from what a killed process left there; writes model, dictionaries, curve.csv and card.json to `out`.
 
-    A gated architecture is trimmed by `trim` at the end. Raises bridge.ModelError where a line is longer than the model's positions.
+    `gating` closes and trims a gated architecture. Raises bridge.ModelError where a line is longer than the model's positions.
     """
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
@@ -75,20 +74,16 @@ def train(
         bridge.write_data(folder, data.dictionary, splits)
         (folder / "whole").touch()
     run = _Run(command, folder, training, stage, data.valid, adapt)
+    if architecture.gates and gating:
+        run.adaptive = Adaptive(architecture.gates, gating, run.loaded, data.valid)
     run.resume(scratch)
     with bridge.quiet():
         run.to_the_end(scratch)
-        facts = run.average(scratch, architecture, trim, data.valid)
-    bridge.save_model(out / name, [*command, *facts.pop("options", [])], run.trainer.get_model().state_dict(), training.updates)
+        run.average(scratch)
+        shape = run.adaptive.trim() if run.adaptive else []
+    bridge.save_model(out / name, [*command, *shape], run.trainer.get_model().state_dict(), training.updates)
     (out / bridge.HASH).write_text(bridge.model_hash(out) + "\n", encoding="utf-8")
-    return _finish(run, facts, scratch, out, name)
-
-
-def quality(folder: Path, valid: Sides) -> float:
-    """BLEU of a finished model's greedy translations of the validation set, over lower-cased words."""
-    found = validation.bleu(bridge.load_model(folder, machine.device()), valid)
-    assert found is not None
-    return found
+    return _finish(run, scratch, out, name)
 
 
 class _Run:
@@ -116,6 +111,7 @@ class _Run:
         self.training = training
         self.stage = stage
         self.loaded = bridge.Loaded(model=self.trainer.get_model(), task=self.task, dictionary=self.task.target_dictionary, device=device)
+        self.adaptive: Adaptive | None = None
         self.sample = validation.sample(valid, training.curve_pairs)
         self.rows: list[list[Any]] = []
         self.seconds = 0.0
@@ -147,6 +143,8 @@ class _Run:
         self.trainer.set_num_updates(state["update"])
         self.epochs.load_state_dict(state["epochs"])
         self.rows, self.seconds, self.tokens = state["rows"], state["seconds"], state["tokens"]
+        if self.adaptive:
+            self.adaptive.facts = state["gates"]
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
 
     def save(self, scratch: Path) -> None:
@@ -163,6 +161,7 @@ class _Run:
             "rows": self.rows,
             "seconds": self.seconds,
             "tokens": self.tokens,
+            "gates": self.adaptive.facts if self.adaptive else {},
         }
         checkpoints.write(scratch / STATE, state)
         (scratch / f"weights-{update - self.training.average * self.training.checkpoint_every}.pt").unlink(missing_ok=True)
@@ -176,6 +175,8 @@ class _Run:
             for samples in iterators.GroupedIterator(batches, 1):
                 self._step(samples)
                 update = self.trainer.get_num_updates()
+                if self.adaptive and update == self.adaptive.gates.closing:
+                    self._close(self.adaptive)
                 if update % self.training.checkpoint_every == 0:
                     self._validate()
                     self.save(scratch)
@@ -198,6 +199,12 @@ class _Run:
         elapsed = self.seconds + time.monotonic() - self._since
         return f", about {(self.training.updates - done) * elapsed / done:.0f} s left"
 
+    def _close(self, adaptive: Adaptive) -> None:
+        """The time of measuring is not training's."""
+        self.seconds += time.monotonic() - self._since
+        print(f"[{self.stage}] {adaptive.close(validation.batches(self.trainer))}", flush=True)
+        self._since = time.monotonic()
+
     def _validate(self) -> None:
         """A point of the learning curve. The validation loss is the stock one, without any teacher term."""
         self.seconds += time.monotonic() - self._since
@@ -212,28 +219,23 @@ class _Run:
         print(f"[{self.stage}] update {row[0]}: train loss {train_loss:.3f}, valid loss {row[3]:.3f}{shown}", flush=True)
         self._since = time.monotonic()
 
-    def average(self, scratch: Path, architecture: Architecture, trim: Trim | None, valid: Sides) -> dict[str, Any]:
-        """Gives the model the mean of its last checkpoints, and a gated one its final shape; returns what there is to say of that."""
-        training, model = self.training, self.trainer.get_model()
+    def average(self, scratch: Path) -> None:
+        """Gives the model the mean of its last checkpoints."""
+        training = self.training
         last = [training.updates - back * training.checkpoint_every for back in reversed(range(training.average))]
-        model.load_state_dict(checkpoints.average([scratch / f"weights-{update}.pt" for update in last]))
-        if architecture.gates is None or trim is None:
-            return {}
-        before = {"parameters_before": self.loaded.parameters(), "valid_bleu_before": validation.bleu(self.loaded, valid)}
-        pad = self.task.target_dictionary.pad()
-        options, facts = trim(model, validation.batches(self.trainer), pad, architecture.gates.threshold)
-        return {"options": options, "gates": {**facts, **before, "valid_bleu_after": validation.bleu(self.loaded, valid)}}
+        self.trainer.get_model().load_state_dict(checkpoints.average([scratch / f"weights-{update}.pt" for update in last]))
 
 
-def _finish(run: _Run, facts: dict[str, Any], scratch: Path, out: Path, name: str) -> dict[str, Any]:
+def _finish(run: _Run, scratch: Path, out: Path, name: str) -> dict[str, Any]:
     """What stands beside the model. An ensemble's folder describes its first member."""
-    card = {
+    card: dict[str, Any] = {
         "parameters": run.loaded.parameters(),
         "updates": run.training.updates,
         "seconds": round(run.seconds, 1),
         "target_tokens_per_second": round(run.tokens / max(run.seconds, math.ulp(1.0)), 1),
-        **facts,
     }
+    if run.adaptive:
+        card["gates"] = run.adaptive.facts
     if name == bridge.MODEL:
         for side in (bridge.SOURCE, bridge.TARGET):
             (out / f"dict.{side}.txt").write_bytes((scratch / "data" / f"dict.{side}.txt").read_bytes())

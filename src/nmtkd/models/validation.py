@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fairseq.data.data_utils import post_process
 from sacrebleu.metrics.bleu import BLEU
 
+from nmtkd import machine
 from nmtkd.models import fairseq_bridge as bridge
 from nmtkd.models.decoding import greedy
 
@@ -37,6 +39,13 @@ def bleu(loaded: bridge.Loaded, sides: Sides) -> float | None:
     loaded.model.eval()
     words = [[post_process(line, "subword_nmt") for line in side] for side in (greedy(loaded, sides[0]), sides[1])]
     return float(BLEU(tokenize="none", lowercase=True, force=True).corpus_score(words[0], [words[1]]).score)
+
+
+def quality(folder: Path, valid: Sides) -> float:
+    """BLEU of a finished model's greedy translations of the validation set, over lower-cased words."""
+    found = bleu(bridge.load_model(folder, machine.device()), valid)
+    assert found is not None
+    return found
 
 
 def sample(valid: Sides, count: int) -> Sides:
