@@ -225,7 +225,11 @@ def unpack(archive: Path, folder: Path) -> None:
                 with tarfile.open(archive, "r:" if archive.name.endswith(".tar") else "r:gz") as opened_tar:
                     for member in opened_tar.getmembers():
                         _check_member(archive, member.name, member.isfile() or member.isdir())
-                    opened_tar.extractall(part, filter="data")
+                    # Python before 3.11.4 has no filters; by now every member is a plain file or folder inside.
+                    if hasattr(tarfile, "data_filter"):
+                        opened_tar.extractall(part, filter="data")
+                    else:
+                        opened_tar.extractall(part)
             elif archive.name.endswith(".gz"):
                 (part / archive.name.removesuffix(".gz")).write_bytes(gunzip(archive))
             else:
