@@ -80,7 +80,7 @@ def budget_penalty(open_LU: Sequence[Tensor], budget: float, polarity: float) ->
 def most_open(open_LU: Sequence[Tensor], budget: float) -> list[Tensor]:
     """Which units are among the share `budget` (rounded) of all that is most open, or the most open one of their block [U] each."""
     all_U = torch.cat(list(open_LU))
-    keep_U = torch.zeros(len(all_U), dtype=torch.bool)
+    keep_U = torch.zeros_like(all_U, dtype=torch.bool)
     keep_U[all_U.argsort(descending=True, stable=True)[: round(budget * len(all_U))]] = True
     kept_LU = list(torch.split(keep_U, [len(open_U) for open_U in open_LU]))
     for keep_U, open_U in zip(kept_LU, open_LU, strict=True):

@@ -30,10 +30,8 @@ class Adaptive:
 
     def close(self, batches: Sequence[dict[str, Any]]) -> str:
         """Closes units, and notes validation BLEU (greedy) before and after; returns a line that says so."""
-        model, pad = self.loaded.model, self.loaded.dictionary.pad()
         self.facts = {"parameters_before": self.loaded.parameters(), "valid_bleu_before": validation.bleu(self.loaded, self.valid)}
-        model.eval()
-        self.gating.close(model, batches, pad, self.gates.budget)
+        self.gating.close(self.loaded.model, batches, self.loaded.dictionary.pad(), self.gates.budget)
         self.facts["valid_bleu_closed"] = validation.bleu(self.loaded, self.valid)
         told = [f"{self.facts[name] or 0.0:.1f}" for name in ("valid_bleu_before", "valid_bleu_closed")]
         return f"update {self.gates.closing}: gates close, validation BLEU {told[0]} before and {told[1]} after"
