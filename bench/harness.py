@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / "reports" / "bench"
 TABLE = ROOT / "reports" / "bench.md"
 MARK = "RESULT "
+INTRODUCTION = (
+    "Ratios of two sides measured in turn in one run: median (least to largest, rounds). Written by `make bench`; absolute figures "
+    "belong to the machine and its other work."
+)
 PACKAGES = ("torch", "fairseq-fixed", "ctranslate2", "dvc", "numpy")
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
@@ -55,9 +59,15 @@ def result(**values: Any) -> None:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Runs a command to its end in a process of its own and returns what it gave to `result`. Raises CalledProcessError with its output shown."""
+    """What a command that runs in a process of its own gave to `result`. Where it fails: its output, and CalledProcessError."""
     done = subprocess.run(
-        list(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env={**os.environ, **(environment or {})}
+        list(command),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
     )
     if done.returncode:
         print(done.stdout, file=sys.stderr)
@@ -71,7 +81,9 @@ def side(script: str, name: str, *more: str) -> list[str]:
     return [sys.executable, script, "--side", name, *more]
 
 
-def pairs(sides: Mapping[str, Sequence[str]], rounds: int, environments: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, list[dict[str, Any]]]:
+def pairs(
+    sides: Mapping[str, Sequence[str]], rounds: int, environments: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """Measures all sides in turn, `rounds` times; what each found, one a round."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for number in range(1, rounds + 1):
@@ -81,10 +93,21 @@ def pairs(sides: Mapping[str, Sequence[str]], rounds: int, environments: Mapping
     return found
 
 
-def row(what: str, against: str, goal: str, ours: Sequence[float], other: Sequence[float], unit: str, *, inverse: bool = False, note: str = "") -> Row:
+def row(
+    what: str, against: str, goal: str, ours: Sequence[float], other: Sequence[float], unit: str, *, inverse: bool = False, note: str = ""
+) -> Row:
     """A row from the values of both sides, one a round; the ratio is ours / other, or other / ours where `inverse`."""
     ratios = [(b / a if inverse else a / b) for a, b in zip(ours, other, strict=True)]
-    return Row(what=what, against=against, goal=goal, ratios=ratios, ours=statistics.median(ours), other=statistics.median(other), unit=unit, note=note)
+    return Row(
+        what=what,
+        against=against,
+        goal=goal,
+        ratios=ratios,
+        ours=statistics.median(ours),
+        other=statistics.median(other),
+        unit=unit,
+        note=note,
+    )
 
 
 def save(name: str, rows: Sequence[Row], facts: Mapping[str, Any] | None = None) -> None:
@@ -122,10 +145,18 @@ def _line(one: Row) -> str:
 def main() -> None:
     """Writes reports/bench.md from all saved rows."""
     lines = ["# Speed, side by side", ""]
-    lines += ["Ratios of two sides measured in turn in one run: median (least to largest, rounds). Written by `make bench`; absolute figures belong to the machine.", ""]
+    lines += [
+        INTRODUCTION,
+        "",
+    ]
     for path in sorted(ROWS.glob("*.json")):
         told = json.loads(path.read_text(encoding="utf-8"))
-        lines += [f"## {path.stem}", "", "| what | against | goal | ratio | met | ours | other | unit | |", "| --- | --- | --- | ---: | --- | ---: | ---: | --- | --- |"]
+        lines += [
+            f"## {path.stem}",
+            "",
+            "| what | against | goal | ratio | met | ours | other | unit | |",
+            "| --- | --- | --- | ---: | --- | ---: | ---: | --- | --- |",
+        ]
         lines += [_line(Row(**one)) for one in told["rows"]]
         lines += ["", "; ".join(f"{key}: {value}" for key, value in {**told["facts"], **told["machine"]}.items()), ""]
     TABLE.write_text("\n".join(lines), encoding="utf-8")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 GIB = 2**30
 KEY_DIGITS = 16  # of a scratch folder's name: 64 bits
@@ -48,6 +49,13 @@ def device() -> str:
     if wanted == "cuda" and not there:
         raise MachineError("NMTKD_DEVICE: cuda was asked for, but torch finds no GPU; set it to auto or cpu")
     return "cuda" if there and wanted != "cpu" else "cpu"
+
+
+def autocast() -> Any:
+    """What the arithmetic of training runs under: bfloat16 on a GPU, float32 on a CPU (where bfloat16 is slower). A context manager."""
+    import torch
+
+    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=device() == "cuda")
 
 
 def keep_freed_memory() -> None:

@@ -29,8 +29,8 @@ def distil(
     teachers: Sequence[Path] = (),
     temperature: float = 1.0,
     gate: float | None = None,
-) -> Adapt | None:
-    """What `method` and the gates of `architecture` change in fairseq's configuration; None where that is nothing.
+) -> Adapt:
+    """What `method` and the gates of `architecture` change in fairseq's configuration.
 
     `gate` is one of the method's fixed values, where it has any.
     """
@@ -52,8 +52,6 @@ def distil(
         drawn = method.on_policy
         name, term = ONLINE, {**term, "teachers": ":".join(map(str, teachers)), "share": drawn.share}
         term |= {"sampling_temperature": drawn.temperature, "from_update": drawn.from_update, "max_length_offset": drawn.max_length_offset}
-    if not gates and method.teacher_weight == 0.0 and not method.gate:
-        return None
 
     def adapt(cfg: DictConfig) -> None:
         cfg.task._name, cfg.task.token_targets, cfg.task.hypotheses = TASK, str(targets) if targets else "", method.gate is not None
@@ -63,12 +61,13 @@ def distil(
     return adapt
 
 
-def regularise(consistency: Consistency | None) -> Adapt | None:
-    """Puts the consistency criterion in the place of the stock one; None for None."""
-    if consistency is None:
-        return None
+def regularise(consistency: Consistency | None) -> Adapt:
+    """Puts the consistency criterion in the place of the stock one; without one, the stock loss in fewer passes."""
 
     def adapt(cfg: DictConfig) -> None:
+        if consistency is None:
+            cfg.criterion._name = CRITERION
+            return
         cfg.criterion._name, cfg.criterion.kind = CONSISTENCY, consistency.kind
         cfg.criterion.weight, cfg.criterion.cutoff = consistency.weight, consistency.cutoff or 0.0
 

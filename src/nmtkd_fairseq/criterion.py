@@ -1,7 +1,7 @@
 """Label-smoothed cross-entropy and the teacher's term at each token, in one criterion; the budget of gated capacity on top of either."""
 
 # No `from __future__ import annotations` here: fairseq reads the types of options from dataclass fields, and text is no type.
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
+from nmtkd import transformer
+from nmtkd.distil import fused
 from nmtkd.distil.gates import budget_penalty
 from nmtkd.distil.losses import Term, hardest, token_level
 from nmtkd_fairseq.gated import open_units
@@ -56,8 +58,49 @@ class DistillationCriterion(LabelSmoothedCrossEntropyCriterion):
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:
         """fairseq's triple: summed loss, its denominator, what to log."""
-        loss, size, log = super().forward(model, sample, reduce=reduce)
+        if self.fast(model):
+            features_BTC = transformer.features(model, **sample["net_input"])
+            if self.needs_no_logits(model, sample):
+                paid = self.pay(model, features_BTC, sample)
+                loss, nll = paid.total, paid.nll_N.sum()
+            else:
+                loss, nll = self.compute_loss(model, (model.decoder.output_layer(features_BTC), None), sample)
+            log = self.log(sample, loss, nll)
+            size = log["sample_size"]
+        else:
+            loss, size, log = super().forward(model, sample, reduce=reduce)
         return self.within_budget(model, sample, sample["target"], loss, size, log)
+
+    def fast(self, model: Any) -> bool:
+        """Whether a training step may leave out what the stock forward pass does beyond the loss."""
+        return self.training and self.ignore_prefix_size == 0 and not self.report_accuracy and transformer.fits(model)
+
+    def needs_no_logits(self, model: Any, sample: dict[str, Any]) -> bool:
+        """Whether this loss is one that needs no logits."""
+        kept = sample["teacher_ids"].size(-1) if self.cfg.teacher_weight > 0.0 else 0
+        return self.cfg.hardest == 1.0 and fused.fits(self.term, kept, model.decoder.output_projection.weight.size(0))
+
+    def log(self, sample: dict[str, Any], loss: Tensor, nll: Tensor) -> dict[str, Any]:
+        """What the stock criterion logs."""
+        sentences, tokens = sample["target"].size(0), sample["ntokens"]
+        size = sentences if self.sentence_avg else tokens
+        return {"loss": loss.data, "nll_loss": nll.data, "ntokens": tokens, "nsentences": sentences, "sample_size": size}
+
+    def pay(
+        self, model: Any, features_BTC: Tensor, sample: dict[str, Any], *, share_B: Tensor | None = None, taught: bool = True
+    ) -> fused.Paid:
+        """The loss of a batch from the decoder's features; `share` weighs its sentences, `taught` says whether the teacher's term counts."""
+        weight = self.cfg.teacher_weight if taught else 0.0
+        target_BT = sample["target"]
+        places_N = target_BT.flatten().ne(self.padding_idx).nonzero().squeeze(-1)
+        features_NC = features_BTC.flatten(0, 1).index_select(0, places_N)
+        share_N = features_NC.new_ones(()).expand(len(places_N)) if share_B is None else share_B[places_N // target_BT.size(1)]
+        label = 0.0 if sample.get("sampled", False) else 1.0 - weight  # along a sampled prefix there is no label
+        lesson = fused.Lesson(target_N=target_BT.flatten()[places_N], label_N=label * share_N, smoothing=self.eps)
+        if weight > 0.0:
+            ids_NK, probs_NK = (sample[name].flatten(0, 1)[places_N] for name in ("teacher_ids", "teacher_probs"))
+            lesson = replace(lesson, ids_NK=ids_NK, probs_NK=probs_NK, taught_N=weight * share_N, term=self.term)
+        return fused.pay(features_NC, model.decoder.output_projection.weight, lesson)
 
     def within_budget(
         self, model: Any, sample: dict[str, Any], target_BT: Tensor, loss: Tensor, size: int, log: dict[str, Any]

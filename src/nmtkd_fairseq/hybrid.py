@@ -8,6 +8,7 @@ from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from torch import Tensor
 
+from nmtkd import transformer
 from nmtkd.distil.gates import SentenceGate, hybrid
 from nmtkd_fairseq.criterion import DistillationConfig, DistillationCriterion
 
@@ -37,28 +38,29 @@ class HybridCriterion(DistillationCriterion):
         """fairseq's triple; in validation the stock loss on gold text."""
         if not self.training:
             return super().forward(model, sample, reduce=reduce)
-        inputs = sample["net_input"]
-        encoded = model.encoder(inputs["src_tokens"], src_lengths=inputs["src_lengths"])
-        gold, taught = sample, sample["hypothesis"]
-        outputs = [
-            model.decoder(prefix, encoder_out=encoded, src_lengths=inputs["src_lengths"])
-            for prefix in (inputs["prev_output_tokens"], taught["prev_output_tokens"])
-        ]
-        word_N, nll_N = self.by_token(model, outputs[0], gold)
-        seq_N, _ = LabelSmoothedCrossEntropyCriterion.compute_loss(self, model, outputs[1], taught, reduce=False)
-        sentences = len(gold["target"])
-        word_B, seq_B = word_N.view(sentences, -1).sum(1), seq_N.view(sentences, -1).sum(1)
+        if not self.fast(model):
+            raise ValueError(
+                "hybrid distillation is for plain and gated Transformers without layer or attention dropout; got another model"
+            )
+        inputs, taught = sample["net_input"], sample["hypothesis"]
+        encoded = transformer.encode(model, inputs["src_tokens"])
+        features = [transformer.decode(model, one["prev_output_tokens"], encoded) for one in (inputs, taught)]
+        sentences = sample["target"].size(0)
         if self.gate is None:
-            gate_B = word_B.new_full((sentences,), self.cfg.gate)
+            gate_B = features[0].new_full((sentences,), self.cfg.gate)
         else:
-            gate_B = self.gate(encoded["encoder_out"][0], inputs["src_tokens"].eq(self.padding_idx))
-        loss = hybrid(word_B, seq_B, gate_B)
-        log = {
-            "loss": loss.data,
-            "nll_loss": nll_N.sum().data,
-            "ntokens": gold["ntokens"],
-            "nsentences": sentences,
-            "sample_size": gold["ntokens"],
-            "gate": float(gate_B.detach().sum()),
-        }
-        return self.within_budget(model, sample, taught["target"], loss, gold["ntokens"], log)
+            gate_B = self.gate(encoded.states_BSC.transpose(0, 1), inputs["src_tokens"].eq(self.padding_idx))
+        if self.needs_no_logits(model, sample):
+            word, seq = (
+                self.pay(model, features[0], sample, share_B=gate_B),
+                self.pay(model, features[1], taught, share_B=1.0 - gate_B, taught=False),
+            )
+            loss, nll = word.total + seq.total, word.nll_N.sum()
+        else:
+            outputs = [(model.decoder.output_layer(one), None) for one in features]
+            word_N, nll_N = self.by_token(model, outputs[0], sample)
+            seq_N, _ = LabelSmoothedCrossEntropyCriterion.compute_loss(self, model, outputs[1], taught, reduce=False)
+            loss = hybrid(word_N.view(sentences, -1).sum(1), seq_N.view(sentences, -1).sum(1), gate_B)
+            nll = nll_N.sum()
+        log = {**self.log(sample, loss, nll), "gate": float(gate_B.detach().sum())}
+        return self.within_budget(model, sample, taught["target"], loss, log["sample_size"], log)

@@ -11,6 +11,7 @@ from fairseq.data import data_utils
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
+from nmtkd import transformer
 from nmtkd.distil.targets import soften
 from nmtkd_fairseq.criterion import DistillationConfig, DistillationCriterion
 
@@ -58,7 +59,7 @@ class OnlineCriterion(DistillationCriterion):
     def asked(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """The teacher's distributions along the sample's prefix, all V tokens in the dictionary's order."""
         with torch.no_grad():
-            logits = [teacher(**sample["net_input"])[0] for teacher in self.teachers(sample["target"].device)]
+            logits = [transformer.logits(teacher, sample["net_input"]) for teacher in self.teachers(sample["target"].device)]
             probs_BTV = soften(logits, self.cfg.temperature)
         ids_V = torch.arange(probs_BTV.size(-1), device=probs_BTV.device)
         best_BT1 = probs_BTV.argmax(-1, keepdim=True) if self.cfg.ranking > 0.0 else None

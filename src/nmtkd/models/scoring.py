@@ -9,10 +9,12 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from nmtkd import machine
+from nmtkd import machine, transformer
 from nmtkd.models import fairseq_bridge as bridge
 
-# Shapes: B sentences, T target positions with EOS, V vocabulary, K kept tokens.
+ROWS = 256  # positions whose logits are looked at together: they stay in the cache
+
+# Shapes: N positions without padding, B sentences, T target positions with EOS, V vocabulary, K kept tokens.
 
 
 def distributions(
@@ -33,13 +35,25 @@ def distributions(
     dataset = bridge.pairs(loaded, sources, prefixes)
     for batch in bridge.batches(dataset, max_tokens):
         sample = bridge.collate(dataset, batch, loaded.device)
-        with torch.no_grad():
-            views = [torch.softmax(one.model(**sample["net_input"])[0].float() / temperature, dim=-1) for one in every]
-            probs_BTV = views[0] if len(views) == 1 else torch.stack(views).mean(0)
-            probs_BTK, ids_BTK = probs_BTV.topk(top_k, dim=-1)
-        lengths = sample["target"].ne(loaded.dictionary.pad()).sum(1).tolist()
-        for row, (line, length) in enumerate(zip(sample["id"].tolist(), lengths, strict=True)):
-            yield line, ids_BTK[row, :length].cpu(), probs_BTK[row, :length].cpu()
+        real_BT = sample["target"].ne(loaded.dictionary.pad())
+        with torch.inference_mode():
+            features = [(one.model, transformer.features(one.model, **sample["net_input"])[real_BT]) for one in every]
+            parts = [
+                _best(
+                    [transformer.project(model, features_NC[start : start + ROWS]) / temperature for model, features_NC in features], top_k
+                )
+                for start in range(0, int(real_BT.sum()), ROWS)
+            ]
+        ids_NK, probs_NK = (torch.cat(side).cpu() for side in zip(*parts, strict=True))
+        lengths = real_BT.sum(1).tolist()
+        yield from zip(sample["id"].tolist(), torch.split(ids_NK, lengths), torch.split(probs_NK, lengths), strict=True)
+
+
+def _best(logits: Sequence[Tensor], top_k: int) -> tuple[Tensor, Tensor]:
+    """Tokens and values of the k largest probabilities [N, K] of softmax(logits) [N, V], or of the members' mean; largest first."""
+    views = [torch.softmax(one.float(), dim=-1) for one in logits]
+    probs_NK, ids_NK = (views[0] if len(views) == 1 else torch.stack(views).mean(0)).topk(top_k, dim=-1)
+    return ids_NK, probs_NK
 
 
 def vocabulary(folder: Path) -> int:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from fairseq import tasks
-from fairseq.data import iterators
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig, open_dict
 
@@ -25,6 +24,8 @@ from nmtkd import machine
 from nmtkd.models import checkpoints, validation
 from nmtkd.models import fairseq_bridge as bridge
 from nmtkd.models.adaptive import Adaptive, Gating
+from nmtkd.models.batches import KeptBatches
+from nmtkd.models.stepping import Stepper
 from nmtkd.models.validation import Sides
 from nmtkd.params import Architecture, Training
 
@@ -106,7 +107,9 @@ class _Run:
             self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
             self.task.load_dataset("valid", combine=False, epoch=1)
             self._check_lengths()
+            self.task.datasets["train"] = KeptBatches(self.task.dataset("train"))
             self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
+            self.stepper = Stepper(self.trainer)
             self.trainer.lr_step(0)
         self.training = training
         self.stage = stage
@@ -172,8 +175,8 @@ class _Run:
         while self.trainer.get_num_updates() < self.training.updates:
             self.trainer.begin_epoch(self.epochs.next_epoch_idx)
             batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
-            for samples in iterators.GroupedIterator(batches, 1):
-                self._step(samples)
+            for sample in batches:
+                self._step(sample)
                 update = self.trainer.get_num_updates()
                 if self.adaptive and update == self.adaptive.gates.closing:
                     self._close(self.adaptive)
@@ -183,17 +186,15 @@ class _Run:
                 if update >= self.training.updates:
                     break
 
-    def _step(self, samples: list[Any]) -> None:
-        log = self.trainer.train_step(samples)
-        tokens = sum(int(sample["ntokens"]) for sample in samples)
+    def _step(self, sample: dict[str, Any]) -> None:
+        log = self.stepper.step(sample)
+        tokens = int(sample["ntokens"])
         self.tokens += tokens
-        self._losses.append((float(log["loss"]) * tokens, tokens))
+        self._losses.append((log["loss"] * tokens, tokens))
         for name in WATCHED:
-            self._watched[name] += [float(log[name])] if name in log else []
+            self._watched[name] += [log[name] / log["nsentences"]] if name in log else []
         done, total = self.trainer.get_num_updates(), self.training.updates
-        machine.progress(
-            self.stage, done, total, f"updates, loss {float(log['loss']):.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}"
-        )
+        machine.progress(self.stage, done, total, f"updates, loss {log['loss']:.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}")
 
     def _eta(self, done: int) -> str:
         elapsed = self.seconds + time.monotonic() - self._since
