@@ -14,7 +14,7 @@ memory thresholds raised as machine.keep_freed_memory raises them for our own tr
 - Decoding: 1,000 training sentences at beam 5 and greedily, at most 60 tokens each, reading the model left out. Everybody translates with
   the same weights, of a model of ours that is trained for a few passes and then put into the peers: outputs end where sentences end, which
   random weights would not let them do, and equal greedy translations show that the sides compute the same. Peers get the sentences sorted
-  by length in batches of the size that is best for them; ours go as they lie to decoding.translate (CTranslate2).
+  by length, 64 at a time; ours go through decoding.translate (CTranslate2), which sorts for itself.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from transformers import MarianConfig, MarianMTModel
 
 from nmtkd import machine
 
-SENTENCES = 64  # translated together: the best here of 16, 32, 64, 128 and 256
+SENTENCES = 64  # translated together: JoeyNMT's own default, here too
 NEVER = -1e9  # a logit for what no search may write
 IGNORED = -100  # cross_entropy's own mark for what does not count
 BOS, PAD, EOS, UNK = range(len(shared.SPECIALS))
