@@ -89,7 +89,7 @@ class DistillationCriterion(LabelSmoothedCrossEntropyCriterion):
     def pay(
         self, model: Any, features_BTC: Tensor, sample: dict[str, Any], *, share_B: Tensor | None = None, taught: bool = True
     ) -> fused.Paid:
-        """The loss of a batch from the decoder's features; `share` weighs its sentences, `taught` says whether the teacher's term counts."""
+        """The loss of a batch from the decoder's features; `share` weighs its sentences, without `taught` the teacher says nothing."""
         weight = self.cfg.teacher_weight if taught else 0.0
         target_BT = sample["target"]
         places_N = target_BT.flatten().ne(self.padding_idx).nonzero().squeeze(-1)
