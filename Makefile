@@ -27,7 +27,7 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 
 repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped (JOBS=2: two stages at once)
 	@echo "[repro] dvc repro: corpus, teacher, students, scores, report"
-	@PYTHONPATH=src python -m nmtkd.jobs $(JOBS)
+	@PYTHONPATH=src python repro.py $(JOBS)
 
 test: setup ## run all tests
 	@python -m pytest

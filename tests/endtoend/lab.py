@@ -18,7 +18,7 @@ from tests.structure.pipeline import Stage, resolve
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 # What a clone would hold, less what a test does not need.
-PROJECT = ("stages", "src", "imports", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+PROJECT = ("stages", "src", "imports", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "repro.py")
 
 
 class Lab:
