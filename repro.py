@@ -1,7 +1,7 @@
 """`python repro.py JOBS`: `dvc repro`, with JOBS stages at once. Each runs through DVC's own command line, so that DVC's record is its own.
 
 The one place that imports DVC. It does so once: stages are forks of this process, which has read nothing of the repository, in place of
-processes that each import DVC anew (half a second a stage). A last plain `dvc repro` sees that nothing is left.
+processes that each import DVC anew (a quarter of a second of CPU a stage). A last plain `dvc repro` sees that nothing is left.
 """
 
 from __future__ import annotations
