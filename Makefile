@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs check format params lock clean
+.PHONY: help setup repro test bugs check format params imports lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 
 repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped (JOBS=2: two stages at once)
 	@echo "[repro] dvc repro: corpus, teacher, students, scores, report"
-	@PYTHONPATH=src python -m nmtkd.jobs $(JOBS)
+	@PYTHONPATH=src python repro.py $(JOBS)
 
 test: setup ## run all tests
 	@python -m pytest
@@ -44,6 +44,9 @@ format: setup ## format the code
 params: setup ## compose conf/ into params.yaml (STUDY=noise for another study)
 	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
 	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)'])"
+
+imports: setup ## link in imports/ what each stage imports, after a change of an import
+	@python -m tests.structure.imports
 
 lock: setup ## pin what is installed now
 	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda|fairseq)' | sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new

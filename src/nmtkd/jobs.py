@@ -1,22 +1,14 @@
-"""Stages side by side: each through `dvc repro --single-item`, so that what DVC records is what it records one after the other.
-
-`python -m nmtkd.jobs N`. Every stage gets its share of the cores. A last plain `dvc repro` sees that nothing is left.
-"""
+"""Stages side by side: which ones are to run, which may start, and a process for each. repro.py joins this with DVC."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import re
-import subprocess
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 
 from nmtkd import machine
 
-LOOK_SECONDS = 0.2  # between two looks at what has ended
-DVC = ("dvc", "--wait-for-lock", "repro")
+Start = Callable[[str, Mapping[str, str]], BaseProcess]  # a stage's name and its environment; a process that has been started
 
 
 class Plan:
@@ -31,10 +23,11 @@ class Plan:
         for stage, others in depends.items():
             if stage in reached:
                 self.left[stage] = set(others) & reached
+        self.after = chains(self.left)
 
     def ready(self) -> list[str]:
-        """In the order of `depends`."""
-        return [stage for stage, others in self.left.items() if not others]
+        """The longest chain of stages to come first, else in the order of `depends`: the teacher goes before plain students."""
+        return sorted((stage for stage, others in self.left.items() if not others), key=lambda stage: -self.after[stage])
 
     def start(self, stage: str) -> None:
         """It is no longer to be started; what depends on it still waits."""
@@ -46,57 +39,32 @@ class Plan:
             others.discard(stage)
 
 
-def read() -> Plan:
-    """The pipeline in this folder, as DVC sees it. Raises subprocess.CalledProcessError where DVC has told of a problem."""
-    drawn, status = (
-        subprocess.run(["dvc", *command], stdout=subprocess.PIPE, text=True, check=True).stdout
-        for command in (("dag", "--dot"), ("status", "--json"))
-    )
-    return Plan(dependencies(drawn), json.loads(status))
-
-
-def dependencies(dot: str) -> dict[str, list[str]]:
-    """Each stage's direct dependencies, from lines such as `"corpus";` and `"corpus" -> "prepare";`."""
-    found: dict[str, list[str]] = {}
-    for line in dot.splitlines():
-        names = re.findall('"([^"]+)"', line)
-        if names:
-            found.setdefault(names[-1], []).extend(names[:-1])
+def chains(depends: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """For each stage, how many stages the longest chain after it has."""
+    found = dict.fromkeys(depends, 0)
+    for _ in depends:  # a chain is no longer than all stages
+        longer = [(other, found[stage] + 1) for stage, others in depends.items() for other in others if found[other] <= found[stage]]
+        if not longer:
+            break
+        for other, length in longer:
+            found[other] = max(found[other], length)
     return found
 
 
-def run(plan: Plan, jobs: int) -> int:
+def run(plan: Plan, jobs: int, start: Start) -> int:
     """Runs all of a plan, at most `jobs` stages at once; the first exit status that is not 0, or 0. After a failure none is started."""
-    cores = max(1, machine.threads() // jobs)
-    environment = {**os.environ, "NMTKD_THREADS": str(cores), "OMP_NUM_THREADS": str(cores)}
-    running: dict[str, subprocess.Popen[bytes]] = {}
+    cores = str(max(1, machine.threads() // jobs))
+    environment = {"NMTKD_THREADS": cores, "OMP_NUM_THREADS": cores}
+    running: dict[str, BaseProcess] = {}
     failed = 0
     while running or (plan.left and not failed):
         for stage in plan.ready()[: 0 if failed else jobs - len(running)]:
             plan.start(stage)
-            running[stage] = subprocess.Popen([*DVC, "--single-item", stage], env=environment)
-        time.sleep(LOOK_SECONDS)
-        for stage, status in [(stage, process.poll()) for stage, process in running.items()]:
-            if status is not None:
+            running[stage] = start(stage, environment)
+        connection.wait([process.sentinel for process in running.values()])
+        for stage, process in list(running.items()):
+            if process.exitcode is not None:
                 del running[stage]
                 plan.done(stage)
-                failed = failed or status
+                failed = failed or process.exitcode
     return failed
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("jobs", type=int)
-    found = parser.parse_args()
-    if found.jobs < 1:
-        parser.error(f"JOBS must be 1 or more; got {found.jobs}")
-    try:
-        status = run(read(), found.jobs) if found.jobs > 1 else 0
-    except subprocess.CalledProcessError as error:
-        status = error.returncode
-    raise SystemExit(status or subprocess.call(DVC))
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ from tests.structure.pipeline import Stage, resolve
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 # What a clone would hold, less what a test does not need.
-PROJECT = ("stages", "src", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
+PROJECT = ("stages", "src", "imports", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "repro.py")
 
 
 class Lab:
@@ -110,7 +110,7 @@ def make_lab(folder: Path) -> Lab:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
     config = folder / "conf/config.yaml"

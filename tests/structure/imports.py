@@ -1,12 +1,19 @@
-"""Which first-party files a file needs: its imports, followed to the end."""
+"""Which first-party files a file needs: its imports, followed to the end.
+
+`python -m tests.structure.imports` writes imports/: for each entry of stages/ a folder of links to these files, which is what its stages
+depend on in dvc.yaml. DVC hashes what a link points to.
+"""
 
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LINKS = ROOT / "imports"
 PACKAGES = {"nmtkd": ROOT / "src/nmtkd", "nmtkd_fairseq": ROOT / "src/nmtkd_fairseq", "stages": ROOT / "stages"}
 
 
@@ -54,3 +61,34 @@ def code_of(stage: str) -> list[str]:
     modules = closure(ROOT / "stages" / f"{stage}.py")
     beside = {file for path in modules for file in path.parent.glob(f"{path.stem}.*") if file.suffix != ".pyc"}  # page.py reads page.css
     return sorted(str(path.relative_to(ROOT)) for path in modules | beside)
+
+
+def entries() -> list[str]:
+    """The modules of stages/ that a stage runs."""
+    return sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+
+
+def linked(entry: str) -> list[str]:
+    """Paths of the files that imports/ENTRY links to. Raises ValueError where something in it is no link to the file of its own path."""
+    folder, found = LINKS / entry, []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_symlink() and path.parent.joinpath(os.readlink(path)).resolve() == ROOT / name:
+            found.append(str(name))
+        elif path.is_symlink() or not path.is_dir():
+            raise ValueError(f"{path}: must be a link to {name}; run `make imports`")
+    return found
+
+
+def main() -> None:
+    """Writes all links anew."""
+    shutil.rmtree(LINKS, ignore_errors=True)
+    for entry in entries():
+        for name in code_of(entry):
+            path = LINKS / entry / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(os.path.relpath(ROOT / name, path.parent))
+
+
+if __name__ == "__main__":
+    main()

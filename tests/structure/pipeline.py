@@ -6,13 +6,11 @@ import itertools
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-
+from tests.structure.imports import ROOT, linked
 
 FULLER = {
     "methods": {
@@ -35,12 +33,16 @@ class Stage:
     name: str
     command: tuple[str, ...]  # after `python -m stages.`: the entry and its names
     params: frozenset[str]
-    deps: frozenset[str]
+    deps: frozenset[str]  # where dvc.yaml has imports/ENTRY, the files that it links to
     outs: tuple[str, ...]
 
 
 def _fill(text: str, values: dict[str, str]) -> str:
     return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], text)
+
+
+def _followed(dep: str) -> list[str]:
+    return linked(dep.removeprefix("imports/")) if dep.startswith("imports/") else [dep]
 
 
 def _look_up(params: Any, reference: str) -> Any:
@@ -65,7 +67,7 @@ def resolve(definition: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
                     name=f"{name}@{filled['key']}" if axes else name,
                     command=tuple(command.removeprefix("python -m stages.").split()),
                     params=frozenset(_fill(entry, filled) for entry in block["params"]),
-                    deps=frozenset(_fill(entry, filled) for entry in block["deps"]),
+                    deps=frozenset(dep for entry in block["deps"] for dep in _followed(_fill(entry, filled))),
                     outs=tuple(_fill(entry, filled) for entry in outs),
                 )
             )

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from nmtkd import grid, params
+from tests.structure import imports
 from tests.structure.imports import ROOT, code_of
 from tests.structure.pipeline import Project, Stage, projects
 
@@ -51,6 +52,25 @@ def test_declared_params_are_those_that_the_stage_loads(stage: Stage, monkeypatc
 def test_declared_code_is_what_the_stage_imports(stage: Stage) -> None:
     declared = sorted(path for path in stage.deps if path.startswith(("src/", "stages/")))
     assert declared == code_of(stage.command[0])
+
+
+@pytest.mark.parametrize("entry", imports.entries())
+def test_links_to_the_code_of_an_entry_are_links(entry: str) -> None:
+    """A copy in place of a link would stay as it is when the code changes."""
+    assert imports.linked(entry) == code_of(entry), "run `make imports`"
+
+
+def test_anything_else_among_the_links_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "noise/stages").mkdir(parents=True)
+    (tmp_path / "noise/stages/noise.py").symlink_to(ROOT / "stages/noise.py")
+    monkeypatch.setattr(imports, "LINKS", tmp_path)
+    assert imports.linked("noise") == ["stages/noise.py"]
+    wrong = tmp_path / "noise/stages/bpe.py"
+    for make in (lambda: wrong.write_text("", encoding="utf-8"), lambda: wrong.symlink_to(ROOT / "stages/noise.py")):
+        make()
+        with pytest.raises(ValueError, match=r"must be a link to stages/bpe\.py"):
+            imports.linked("noise")
+        wrong.unlink()
 
 
 @pytest.mark.parametrize("entry", sorted({stage.command[0] for stage in STAGES}))

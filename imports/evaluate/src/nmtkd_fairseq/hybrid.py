@@ -1,0 +1,1 @@
+../../../../src/nmtkd_fairseq/hybrid.py

@@ -1,0 +1,1 @@
+../../../../src/nmtkd_fairseq/__init__.py
