@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from nmtkd import lean  # noqa: F401  before anything here imports fairseq
 from nmtkd.params import Architecture, Consistency, Method
 from nmtkd_fairseq import gated
 from nmtkd_fairseq.consistency import CONSISTENCY

@@ -87,16 +87,21 @@ Group = tuple[Sequence[str], int]  # lines that share a limit
 
 
 def _ctranslate2(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[Raw]:
-    """Yields the raw n-best list of each line. Several groups are under way at once: the workers never wait for one."""
-    import ctranslate2
-
+    """Yields the raw n-best list of each line."""
     from nmtkd.models.conversion import Converter
+
+    yield from _converted(Converter(str(folder / bridge.MODEL), str(folder), bridge.SOURCE, bridge.TARGET), groups, search)
+
+
+def _converted(converter: Any, groups: Sequence[Group], search: Search) -> Iterator[Raw]:
+    """Several groups are under way at once: the workers never wait for one."""
+    import ctranslate2
 
     device = machine.device()
     workers = 1 if device == "cuda" else machine.threads()
     with tempfile.TemporaryDirectory() as converted:
         with bridge.quiet():
-            Converter(str(folder / bridge.MODEL), str(folder), bridge.SOURCE, bridge.TARGET).convert(converted, force=True)
+            converter.convert(converted, force=True)
         translator = ctranslate2.Translator(converted, device=device, compute_type="float32", inter_threads=workers, intra_threads=1)
         waiting: deque[Any] = deque()
         for lines, limit in groups:
@@ -174,15 +179,17 @@ def _generator(every: Sequence[bridge.Loaded], search: Search, limit: int) -> Se
     )
 
 
+CURVE_OFFSET = 20  # an early model loops: its outputs for the curve end soon after the length of the source
+
+
 def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
     """Greedy translations of a model in memory: the learning curve's view of it. All share the limit of the longest line."""
+    from nmtkd.models.conversion import InMemory
+
     limit = max(len(line.split()) for line in sources) + CURVE_OFFSET
-    return [
-        hypotheses[0][0]
-        for hypotheses in _generate(
-            [loaded], sources, Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET), limit
-        )
-    ]
-
-
-CURVE_OFFSET = 20  # an early model loops: its outputs for the curve end soon after the length of the source
+    search = Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET)
+    if loaded.device == "cpu":  # half a second sooner than fairseq's search, conversion and all; eight times a training
+        found = _converted(InMemory(loaded), [(sources, limit)], search)
+    else:
+        found = _generate([loaded], sources, search, limit)
+    return [hypotheses[0][0] for hypotheses in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import torch
@@ -14,10 +15,21 @@ from nmtkd import machine
 NEAR_ZERO = 1e-6  # beside a norm that divides: fairseq's and torch's own
 
 
+def _leave_out_the_compiler() -> None:
+    """torch imports its compiler (a second and more) at an optimiser's first call, to keep it from compiling the optimiser.
+
+    Methods marked beforehand as not to be compiled are taken as they are. Where torch has changed, it does what it did.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        if hasattr(method, "__wrapped__") and "torch._dynamo" not in sys.modules:
+            vars(method.__wrapped__).setdefault("__dynamo_disable", method.__wrapped__)
+
+
 class Stepper:
     """Updates the model of a Trainer, which goes on to own model, criterion, optimiser and learning rate."""
 
     def __init__(self, trainer: Trainer) -> None:
+        _leave_out_the_compiler()
         self._trainer = trainer
         stock = trainer.optimizer.optimizer
         (group,) = stock.param_groups

@@ -1,0 +1,1 @@
+../../../../../src/nmtkd/models/__init__.py
