@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOSSES, DIVERGENCES, GATES, TARGETS = (f"src/nmtkd/distil/{name}.py" for name in ("losses", "divergences", "gates", "targets"))
 PLUGIN = "src/nmtkd_fairseq"
+FUSED, ATTENTION, DROPOUT = "src/nmtkd/distil/fused.py", "src/nmtkd/attention.py", "src/nmtkd/dropout.py"
+FROM_LOGITS = ("tests/unit/test_fused.py::test_it_is_the_loss_from_logits_with_all_its_gradients",)
 COPIED = ("src", "tests", "pyproject.toml")
 
 
@@ -271,8 +273,8 @@ BUGS = [
     Bug(
         name="converter swaps gate and value",
         file="src/nmtkd/models/conversion.py",
-        old="linear_0_noact, layer.fc1.value)\n                    layer.fc1 = layer.fc1.gate",
-        new="linear_0_noact, layer.fc1.gate)\n                    layer.fc1 = layer.fc1.value",
+        old="linear_0_noact, layer.fc1.value)",
+        new="linear_0_noact, layer.fc1.gate)",
         tests=tests("gates", "test_both_engines_translate_alike"),
     ),
     Bug(
@@ -295,6 +297,106 @@ BUGS = [
         old='        self.trainer.get_criterion().load_state_dict(state["criterion"])\n',
         new="",
         tests=tests("criterions", "test_a_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were"),
+    ),
+    Bug(
+        name="fused: the rest bucket has no gradient",
+        file=FUSED,
+        old="logits_nV.mul_(scale_n1 + soft_scale_n1)",
+        new="logits_nV.mul_(scale_n1)",
+        tests=FROM_LOGITS + tests("fused_criterions", "test_word_level"),
+    ),
+    Bug(
+        name="fused: smoothing teaches no feature",
+        file=FUSED,
+        old="alpha=-self.other",
+        new="alpha=0.0",
+        tests=FROM_LOGITS + tests("fused_criterions", "test_word_level"),
+    ),
+    Bug(
+        name="fused: temperature is missing in the gradient",
+        file=FUSED,
+        old="soft_mass_n1) / temperature",
+        new="soft_mass_n1)",
+        tests=FROM_LOGITS + tests("fused_criterions", "test_word_level"),
+    ),
+    Bug(
+        name="fused: a chunk forgets those before it",
+        file=FUSED,
+        old="            self.grad_VC.addmm_(logits_nV.t(), inputs_nC)",
+        new="            self.grad_VC = logits_nV.t() @ inputs_nC",
+        tests=FROM_LOGITS,
+    ),
+    Bug(
+        name="fused: logits too large for exp",
+        file=FUSED,
+        old="SAFE = 60.0",
+        new="SAFE = 1e9",
+        tests=FROM_LOGITS,
+    ),
+    Bug(
+        name="fused: the rest is 1 - sum",
+        file=FUSED,
+        old="logits_nV.scatter_(-1, ids_nK, -torch.inf)",
+        new="pass",
+        tests=FROM_LOGITS + tests("fused", "test_a_rest_that_is_nearly_nothing_keeps_its_digits"),
+    ),
+    Bug(
+        name="fused: the teacher is weighed as the label",
+        file=f"{PLUGIN}/criterion.py",
+        old="taught_N=weight * share_N",
+        new="taught_N=label * share_N",
+        tests=tests("fused_criterions", "test_word_level", "test_along_a_sample_there_is_no_label"),
+    ),
+    Bug(
+        name="fused: sampled text counts as a label",
+        file=f"{PLUGIN}/criterion.py",
+        old='label = 0.0 if sample.get("sampled", False) else 1.0 - weight',
+        new="label = 1.0 - weight",
+        tests=tests("fused_criterions", "test_along_a_sample_there_is_no_label"),
+    ),
+    Bug(
+        name="fused: both levels have the gate's share",
+        file=f"{PLUGIN}/hybrid.py",
+        old="share_B=1.0 - gate_B",
+        new="share_B=gate_B",
+        tests=tests("fused_criterions", "test_hybrid"),
+    ),
+    Bug(
+        name="attention's gradient forgets the scale",
+        file=ATTENTION,
+        old=".mul_(ctx.scale)",
+        new="",
+        tests=tests("attention", "test_it_is_torchs_attention_with_its_gradients")
+        + tests("transformer", "test_features_and_gradients_are_the_stock_ones"),
+    ),
+    Bug(
+        name="a causal mask lets the next token be seen",
+        file=ATTENTION,
+        old=".triu_(1)",
+        new=".triu_(2)",
+        tests=tests("attention", "test_it_is_torchs_attention_with_its_gradients")
+        + tests("transformer", "test_features_and_gradients_are_the_stock_ones"),
+    ),
+    Bug(
+        name="dropout does not keep the mean",
+        file=DROPOUT,
+        old=".mul_(self._scale)",
+        new="",
+        tests=tests("dropout", "test_values_are_zero_at_the_rate_or_scaled"),
+    ),
+    Bug(
+        name="dropout draws once for all places",
+        file=DROPOUT,
+        old="        self._place += 1\n",
+        new="",
+        tests=tests("dropout", "test_places_and_seeds_differ_and_the_same_seed_does_not"),
+    ),
+    Bug(
+        name="a step sums over tokens instead of taking the mean",
+        file="src/nmtkd/models/stepping.py",
+        old="(float(norm) + NEAR_ZERO)) / size",
+        new="(float(norm) + NEAR_ZERO))",
+        tests=tests("transformer", "test_a_step_is_the_trainers"),
     ),
 ]
 
