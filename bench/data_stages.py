@@ -27,7 +27,8 @@ LINES = (10_000, 100_000, 1_000_000)
 STAGES = ("corpus", "prepare", "bpe", "noise")
 SEED = 1
 HELD_OUT = 2_000  # pairs of valid and of test: as many as the test sets of WMT
-WORDS = {"src": 150_000, "tgt": 400_000}  # about what a million sentences of English and of German hold, compounds and names included
+# A million sentences then hold 400,000 distinct words, as Europarl does in English and German, capitals at their start included.
+WORDS = {"src": 60_000, "tgt": 200_000}
 EXPONENT, SHIFT = 1.07, 2.7  # of the Zipf-Mandelbrot law, as fitted to running text
 MEAN_WORDS, SPREAD, MOST_WORDS = 17, 0.45, 60  # log-normal lengths of sentences
 COMMA, NUMBER, REPEATED = 0.06, 0.01, 0.01  # of words, of words, and of sentences that came before

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nmtkd import machine
 
@@ -13,14 +12,15 @@ LATER_SHARE = 10_000.0
 END = "</w>"
 
 
-def merges(counts: Counter[str], wanted: int, min_frequency: int) -> Iterator[str]:
-    """Up to `wanted` merges as lines of a codes file, of words in this order and with these counts.
+def merges(words: Iterable[tuple[str, int]], wanted: int, min_frequency: int) -> Iterator[str]:
+    """Up to `wanted` merges as lines of a codes file, of distinct words in this order and with these counts.
 
     What subword_nmt.learn_bpe.learn_bpe writes. Raises ValueError where no word has two characters.
     """
     from subword_nmt.learn_bpe import get_pair_statistics, prune_stats, replace_pair, update_pair_statistics
 
-    vocabulary = [((*word[:-1], word[-1] + END), count) for word, count in counts.items()]
+    ends: dict[str, str] = {}  # each in memory once, as single characters are by themselves
+    vocabulary = [((*word[:-1], ends.setdefault(word[-1], word[-1] + END)), count) for word, count in words]
     vocabulary.sort(key=lambda item: item[1], reverse=True)
     stats, indices = get_pair_statistics(vocabulary)
     every = stats.copy()  # with those set aside

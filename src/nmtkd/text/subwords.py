@@ -56,13 +56,15 @@ def join(pieces: str) -> str:
 
 def learn(sides: Sequence[Iterable[str]], settings: Bpe, codes: Path) -> int:
     """Learns one set of merges on all sides together, writes them to `codes` and returns how many there are."""
-    return learn_from(Counter(word for lines in sides for line in lines for word in line.split()), settings, codes)
+    return _learn(_to_learn_from(Counter(word for lines in sides for line in lines for word in line.split())), settings, codes)
 
 
-def learn_from(counts: Counter[str], settings: Bpe, codes: Path) -> int:
-    """`learn` from the words' counts."""
-    # Placeholders are no words; sorted, so that ties never go by the order of the text.
-    words = Counter({word: counts[word] for word in sorted(counts) if not word.startswith("{")})
+def _to_learn_from(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Words and counts without placeholders, which are no words; sorted, so that ties never go by the order of the text."""
+    return sorted(item for item in by_white_space(counts).items() if not item[0].startswith("{"))
+
+
+def _learn(words: list[tuple[str, int]], settings: Bpe, codes: Path) -> int:
     found = list(merges(words, settings.merges, settings.min_frequency))
     write_lines(codes, [VERSION, *found])
     return len(found)
@@ -111,7 +113,7 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
     lines = {side: count_lines(path) for side, path in files.items()}
     counts = {side: frequencies("bpe", path, lines[side]) for side, path in files.items()}
-    learnt = learn_from(by_white_space(counts["src"] + counts["tgt"]), settings, out / CODES)
+    learnt = _learn(_to_learn_from(counts["src"] + counts["tgt"]), settings, out / CODES)
     pieces = {side: _pieces(words, out / CODES) for side, words in counts.items()}
     known = pieces["src"] + pieces["tgt"]
     size = _write_counts(out / DICTIONARY, known)
