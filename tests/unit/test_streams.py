@@ -253,3 +253,20 @@ def test_a_cleaner_tells_the_tests_that_train_resembles() -> None:
     assert lines_of(found.target) == ["Lampe in Zimmer {0}"]
     assert (found.sizes, dict(found.dropped)) == ({"pairs": 1, "source_tokens": 5, "target_tokens": 4}, {"sides too uneven": 1})
     assert found.near == {1}
+    assert cleaner((b"Lamp in room 11\nopen: the door\n", b"a b c d\ne f\n", np.array([True, True]))).near == {0}  # 1 was told
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ({"kind": "substitution", "rate": 0.5}, ("a cat dog dog a {0} sat , the", {"substitution": 6})),
+        (
+            {"kind": "mixed", "rates": {"deletion": 0.2, "substitution": 0.4, "swap": 0.3}},
+            ("the dog dog a {0} sat , the", {"substitution": 4, "swap": 0, "deletion": 1}),
+        ),
+    ],
+)
+def test_draws_are_those_that_they_ever_were(kind: dict[str, Any], found: tuple[str, dict[str, int]]) -> None:
+    vocabulary = noise.Vocabulary(["the cat sat on the mat", "a dog ate the {0} cat , too"])
+    condition = Noise.model_validate(kind | {"side": "both", "seed": 3, "teacher_sees": "same"})
+    assert noise.corrupt("the dog sat on a {0} mat , too", condition, "target", vocabulary) == found
