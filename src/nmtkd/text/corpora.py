@@ -16,7 +16,7 @@ from typing import Any
 
 from nmtkd.params import Archive, Corpus
 from nmtkd.text.fetch import gunzip
-from nmtkd.text.parallel import ParallelTextError, check_equal, collapse, decode_lines, read_pair, write_json, write_lines, write_pair
+from nmtkd.text.parallel import ParallelTextError, check_equal, collapse, copy_pair, decode_lines, write_json, write_lines, write_pair
 
 # Where Home Assistant's wheel keeps a component's user interface texts.
 TRANSLATIONS = re.compile(r"homeassistant/components/(?P<component>[^/]+)/translations/(?P<language>[^/]+)\.json")
@@ -194,7 +194,7 @@ def _multi30k(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     tally = Tally(facts={"version": _commit(corpus.archives)})
     for split, names in _multi30k_files(corpus).items():
         raw = [decode_lines(gunzip(archives[name]), str(archives[name]), allow_empty=True) for name in names]
-        check_equal(raw[0], raw[1], *(str(archives[name]) for name in names))
+        check_equal(len(raw[0]), len(raw[1]), *(str(archives[name]) for name in names))
         sides = [[collapse(line) for line in side] for side in raw]
         for name, before, after in zip(("source", "target"), raw, sides, strict=True):
             tally.changed[f"{split}: {name}: white space collapsed"] = sum(a != b for a, b in zip(before, after, strict=True))
@@ -228,14 +228,15 @@ def _files(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     tally, problems = Tally(), []
     for split, sides in paths.items():
         try:
-            tally.pairs[split] = write_pair(out, split, zip(*read_pair(*sides), strict=True))
+            tally.pairs[split] = copy_pair(*sides, out, split)
         except ParallelTextError as error:
             problems.append(str(error))
     if problems:
         raise ParallelTextError("\n".join(problems))
     digest = hashlib.sha256()
     for path in itertools.chain(*paths.values()):
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)  # goes on with it
     tally.facts["version"] = f"sha256 {digest.hexdigest()}"  # of all files, in the order of train, valid, tests
     return tally
 

@@ -10,33 +10,52 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from nmtkd import machine
 from nmtkd.params import Noise
-from nmtkd.text.parallel import read_pair, write_lines
+from nmtkd.text import workers
+from nmtkd.text.frequencies import by_white_space, frequencies
+from nmtkd.text.parallel import block_of, blocks, count_pairs, lines_of, writing
 from nmtkd.text.subwords import CODES, Subwords
 from nmtkd.text.words import NUMBERED
+
+TEACHER_TEXT = "teacher"  # folder of the text that a teacher sees, where it is not the students'
+ALONE = 20_000  # lines up to which one process strikes and splits them sooner than others start: about 40 microseconds each
+CHUNK = 2_000  # lines that a worker strikes at a time: small enough for progress, large enough to outweigh the hand-over
 
 
 class Vocabulary:
     """The words of one side, to draw substitutes from by their frequency."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        counts = Counter(word for line in lines for word in line.split() if not _untouchable(word))
-        self._words = sorted(counts)
-        self._place = {word: place for place, word in enumerate(self._words)}
-        self._cumulative = [0, *accumulate(counts[word] for word in self._words)]
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._take(Counter(word for line in lines for word in line.split()))
+
+    @classmethod
+    def counted(cls, counts: Counter[str]) -> Vocabulary:
+        """That of a text whose words have these counts."""
+        found = cls([])
+        found._take(counts)
+        return found
+
+    def _take(self, counts: Counter[str]) -> None:
+        # Each worker has one, so it is kept small: words are found by bisection.
+        self._words = sorted(word for word in counts if not _untouchable(word))
+        self._cumulative = array("q", [0, *accumulate(counts[word] for word in self._words)])
 
     def draw(self, share: float, instead_of: str) -> str:
         """The word at `share` (0 to 1) of the frequencies of all words but `instead_of`; that one itself where there is no other."""
-        place = self._place.get(instead_of)
-        start, end = (0, 0) if place is None else self._cumulative[place : place + 2]
+        place = bisect_left(self._words, instead_of)
+        there = place < len(self._words) and self._words[place] == instead_of
+        start, end = self._cumulative[place : place + 2] if there else (0, 0)
         others = self._cumulative[-1] - (end - start)
         if not others:
             return instead_of
@@ -46,7 +65,7 @@ class Vocabulary:
 
 def _untouchable(word: str) -> bool:
     """Placeholders are not words: a corpus whose variables are shuffled is broken, not noisy."""
-    return re.search(NUMBERED, word) is not None
+    return "{" in word and re.search(NUMBERED, word) is not None
 
 
 def corrupt(line: str, noise: Noise, salt: str, vocabulary: Vocabulary) -> tuple[str, dict[str, int]]:
@@ -83,8 +102,11 @@ def _delete(tokens: list[str], rate: float, generator: random.Random, _: Vocabul
 
 def _substitute(tokens: list[str], rate: float, generator: random.Random, vocabulary: Vocabulary) -> Struck:
     draws = [generator.random() for _ in tokens]
-    drawn = [vocabulary.draw(generator.random(), token) for token in tokens]
-    changed = [new if draw < rate and not _untouchable(old) else old for old, new, draw in zip(tokens, drawn, draws, strict=True)]
+    shares = [generator.random() for _ in tokens]
+    changed = [
+        vocabulary.draw(share, old) if draw < rate and not _untouchable(old) else old
+        for old, share, draw in zip(tokens, shares, draws, strict=True)
+    ]
     return changed, sum(new != old for old, new in zip(tokens, changed, strict=True))
 
 
@@ -104,31 +126,61 @@ def _swap(tokens: list[str], rate: float, generator: random.Random, _: Vocabular
 KINDS = {"substitution": _substitute, "swap": _swap, "deletion": _delete}  # in the order in which `mixed` applies them
 
 
+@dataclass(frozen=True)
+class _Done:
+    """Some lines as BPE, struck and (where the teacher is to see it) clean, and what they count."""
+
+    noisy: bytes
+    clean: bytes
+    lines: int
+    words: int
+    hits: Counter[str]
+
+
+class _Striker:
+    """Makes noisy BPE text of the lines of one side. `noise` is None where this side stays as it is."""
+
+    def __init__(self, codes: Path, noise: Noise | None, name: str, vocabulary: Vocabulary, clean: bool) -> None:
+        self._subwords = Subwords(codes)
+        self._noise, self._name, self._vocabulary, self._clean = noise, name, vocabulary, clean
+
+    def __call__(self, block: bytes) -> _Done:
+        lines, hits = lines_of(block), Counter[str]()
+        noisy = []
+        for line in lines:
+            words, counts = corrupt(line, self._noise, self._name, self._vocabulary) if self._noise else (line, {})
+            noisy.append(self._subwords.split(words))
+            hits.update(counts)
+        clean = block_of([self._subwords.split(line) for line in lines]) if self._clean else b""
+        return _Done(block_of(noisy), clean, len(lines), sum(len(line.split()) for line in lines), hits)
+
+
 def apply(prepared: Path, bpe: Path, out: Path, noise: Noise) -> dict[str, Any]:
     """The `noise` stage: train.src and train.tgt under `noise`, as BPE. Returns the card: words and hits a side.
 
-    Where the teacher is to see clean text, that stands beside them in TEACHER_TEXT.
+    Where the teacher is to see clean text, that stands beside them in TEACHER_TEXT. The text passes through memory some lines at a time.
     """
-    subwords = Subwords(bpe / CODES)
     card: dict[str, Any] = {"kind": noise.kind, "rates": noise.rates_by_kind(), "side": noise.side, "teacher_sees": noise.teacher_sees}
-    if noise.teacher_sees == "clean":
+    clean = noise.teacher_sees == "clean"
+    if clean:
         (out / TEACHER_TEXT).mkdir()
-    for side, name, lines in zip(
-        ("src", "tgt"), ("source", "target"), read_pair(prepared / "train.src", prepared / "train.tgt"), strict=True
-    ):
-        struck = noise.side in (name, "both")
-        vocabulary = Vocabulary(lines)
-        noisy, hits = [], Counter[str]()
-        for done, line in enumerate(lines, start=1):
-            words, counts = corrupt(line, noise, name, vocabulary) if struck else (line, {})
-            noisy.append(subwords.split(words))
-            hits.update(counts)
-            machine.progress("noise", done, len(lines), f"lines of {name}")
-        write_lines(out / f"train.{side}", noisy)
-        if noise.teacher_sees == "clean":
-            write_lines(out / TEACHER_TEXT / f"train.{side}", [subwords.split(line) for line in lines])
-        card[name] = {"words": sum(len(line.split()) for line in lines), "hit": sum(hits.values()), "hit_by_kind": dict(hits)}
+    count = count_pairs(prepared / "train.src", prepared / "train.tgt")
+    for side, name in (("src", "source"), ("tgt", "target")):
+        path = prepared / f"train.{side}"
+        struck = noise if noise.side in (name, "both") else None
+        draws = struck is not None and "substitution" in noise.rates_by_kind()
+        vocabulary = Vocabulary.counted(by_white_space(frequencies("noise", path, count)) if draws else Counter())
+        words, hits, done = 0, Counter[str](), 0
+        with ExitStack() as files:
+            noisy = files.enter_context(writing(out / path.name))
+            beside = files.enter_context(writing(out / TEACHER_TEXT / path.name)) if clean else None
+            given = (bpe / CODES, struck, name, vocabulary, clean)
+            for some in workers.each(_Striker, given, blocks(path, CHUNK), alone=count < ALONE):
+                noisy.write(some.noisy)
+                if beside:
+                    beside.write(some.clean)
+                words, done = words + some.words, done + some.lines
+                hits.update(some.hits)
+                machine.progress("noise", done, count, f"lines of {name}")
+        card[name] = {"words": words, "hit": sum(hits.values()), "hit_by_kind": dict(hits)}
     return card
-
-
-TEACHER_TEXT = "teacher"  # folder of the text that a teacher sees, where it is not the students'

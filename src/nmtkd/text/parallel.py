@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterable
+from codecs import BOM_UTF8
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 # How many bad lines of a file a message spells out: enough to see the pattern, few enough to read.
 SHOWN = 5
+# Lines that are read at a time where a file need not be in memory as a whole: about a megabyte of sentences.
+BLOCK = 10_000
+LINE_ENDS = "\r\n"
 
 
 class ParallelTextError(ValueError):
@@ -30,22 +37,43 @@ def read_lines(path: Path, *, allow_empty: bool = False) -> list[str]:
 
 def decode_lines(data: bytes, where: str, *, allow_empty: bool = False) -> list[str]:
     """The lines of a file's content; `where` names it in messages. Errors as in read_lines."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _problems(where, _broken_lines(data)) from None
-    # LF alone ends a line: str.splitlines would also cut at U+2028, U+0085 and others that occur inside sentences.
-    lines = text.removesuffix("\n").split("\n") if text else []
-    bad = []
-    if text.startswith("\ufeff"):
-        bad.append("line 1: starts with a byte order mark (U+FEFF); save the file as UTF-8 without one")
-    if "\r" in text:
-        bad += [f"line {number}: holds a CR character; convert the line ends to LF" for number, line in enumerate(lines, 1) if "\r" in line]
-    if not allow_empty:
-        bad += [f"line {number}: empty; remove the pair from both sides" for number, line in enumerate(lines, 1) if not line.strip()]
-    if bad:
-        raise _problems(where, bad)
+    faults = _Faults(where, allow_empty)
+    lines = faults.look(data)
+    faults.tell()
     return lines
+
+
+def count_lines(path: Path, *, allow_empty: bool = False) -> int:
+    """How many lines read_lines would return, with its errors, in the memory of one block."""
+    faults = _Faults(str(path), allow_empty)
+    try:
+        for block in blocks(path):
+            faults.look(block)
+    except FileNotFoundError:
+        raise ParallelTextError(f"{path}: no such file") from None
+    faults.tell()
+    return faults.lines
+
+
+def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
+    """The content of a file, `size` whole lines at a time, unchecked."""
+    with path.open("rb") as file:
+        while block := b"".join(itertools.islice(file, size)):
+            yield block
+
+
+def lines_of(block: bytes) -> list[str]:
+    """The lines of a block of a file that was checked."""
+    # LF alone ends a line: str.splitlines would also cut at U+2028, U+0085 and others that occur inside sentences.
+    text = block.decode("utf-8")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def block_of(lines: Sequence[str]) -> bytes:
+    """The lines as a block of a file; one that holds a line end is a bug."""
+    text = "".join([f"{line}\n" for line in lines])
+    assert text.count("\n") == len(lines) and "\r" not in text, f"a line end inside a line: {[x for x in lines if set(x) & {*LINE_ENDS}]}"
+    return text.encode("utf-8")
 
 
 def collapse(text: str) -> str:
@@ -55,78 +83,151 @@ def collapse(text: str) -> str:
 
 def read_pair(source: Path, target: Path) -> tuple[list[str], list[str]]:
     """Both sides of a parallel file, equal in length, without blank lines. Raises ParallelTextError otherwise."""
+    left, right = _both(read_lines, source, target)
+    check_equal(len(left), len(right), str(source), str(target))
+    return left, right
+
+
+def count_pairs(source: Path, target: Path) -> int:
+    """How many pairs read_pair would return, with its errors, in the memory of one block."""
+    left, right = _both(count_lines, source, target)
+    check_equal(left, right, str(source), str(target))
+    return left
+
+
+T = TypeVar("T")
+
+
+def _both(read: Callable[[Path], T], source: Path, target: Path) -> tuple[T, T]:
+    """What `read` makes of both files. The problems of both are told together."""
     problems, sides = [], []
     for path in (source, target):
         try:
-            sides.append(read_lines(path))
+            sides.append(read(path))
         except ParallelTextError as error:
             problems.append(str(error))
     if problems:
         raise ParallelTextError("\n".join(problems))
-    check_equal(sides[0], sides[1], str(source), str(target))
     return sides[0], sides[1]
 
 
-def check_equal(source: list[str], target: list[str], source_name: str, target_name: str) -> None:
+def check_equal(source: int, target: int, source_name: str, target_name: str) -> None:
     """Raises ParallelTextError unless both sides have as many lines."""
-    if len(source) != len(target):
+    if source != target:
         raise ParallelTextError(
-            f"{source_name} has {len(source)} lines and {target_name} has {len(target)}: line n of one must translate line n of the other; "
+            f"{source_name} has {source} lines and {target_name} has {target}: line n of one must translate line n of the other; "
             "export both sides again from one table"
         )
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes one line each, whole or not at all: to a temporary name beside `path`, which is then moved into place."""
-    checked = []
-    for line in lines:
-        assert "\n" not in line and "\r" not in line, f"{path}: a line end inside a line: {line!r}"
-        checked.append(line + "\n")
-    _replace(path, "".join(checked).encode("utf-8"))
+    waiting = iter(lines)
+    with writing(path) as file:
+        while some := list(itertools.islice(waiting, BLOCK)):
+            file.write(block_of(some))
 
 
 def write_pair(folder: Path, name: str, pairs: Iterable[tuple[str, str]]) -> int:
     """Writes NAME.src and NAME.tgt and returns the number of pairs. Raises ParallelTextError if there is none."""
     rows = list(pairs)
     if not rows:
-        raise ParallelTextError(f"{folder / name}: no pair to write; a corpus needs at least one in each of its files")
+        raise _no_pair(folder, name)
     write_lines(folder / f"{name}.src", (row[0] for row in rows))
     write_lines(folder / f"{name}.tgt", (row[1] for row in rows))
     return len(rows)
 
 
+def copy_pair(source: Path, target: Path, folder: Path, name: str) -> int:
+    """write_pair of what read_pair reads, with the errors of both, in the memory of one block."""
+    count = count_pairs(source, target)
+    if not count:
+        raise _no_pair(folder, name)
+    for path, side in ((source, "src"), (target, "tgt")):
+        with writing(folder / f"{name}.{side}") as file:
+            for block in blocks(path):
+                file.write(block if block.endswith(b"\n") else block + b"\n")
+    return count
+
+
+def _no_pair(folder: Path, name: str) -> ParallelTextError:
+    return ParallelTextError(f"{folder / name}: no pair to write; a corpus needs at least one in each of its files")
+
+
 def write_json(path: Path, obj: Any) -> None:
     """Writes JSON with sorted keys, whole or not at all. NaN and infinity, which JSON does not have, raise ValueError."""
     text = json.dumps(obj, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    _replace(path, (text + "\n").encode("utf-8"))
+    with writing(path) as file:
+        file.write((text + "\n").encode("utf-8"))
 
 
-def _replace(path: Path, data: bytes) -> None:
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to under a temporary name beside `path`: it is moved into place at the end, or removed after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            yield file
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _broken_lines(data: bytes) -> list[str]:
-    """One entry for each line that is not UTF-8: where the first wrong byte lies, counted from the start of the file."""
-    bad = []
-    start = 0
-    for number, line in enumerate(data.split(b"\n"), 1):
+class _Faults:
+    """What breaks the contract in a file that is looked at block by block: the first few faults of each kind, and how many there are."""
+
+    def __init__(self, where: str, allow_empty: bool) -> None:
+        self.lines = 0  # seen so far
+        self._bytes = 0
+        self._where, self._allow_empty = where, allow_empty
+        self._shown: dict[str, list[str]] = {kind: [] for kind in ("broken", "mark", "return", "empty")}
+        self._counts = Counter[str]()
+
+    def look(self, block: bytes) -> list[str]:
+        """Takes in the next lines of the file and returns them; none of a block that is not UTF-8."""
         try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            place = f"byte 0x{line[error.start]:02x} at offset {start + error.start} of the file"
-            bad.append(f"line {number}: not UTF-8: {place}; convert the file to UTF-8")
-        start += len(line) + 1
-    return bad
+            lines = lines_of(block)
+        except UnicodeDecodeError:
+            self._broken_lines(block)
+            self.lines += block.removesuffix(b"\n").count(b"\n") + 1
+            lines = []
+        if not self._bytes and block.startswith(BOM_UTF8):
+            self._note("mark", 1, "starts with a byte order mark (U+FEFF); save the file as UTF-8 without one")
+        if b"\r" in block:
+            for number, line in enumerate(lines, self.lines + 1):
+                if "\r" in line:
+                    self._note("return", number, "holds a CR character; convert the line ends to LF")
+        if not self._allow_empty and not all(map(str.strip, lines)):
+            for number, line in enumerate(lines, self.lines + 1):
+                if not line.strip():
+                    self._note("empty", number, "empty; remove the pair from both sides")
+        self.lines += len(lines)
+        self._bytes += len(block)
+        return lines
 
+    def _broken_lines(self, block: bytes) -> None:
+        """Notes each line that is not UTF-8: where the first wrong byte lies, counted from the start of the file."""
+        start = self._bytes
+        for number, line in enumerate(block.split(b"\n"), self.lines + 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                place = f"byte 0x{line[error.start]:02x} at offset {start + error.start} of the file"
+                self._note("broken", number, f"not UTF-8: {place}; convert the file to UTF-8")
+            start += len(line) + 1
 
-def _problems(where: str, bad: list[str]) -> ParallelTextError:
-    shown = [f"{where}: {line}" for line in bad[:SHOWN]]
-    if len(bad) > SHOWN:
-        shown.append(f"{where}: {len(bad)} problems in all; the first {SHOWN} are shown")
-    return ParallelTextError("\n".join(shown))
+    def _note(self, kind: str, number: int, fault: str) -> None:
+        self._counts[kind] += 1
+        if len(self._shown[kind]) < SHOWN:
+            self._shown[kind].append(f"{self._where}: line {number}: {fault}")
+
+    def tell(self) -> None:
+        """Raises ParallelTextError if there was a fault. Where a file is not UTF-8, the rest says little and is left out."""
+        kinds = ["broken"] if self._counts["broken"] else ["mark", "return", "empty"]
+        shown = [fault for kind in kinds for fault in self._shown[kind]][:SHOWN]
+        count = sum(self._counts[kind] for kind in kinds)
+        if count > SHOWN:
+            shown.append(f"{self._where}: {count} problems in all; the first {SHOWN} are shown")
+        if shown:
+            raise ParallelTextError("\n".join(shown))

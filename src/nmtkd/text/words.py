@@ -19,8 +19,9 @@ NUMBERED = r"\{\d+\}"  # what a placeholder becomes; the tokeniser and BPE keep 
 
 def normalise(text: str) -> str:
     """NFC; every run of white space, line breaks included, as one space; no control or format characters; trimmed."""
-    visible = "".join(char for char in text if char.isspace() or unicodedata.category(char) not in ("Cc", "Cf"))
-    return " ".join(unicodedata.normalize("NFC", visible).split())
+    if not text.isprintable():  # control and format characters are not; most lines hold none
+        text = "".join(char for char in text if char.isspace() or unicodedata.category(char) not in ("Cc", "Cf"))
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def placeholders(source: str, target: str = "") -> list[str]:

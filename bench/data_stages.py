@@ -1,0 +1,261 @@
+"""How the data stages grow: time, memory and use of the cores of corpus, prepare, bpe and noise at 10^4, 10^5 and 10^6 pairs.
+
+Each measurement is the stage's own function in a process of its own, on text that is made here: words by Zipf's law, from a seed.
+`--lines 10000,100000` measures fewer; `--code FOLDER` measures another checkout (then nothing is saved, as the code there may be older).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+from numpy.typing import NDArray
+
+LINES = (10_000, 100_000, 1_000_000)
+STAGES = ("corpus", "prepare", "bpe", "noise")
+SEED = 1
+HELD_OUT = 2_000  # pairs of valid and of test: as many as the test sets of WMT
+# A million sentences then hold 400,000 distinct words, as Europarl does in English and German, capitals at their start included.
+WORDS = {"src": 60_000, "tgt": 200_000}
+EXPONENT, SHIFT = 1.07, 2.7  # of the Zipf-Mandelbrot law, as fitted to running text
+MEAN_WORDS, SPREAD, MOST_WORDS = 17, 0.45, 60  # log-normal lengths of sentences
+COMMA, NUMBER, REPEATED = 0.06, 0.01, 0.01  # of words, of words, and of sentences that came before
+VOWELS, CONSONANTS = "aeiouäöüy", "bcdfghjklmnpqrstvwxz"
+SYLLABLES = [consonant + vowel for vowel in VOWELS for consonant in CONSONANTS]
+MERGES = 10_000  # as for corpora of 10^5 to 10^6 sentences in the literature
+SAMPLE_S = 0.05  # between two looks at the memory
+BLOCK = 20_000  # sentences made at a time
+# Ten times the lines may take a tenth more than ten times as long; a slope of log time over log lines of 1.05 says the same of two decades.
+TIME_GOAL, SLOPE_GOAL, MEMORY_GOAL = "<= 11", "<= 1.05", "<= 1"
+GB = 1e9
+
+
+def word(rank: int) -> str:
+    """A word for each rank: the frequent ones are short."""
+    parts = []
+    rank += 1
+    while rank:
+        rank, syllable = divmod(rank, len(SYLLABLES))
+        parts.append(SYLLABLES[syllable])
+    return "".join(parts)
+
+
+def sentences(
+    side: str, lengths: NDArray[np.int64], rng: np.random.Generator, vocabulary: list[str], law: NDArray[np.float64]
+) -> Iterator[str]:
+    """One for each length."""
+    ranks = np.searchsorted(law, rng.random(lengths.sum())).tolist()
+    chances = rng.random(lengths.sum()).tolist()
+    start = 0
+    for length in lengths.tolist():
+        words = []
+        for rank, chance in zip(ranks[start : start + length], chances[start : start + length], strict=True):
+            words.append(f"{rank % 1000}" if chance < NUMBER else vocabulary[rank] + ("," if chance > 1 - COMMA else ""))
+        start += length
+        yield " ".join(words).rstrip(",").capitalize() + "."
+
+
+def make(folder: Path, lines: int) -> None:
+    """Writes train, valid and test. The first lines of a longer train are those of a shorter one."""
+    rng = np.random.default_rng(SEED)
+    vocabulary = {side: [word(rank) for rank in range(count)] for side, count in WORDS.items()}
+    law = {}
+    for side, count in WORDS.items():
+        weights = (np.arange(1, count + 1) + SHIFT) ** -EXPONENT
+        law[side] = np.cumsum(weights) / weights.sum()
+    for name, count in (("valid", HELD_OUT), ("test", HELD_OUT), ("train", lines)):
+        with open(folder / f"{name}.src", "w", encoding="utf-8") as source, open(folder / f"{name}.tgt", "w", encoding="utf-8") as target:
+            for start in range(0, count, BLOCK):
+                size = min(BLOCK, count - start)
+                lengths = np.clip(rng.lognormal(math.log(MEAN_WORDS), SPREAD, BLOCK), 3, MOST_WORDS).astype(np.int64)
+                other = np.clip(lengths * rng.normal(1, 0.1, BLOCK), 3, MOST_WORDS).astype(np.int64)
+                sides = [list(sentences(side, n, rng, vocabulary[side], law[side])) for side, n in (("src", lengths), ("tgt", other))]
+                pairs = list(zip(*sides, strict=True))
+                for place in np.flatnonzero(rng.random(BLOCK) < REPEATED).tolist():
+                    pairs[place] = pairs[place // 2]
+                for one, translation in pairs[:size]:
+                    source.write(one + "\n")
+                    target.write(translation + "\n")
+
+
+def head(whole: Path, folder: Path, lines: int) -> None:
+    """The same corpus with fewer lines of train."""
+    folder.mkdir()
+    for side in ("src", "tgt"):
+        for name in ("valid", "test"):
+            (folder / f"{name}.{side}").write_bytes((whole / f"{name}.{side}").read_bytes())
+        with open(folder / f"train.{side}", "wb") as file:
+            subprocess.run(["head", "-n", str(lines), whole / f"train.{side}"], stdout=file, check=True)
+
+
+def stage(name: str, folder: Path) -> Callable[[], Any]:
+    """The call that does a stage's work on the corpus in `folder`, whose data lies beside it."""
+    from nmtkd import params
+
+    corpus = params.Corpus.model_validate(
+        {
+            "name": "made",
+            "reader": "files",
+            "source": "en",
+            "target": "de",
+            "tests": ["test"],
+            "archives": [],
+            "folder": str(folder),
+            "license": "",
+        }
+    )
+    settings = params.Prepare.model_validate(
+        {"seed": 1, "valid_pairs": 0, "test_pairs": 0, "max_words": 100, "max_ratio": 3.0, "ratio_slack": 4, "overlap": "drop"}
+        | {"long_words": 0, "near_duplicate": 0.8}
+    )
+    noise = params.Noise.model_validate(
+        {"kind": "mixed", "rates": {"deletion": 0.1, "substitution": 0.1, "swap": 0.1}, "side": "both", "seed": 1, "teacher_sees": "same"}
+    )
+    outs = {one: folder.parent / f"{folder.name}-{one}" for one in STAGES}
+    outs[name].mkdir()
+    # Imported for the one that is measured: it then has the memory of its own stage.
+    if name == "corpus":
+        from nmtkd.text.corpora import extract
+
+        return lambda: extract(corpus, {}, outs["corpus"])
+    if name == "prepare":
+        from nmtkd.text.preparation import prepare
+
+        return lambda: prepare(outs["corpus"], outs["prepare"], corpus, settings)
+    if name == "bpe":
+        from nmtkd.text.subwords import encode
+
+        return lambda: encode(outs["prepare"], outs["bpe"], ["valid", "test"], params.Bpe(merges=MERGES, min_frequency=2))
+    from nmtkd.text.noise import apply
+
+    return lambda: apply(outs["prepare"], outs["bpe"], outs["noise"], noise)
+
+
+def resident(root: int) -> int:
+    """Bytes of memory of a process and all below it, shared pages counted with each."""
+    parents, sizes = {}, {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                parents[int(path.name)] = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                sizes[int(path.name)] = int((path / "statm").read_text().split()[1]) * resource.getpagesize()
+            except (OSError, IndexError):
+                continue  # it ended meanwhile
+    found, waiting = 0, [root]
+    while waiting:
+        process = waiting.pop()
+        found += sizes.get(process, 0)
+        waiting += [child for child, parent in parents.items() if parent == process]
+    return found
+
+
+def measure(name: str, folder: Path) -> None:
+    """One side: runs a stage and tells seconds, CPU seconds and the peak of the memory of its processes."""
+    work = stage(name, folder)
+    peak, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(SAMPLE_S):
+            peak = max(peak, resident(os.getpid()))
+
+    def cpu() -> float:
+        return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    start, cpu_start = time.perf_counter(), cpu()
+    try:
+        work()
+    finally:
+        seconds, cpu_seconds = time.perf_counter() - start, cpu() - cpu_start
+        ended.set()
+        watching.join()
+    harness.result(seconds=seconds, cpu=cpu_seconds, gb=peak / GB)
+
+
+def slope(times: dict[int, float]) -> float:
+    """Of log time over log lines, from the fewest lines to the most."""
+    low, high = min(times), max(times)
+    return math.log(times[high] / times[low]) / math.log(high / low)
+
+
+def rows(found: dict[tuple[str, int], dict[str, Any]], cores: int) -> list[harness.Row]:
+    """What is compared: the largest corpus with one of a tenth, and with the goals. CPU seconds say it on a shared machine."""
+    sizes = sorted({lines for _, lines in found})
+    few, some, many = sizes[0], sizes[-2], sizes[-1]
+    table = []
+    for name in STAGES:
+        most, less = found[name, many], found[name, some]
+        speed = f"{many / most['seconds']:,.0f} lines/s at {many:,} lines; {most['cpu'] / most['seconds'] / cores:.0%} of {cores} cores"
+        growth = f"{less['gb']:.2f} GB at {some:,} lines, {found[name, few]['gb']:.2f} GB at {few:,}"
+        for kind, unit, note in (("seconds", "s", speed), ("cpu", "CPU s", "")):
+            what = f"{name}: {unit} for {many // some} times the lines"
+            table.append(harness.row(what, f"{some:,} lines", TIME_GOAL, [most[kind]], [less[kind]], unit, note=note))
+        steep = slope({lines: found[name, lines]["seconds"] for lines in sizes})
+        table.append(
+            harness.row(f"{name}: slope of log time over log lines, {few:,} to {many:,}", "linear", SLOPE_GOAL, [steep], [1.0], "")
+        )
+        table.append(harness.row(f"{name}: peak memory at {many:,} lines", "1 GB", MEMORY_GOAL, [most["gb"]], [1.0], "GB", note=growth))
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", default=",".join(map(str, LINES)))
+    parser.add_argument("--stages", default=",".join(STAGES))
+    parser.add_argument("--code", type=Path, default=harness.ROOT)
+    parser.add_argument("--side")
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args()
+    if asked.side:
+        sys.path.insert(0, str(asked.code / "src"))
+        measure(asked.side, asked.folder)
+        return
+    sizes = [int(lines) for lines in asked.lines.split(",")]
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="data-stages-") as place:
+        whole = Path(place) / "whole"
+        whole.mkdir()
+        make(whole, max(sizes))
+        for lines in sizes:
+            folder = Path(place) / str(lines)
+            head(whole, folder, lines)
+            for name in asked.stages.split(","):
+                more = ("--folder", str(folder), "--code", str(asked.code))
+                found[name, lines] = one = harness.measure(harness.side(__file__, name, *more))
+                print(
+                    f"{time.strftime('%H:%M:%S')} {name} {lines:,}: {one['seconds']:.2f} s, {one['cpu']:.2f} s CPU, {one['gb']:.3f} GB",
+                    flush=True,
+                )
+    if asked.code == harness.ROOT and asked.stages == ",".join(STAGES) and len(sizes) > 1:
+        tell(found)
+
+
+def tell(found: dict[tuple[str, int], dict[str, Any]]) -> None:
+    """Saves the rows, and the figures behind them as facts."""
+    law = f"Zipf's law over {WORDS['src']:,} and {WORDS['tgt']:,} words"
+    text = {"text": f"{MEAN_WORDS} words a line in the middle, {law}; {MERGES:,} merges"}
+    figures = {
+        f"{name} at {lines:,} lines": f"{one['seconds']:.1f} s, {one['cpu']:.1f} CPU s, {one['gb']:.2f} GB"
+        for (name, lines), one in found.items()
+    }
+    harness.save(
+        "data_stages", rows(found, len(os.sched_getaffinity(0))), {**text, **figures, "load at the end": round(os.getloadavg()[0], 1)}
+    )
+
+
+if __name__ == "__main__":
+    main()

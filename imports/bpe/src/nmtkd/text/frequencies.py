@@ -1,0 +1,1 @@
+../../../../../src/nmtkd/text/frequencies.py
