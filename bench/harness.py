@@ -82,14 +82,19 @@ def side(script: str, name: str, *more: str) -> list[str]:
 
 
 def pairs(
-    sides: Mapping[str, Sequence[str]], rounds: int, environments: Mapping[str, Mapping[str, str]] | None = None
+    sides: Mapping[str, Sequence[str]],
+    rounds: int,
+    environments: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    quiet: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measures all sides in turn, `rounds` times; what each found, one a round."""
+    """Measures all sides in turn, `rounds` times; what each found, one a round. `quiet` shows no more of it than numbers."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for number in range(1, rounds + 1):
         for name, command in sides.items():
             found[name].append(measure(command, (environments or {}).get(name)))
-            print(f"{time.strftime('%H:%M:%S')} round {number}/{rounds} {name}: {found[name][-1]}", flush=True)
+            shown = {key: value for key, value in found[name][-1].items() if not quiet or isinstance(value, int | float)}
+            print(f"{time.strftime('%H:%M:%S')} round {number}/{rounds} {name}: {shown}", flush=True)
     return found
 
 

@@ -8,7 +8,6 @@ Stock is the command `fairseq-train` as installed, and once more with the memory
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import resource
@@ -16,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,9 @@ def lines(data: Path) -> tuple[Path, Any]:
     return data / "bpe" / "dict.txt", read_pair(text / "train.src", text / "train.tgt")
 
 
-def stock(data: Path, thresholds: bool, dropout: float | None, updates: int, save: Path | None = None) -> dict[str, float]:
+def stock(
+    data: Path, thresholds: bool, dropout: float | None, updates: int, save: Path | None = None, device: Sequence[str] = ("--cpu",)
+) -> dict[str, float]:
     """fairseq-train's own rate, target tokens/s, over its last log lines."""
     from nmtkd import machine
     from nmtkd.models import fairseq_bridge as bridge
@@ -62,7 +64,7 @@ def stock(data: Path, thresholds: bool, dropout: float | None, updates: int, sav
         bridge.write_data(Path(folder), dictionary, {"train": train})
         command = bridge.arguments(Architecture(**SHAPE), recipe(dropout, updates), 1)
         command[0], command[command.index("--save-dir") + 1] = folder, str(save or folder)
-        command += ["--cpu", "--disable-validation", "--log-format", "json", "--log-interval", str(LOGGED)]
+        command += [*device, "--disable-validation", "--log-format", "json", "--log-interval", str(LOGGED)]
         command += ["--no-epoch-checkpoints"] if save else ["--no-save"]
         program = ["-c", PRELOAD] if thresholds else ["-c", "import fairseq_cli.train as t; t.cli_main()"]
         cores = {"OMP_NUM_THREADS": str(machine.threads())}
@@ -70,36 +72,6 @@ def stock(data: Path, thresholds: bool, dropout: float | None, updates: int, sav
     found = [json.loads(line[line.index("{") :]) for line in done.stdout.splitlines() + done.stderr.splitlines() if '"wps"' in line]
     rates = [float(one["wps"]) for one in found if "num_updates" in one and int(one["num_updates"]) > SKIPPED]
     return {"rate": statistics.mean(rates), "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}
-
-
-class Watch:
-    """Takes the time of updates beyond the first SKIPPED."""
-
-    def __init__(self) -> None:
-        self.tokens, self.seconds, self.seen = 0, 0.0, 0
-
-    @contextlib.contextmanager
-    def on(self) -> Any:
-        """Counts what Stepper.step does within."""
-        import time
-
-        from nmtkd.models import stepping
-
-        step = stepping.Stepper.step
-
-        def watched(stepper: Any, sample: dict[str, Any]) -> dict[str, Any]:
-            start = time.perf_counter()
-            log = step(stepper, sample)
-            self.seen += 1
-            if self.seen > SKIPPED:
-                self.tokens, self.seconds = self.tokens + int(sample["ntokens"]), self.seconds + time.perf_counter() - start
-            return log
-
-        stepping.Stepper.step = watched  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            stepping.Stepper.step = step  # type: ignore[method-assign]
 
 
 def ours(data: Path, dropout: float | None, updates: int, save: Path | None = None) -> dict[str, float]:
@@ -115,7 +87,11 @@ def ours(data: Path, dropout: float | None, updates: int, save: Path | None = No
         adapt = nmtkd_fairseq.regularise(None)
         given = training.Data(dictionary=dictionary, train=train, valid=held)  # type: ignore[arg-type]
         card = training.train(given, Architecture(**SHAPE), recipe(dropout, updates), 1, Path(folder), out, stage="bench", adapt=adapt)
-    return {"rate": card["target_tokens_per_second"], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {
+        "rate": card["target_tokens_per_second"],
+        "parameters": card["parameters"],
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
 
 
 def weights_apart(data: Path) -> dict[str, float]:

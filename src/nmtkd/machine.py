@@ -61,7 +61,7 @@ def autocast() -> Any:
 def keep_freed_memory() -> None:
     """Lets glibc keep large freed blocks. A training step frees its logits and asks for them again, and pays for it in page faults.
 
-    bench/memory_thresholds.py measures how much; no effect on results, none outside glibc.
+    bench/training.py measures how much; no effect on results, none outside glibc.
     """
     trim, mmap = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
     try:

@@ -30,8 +30,8 @@ def distil(
     teachers: Sequence[Path] = (),
     temperature: float = 1.0,
     gate: float | None = None,
-) -> Adapt:
-    """What `method` and the gates of `architecture` change in fairseq's configuration.
+) -> Adapt | None:
+    """What `method` and the gates of `architecture` change in fairseq's configuration; None where that is nothing.
 
     `gate` is one of the method's fixed values, where it has any.
     """
@@ -53,6 +53,9 @@ def distil(
         drawn = method.on_policy
         name, term = ONLINE, {**term, "teachers": ":".join(map(str, teachers)), "share": drawn.share}
         term |= {"sampling_temperature": drawn.temperature, "from_update": drawn.from_update, "max_length_offset": drawn.max_length_offset}
+
+    if not gates and method.teacher_weight == 0.0 and not method.gate:
+        return None
 
     def adapt(cfg: DictConfig) -> None:
         cfg.task._name, cfg.task.token_targets, cfg.task.hypotheses = TASK, str(targets) if targets else "", method.gate is not None

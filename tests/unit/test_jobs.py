@@ -51,9 +51,9 @@ def test_the_longest_chain_goes_first() -> None:
 
 
 class Shell:
-    """In place of DVC: a line of a log at a stage's start and end, and failure where the stage is called b."""
+    """In place of DVC: a line of a log at a stage's start and end, and failure at once where the stage is called b."""
 
-    script = 'echo "+$0 $NMTKD_THREADS" >> log; sleep 0.3; echo "-$0" >> log; test "$0" != b'
+    script = 'echo "+$0 $NMTKD_THREADS" >> log; test "$0" != b || exit 1; sleep 0.3; echo "-$0" >> log'
 
     def work(self, stage: str, environment: Mapping[str, str]) -> None:
         """A process's target."""

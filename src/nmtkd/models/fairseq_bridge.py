@@ -182,16 +182,8 @@ def pairs(loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None 
                 raise ModelError(
                     f"line {index + 1} of the {side}: {len(item)} BPE tokens, the model takes {bound}; lower prepare.max_words"
                 )
-    source, target = encoded
-    return LanguagePairDataset(
-        source,
-        [len(item) for item in source],
-        loaded.dictionary,
-        target if targets is not None else None,
-        [len(item) for item in target] if targets is not None else None,
-        loaded.dictionary,
-        shuffle=False,
-    )
+    source, target = ((items, [len(item) for item in items], loaded.dictionary) for items in encoded)
+    return LanguagePairDataset(*source, *(target if targets is not None else (None, None, loaded.dictionary)), shuffle=False)
 
 
 def batches(dataset: LanguagePairDataset, max_tokens: int) -> list[Any]:
@@ -199,8 +191,7 @@ def batches(dataset: LanguagePairDataset, max_tokens: int) -> list[Any]:
     longest = int(dataset.sizes.max()) if len(dataset) else 0
     if longest > max_tokens:
         raise ModelError(f"a line has {longest} BPE tokens, which no batch of max_tokens ({max_tokens}) holds; raise max_tokens")
-    found: list[Any] = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens)
-    return found
+    return list(dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens))
 
 
 def collate(dataset: LanguagePairDataset, indices: Sequence[int], device: str) -> dict[str, Any]:

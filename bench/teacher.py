@@ -1,0 +1,161 @@
+"""What the teacher writes: translations beside fairseq-generate, and token targets beside its own forward pass.
+
+    python bench/teacher.py [--model FOLDER] [--data FOLDER] [--lines N] [--rounds N]      # models/ and data/ of a finished `dvc repro`
+
+Decoding: seconds of the search itself as each program counts them, start-up and reading left out; and seconds of whole commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+
+LINES = 3000  # of the training text, evenly spread
+FACTOR, OFFSET = 2.0, 10  # longest output, as in conf/config.yaml
+BATCH = 4096  # source tokens a batch, both sides
+SCORED = 8192  # target tokens a batch of the scoring pass, as in conf/config.yaml
+
+
+def text(data: Path, lines: int) -> list[list[str]]:
+    """Source and target lines."""
+    from nmtkd.text.parallel import read_pair
+
+    sides = read_pair(*(data / "noise" / "clean" / f"train.{side}" for side in ("src", "tgt")))
+    return [[side[number * len(side) // lines] for number in range(lines)] for side in sides]
+
+
+def generate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
+    """fairseq-generate as installed."""
+    from nmtkd import machine
+    from nmtkd.models import fairseq_bridge as bridge
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = text(data, lines)
+        bridge.write_data(Path(folder), data / "bpe" / "dict.txt", {"test": (source, target)})
+        command = [folder, "--path", str(model / bridge.MODEL), "--beam", str(beam), "--max-len-a", str(FACTOR), "--max-len-b", str(OFFSET)]
+        command += ["--max-tokens", str(BATCH), "--source-lang", bridge.SOURCE, "--target-lang", bridge.TARGET, "--cpu"]
+        environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "OMP_NUM_THREADS": str(machine.threads())}
+        start = time.monotonic()
+        program = [sys.executable, "-c", "import fairseq_cli.generate as g; g.cli_main()", *command]
+        done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+        whole = time.monotonic() - start
+    said = re.search(r"Translated ([\d,]+) sentences .*? in ([\d.]+)s", done.stdout + done.stderr)
+    assert said is not None, "fairseq-generate told no time"
+    found = {int(m[1]): m[2] for m in re.finditer(r"^H-(\d+)\t[^\t]*\t(.*)$", done.stdout, re.MULTILINE)}
+    return {
+        "seconds": float(said[2]) * lines / int(said[1].replace(",", "")),
+        "whole": whole,
+        "outputs": [found.get(i, "") for i in range(lines)],
+    }
+
+
+def translate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
+    """nmtkd.models.decoding. Converting the model is start-up, as loading is for the other side."""
+    from nmtkd.models import decoding
+
+    search = decoding.Search(beam=beam, nbest=beam, length_penalty=1.0, max_length_factor=FACTOR, max_length_offset=OFFSET)
+    source, _ = text(data, lines)
+    decoding.translate(model, source[:1], search, "ctranslate2")
+    ready = time.monotonic()
+    decoding.translate(model, source[:1], search, "ctranslate2")
+    start = time.monotonic()
+    found = decoding.translate(model, source, search, "ctranslate2")
+    seconds = time.monotonic() - start
+    return {"seconds": seconds - (start - ready), "whole": seconds, "outputs": [entries[0].text for entries in found]}
+
+
+def forward(model: Path, data: Path, lines: int) -> float:
+    """Seconds of fairseq's own forward pass over the text, in the batches of the scoring pass, without start-up."""
+    import torch
+
+    from nmtkd import machine
+    from nmtkd.models import fairseq_bridge as bridge
+
+    machine.keep_freed_memory()
+    torch.set_num_threads(machine.threads())
+    loaded = bridge.load_model(model, "cpu")
+    dataset = bridge.pairs(loaded, *text(data, lines))
+    start = time.monotonic()
+    with torch.no_grad():
+        for batch in bridge.batches(dataset, SCORED):
+            loaded.model(**bridge.collate(dataset, batch, "cpu")["net_input"])
+    return time.monotonic() - start
+
+
+def write(model: Path, data: Path, lines: int) -> dict[str, float]:
+    """Seconds for token targets of the same text on disk, and bytes a token; without start-up, which one line costs too."""
+    from nmtkd.distil import targets
+    from nmtkd.models import scoring
+    from nmtkd.params import load
+
+    top_k = load("score").score.top_k
+    source, target = text(data, lines)
+    found = {}
+    for count in (1, lines):
+        names = dict.fromkeys(("dictionary_hash", "teacher_hash", "prefix", "prefix_hash"), "x")
+        header = targets.Header(top_k=top_k, temperature=1.0, vocabulary=scoring.vocabulary(model), **names)
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.monotonic()
+            writer = targets.Writer(Path(folder), [len(line.split()) + 1 for line in target[:count]], header)
+            for line, ids, probs in scoring.distributions(model, source[:count], target[:count], top_k, 1.0, SCORED):
+                writer.put(line, ids, probs)
+            writer.close()
+            found[count] = time.monotonic() - start
+            size = sum(path.stat().st_size for path in Path(folder).iterdir()) / writer.positions
+    return {"seconds": found[lines] - found[1], "bytes": size}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", choices=["generate", "translate", "forward", "write"])
+    parser.add_argument("--model", type=Path, default=harness.ROOT / "models" / "teacher" / "clean")
+    parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
+    parser.add_argument("--lines", type=int, default=LINES)
+    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    given = asked.model, asked.data, asked.lines
+    if asked.side in ("generate", "translate"):
+        harness.result(**{"generate": generate, "translate": translate}[asked.side](*given, asked.beam))
+    elif asked.side == "forward":
+        harness.result(seconds=forward(*given))
+    elif asked.side == "write":
+        harness.result(**write(*given))
+    else:
+        compare(asked)
+
+
+def compare(asked: argparse.Namespace) -> None:
+    """All rows."""
+    options = ["--model", str(asked.model), "--data", str(asked.data), "--lines", str(asked.lines)]
+    rows = []
+    for beam, goal in ((5, ">= 4"), (1, ">= 6")):
+        sides = {name: harness.side(__file__, name, *options, "--beam", str(beam)) for name in ("translate", "generate")}
+        found = harness.pairs(sides, asked.rounds, quiet=True)
+        outputs = found["translate"][0]["outputs"], found["generate"][0]["outputs"]
+        same = sum(one == other for one, other in zip(*outputs, strict=True))
+        rates = {name: [asked.lines / one["seconds"] for one in measured] for name, measured in found.items()}
+        what = f"decoding, beam {beam}" if beam > 1 else "decoding, greedy"
+        note = f"{same:,} of {asked.lines:,} outputs identical"
+        rows.append(harness.row(what, "fairseq-generate", goal, rates["translate"], rates["generate"], "sentences/s", note=note))
+    found = harness.pairs({name: harness.side(__file__, name, *options) for name in ("write", "forward")}, asked.rounds)
+    seconds = {name: [one["seconds"] for one in measured] for name, measured in found.items()}
+    size = found["write"][0]["bytes"]
+    rows.append(harness.row("writing token targets", "the teacher's own forward pass", "<= 1.3", seconds["write"], seconds["forward"], "s"))
+    rows.append(harness.row("token targets on disk", "70 bytes a token", "<= 1", [size], [70.0], "bytes a token"))
+    harness.save(
+        "teacher", rows, {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4}
+    )
+
+
+if __name__ == "__main__":
+    main()
