@@ -36,7 +36,7 @@ def train(method: str, capacity: str, updates: int) -> dict[str, Any]:
     run = grid.Run(family=family, method=method, capacity=capacity, noise=settings.grid.noises[0], decoding=decoding, seed=1)
     lesson, how = student.gather(run, settings.methods[method], 1.0), settings.methods[method]
     gate = how.gate.values[0] if how.gate and how.gate.values else None
-    adapt = nmtkd_fairseq.distil(how, settings.capacities[capacity], gate=gate, **lesson.teaching) or nmtkd_fairseq.regularise(None)
+    adapt = nmtkd_fairseq.distil(how, settings.capacities[capacity], gate=gate, **lesson.teaching) or nmtkd_fairseq.quick
     with tempfile.TemporaryDirectory() as folder:
         card: dict[str, Any] = training.train(
             lesson.data, settings.capacities[capacity], recipe, 1, Path(folder), Path(folder), stage="bench", adapt=adapt

@@ -87,7 +87,7 @@ def train(run: grid.Run, method: params.Method, settings: params.Params, lesson:
     config += str(lesson.teaching["temperature"])
     key = machine.fingerprint(config, lesson.files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
     need = checkpoints.need_bytes(architecture, recipe, lesson.data.dictionary)
-    adapt = nmtkd_fairseq.distil(method, architecture, gate=gate, **lesson.teaching) or nmtkd_fairseq.regularise(None)
+    adapt = nmtkd_fairseq.distil(method, architecture, gate=gate, **lesson.teaching) or nmtkd_fairseq.quick
     stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
     with machine.scratch("student", key, need) as scratch:
         ways: dict[str, Any] = {"stage": stage, "adapt": adapt, "gating": nmtkd_fairseq.gated}

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     scratch,
                     out,
                     stage=stage,
-                    adapt=nmtkd_fairseq.regularise(teacher.training.consistency),
+                    adapt=nmtkd_fairseq.regularise(teacher.training.consistency) or nmtkd_fairseq.quick,
                     name=member_name(number),
                 )
             card = one if not card else {**card, **{name: card[name] + one[name] for name in ("parameters", "seconds")}}

@@ -17,7 +17,7 @@ from nmtkd_fairseq.hybrid import HYBRID, LEARNED
 from nmtkd_fairseq.online import ONLINE
 from nmtkd_fairseq.task import TASK
 
-__all__ = ["Adapt", "distil", "gated", "regularise"]
+__all__ = ["Adapt", "distil", "gated", "quick", "regularise"]
 
 Adapt = Callable[[DictConfig], None]
 
@@ -65,14 +65,18 @@ def distil(
     return adapt
 
 
-def regularise(consistency: Consistency | None) -> Adapt:
-    """Puts the consistency criterion in the place of the stock one; without one, the stock loss in fewer passes."""
+def regularise(consistency: Consistency | None) -> Adapt | None:
+    """Puts the consistency criterion in the place of the stock one; None for None."""
+    if consistency is None:
+        return None
 
     def adapt(cfg: DictConfig) -> None:
-        if consistency is None:
-            cfg.criterion._name = CRITERION
-            return
         cfg.criterion._name, cfg.criterion.kind = CONSISTENCY, consistency.kind
         cfg.criterion.weight, cfg.criterion.cutoff = consistency.weight, consistency.cutoff or 0.0
 
     return adapt
+
+
+def quick(cfg: DictConfig) -> None:
+    """Puts the stock loss without logits in the place of the stock loss: for models that learn from text alone."""
+    cfg.criterion._name = CRITERION
