@@ -2,11 +2,12 @@
 PYTHON ?= python3
 STUDY ?= default
 JOBS ?= 1
+BEFORE ?= 06de025 # what bench/experiment.py compares with: the last revision before the work on speed
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs check format params imports lock clean
+.PHONY: help setup repro test bugs bench check format params imports lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,11 @@ test: setup ## run all tests
 
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (five minutes)
 	@python -m tests.planted_bugs
+
+bench: setup ## measure everything side by side and write reports/bench.md (hours, on an idle machine; after make repro)
+	@for script in training levers methods teacher start_up data_stages gpu; do python bench/$$script.py || exit 1; done
+	@python bench/peers.py && python bench/experiment.py --before $(BEFORE)
+	@python bench/harness.py
 
 check: setup ## format, lint and types, without changing anything
 	@ruff format --check . && ruff check . && mypy
