@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
 from nmtkd import machine
+
+# Most of a study waits for its teacher, and the cores beside it would soon have nothing to do. So its bytes are those of all cores, JOBS or not.
+ALONE = frozenset({"teacher"})
 
 Start = Callable[[str, Mapping[str, str]], BaseProcess]  # a stage's name and its environment; a process that has been started
 
@@ -51,16 +55,30 @@ def chains(depends: Mapping[str, Collection[str]]) -> dict[str, int]:
     return found
 
 
+def alone(stage: str) -> bool:
+    """Whether a stage has the machine to itself."""
+    return stage.partition("@")[0] in ALONE
+
+
+def following(plan: Plan, running: Collection[str], jobs: int) -> list[str]:
+    """Stages to start now. One that runs alone waits until nothing runs, and while it waits or runs nothing else starts."""
+    ready = plan.ready()
+    if any(map(alone, running)):
+        return []
+    if ready and alone(ready[0]):
+        return [] if running else ready[:1]
+    return list(itertools.takewhile(lambda stage: not alone(stage), ready))[: jobs - len(running)]
+
+
 def run(plan: Plan, jobs: int, start: Start) -> int:
     """Runs all of a plan, at most `jobs` stages at once; the first exit status that is not 0, or 0. After a failure none is started."""
-    cores = str(max(1, machine.threads() // jobs))
-    environment = {"NMTKD_THREADS": cores, "OMP_NUM_THREADS": cores}
     running: dict[str, BaseProcess] = {}
     failed = 0
     while running or (plan.left and not failed):
-        for stage in plan.ready()[: 0 if failed else jobs - len(running)]:
+        for stage in [] if failed else following(plan, running, jobs):
             plan.start(stage)
-            running[stage] = start(stage, environment)
+            cores = str(max(1, machine.threads() // (1 if alone(stage) else jobs)))
+            running[stage] = start(stage, {"NMTKD_THREADS": cores, "OMP_NUM_THREADS": cores})
         connection.wait([process.sentinel for process in running.values()])
         for stage, process in list(running.items()):
             if process.exitcode is not None:

@@ -85,6 +85,18 @@ def test_no_more_than_so_many_run_at_once_and_share_the_cores(shell: Shell) -> N
     assert lines[4:] == ["+d 2", "-d", "+e 2", "-e"]
 
 
+def test_a_teacher_runs_alone_on_all_cores(shell: Shell) -> None:
+    """It comes when its turn has come, after what runs already; the longest chain, which is its own, is first in turn."""
+    graph = {"a": [], "c": [], "teacher@x": ["a"], "d": [], "e": ["teacher@x"], "f": ["e"]}
+    assert jobs.run(Plan(graph, graph), 2, shell.start) == 0
+    lines = shell.lines()
+    begun, ended = lines.index("+teacher@x 4"), lines.index("-teacher@x")
+    assert ended == begun + 1
+    before = {line for line in lines[:begun] if line.startswith("+")}
+    assert {"+a 2"} <= before and all(f"-{line[1]}" in lines[:begun] for line in before)
+    assert {line for line in lines if line.startswith("+")} == {"+a 2", "+c 2", "+d 2", "+e 2", "+f 2", "+teacher@x 4"}
+
+
 def test_after_a_failure_nothing_starts_and_what_runs_may_end(shell: Shell) -> None:
     graph = {"a": [], "b": [], "c": [], "d": ["a"]}
     assert jobs.run(Plan(graph, graph), 2, shell.start) == 1
