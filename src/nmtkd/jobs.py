@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 
 from nmtkd import machine
 
-# Most of a study waits for its teacher, and the cores beside it would soon have nothing to do. So its bytes are those of all cores, JOBS or not.
+# Most of a study waits for its teacher, and cores beside it soon have nothing to do. So its bytes are those of all cores, whatever JOBS is.
 ALONE = frozenset({"teacher"})
 
 Start = Callable[[str, Mapping[str, str]], BaseProcess]  # a stage's name and its environment; a process that has been started
