@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=LINES)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--name", default="teacher", help="under which the rows are kept")
     asked = parser.parse_args()
     given = asked.model, asked.data, asked.lines
     if asked.side in ("generate", "translate"):
@@ -153,7 +154,7 @@ def compare(asked: argparse.Namespace) -> None:
     rows.append(harness.row("writing token targets", "the teacher's own forward pass", "<= 1.3", seconds["write"], seconds["forward"], "s"))
     rows.append(harness.row("token targets on disk", "70 bytes a token", "<= 1", [size], [70.0], "bytes a token"))
     harness.save(
-        "teacher", rows, {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4}
+        asked.name, rows, {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4}
     )
 
 

@@ -2,8 +2,8 @@
 
 Works on the modules of fairseq's TransformerModel as they stand, plain or with gated feed-forward blocks, pre- or post-norm. Against the
 stock forward pass: query, key and value come of one matrix product (keys and values of all decoder layers' cross-attention of another);
-attention has no mask where a batch has no padding; random numbers of dropout are drawn once a pass, two bytes
-each; the decoder ends in features, so that a loss need not keep logits.
+attention has no mask where a batch has no padding; random numbers of dropout are drawn once a pass, two bytes each; the decoder ends in
+features, so that a loss need not keep logits.
 
 Shapes: B sentences, S source and T target positions, C width, H heads.
 """
@@ -41,7 +41,8 @@ def fits(model: Any) -> bool:
         cfg.no_token_positional_embeddings, cfg.base_layers, cfg.no_decoder_final_norm,
     )  # fmt: skip
     same_width = cfg.encoder.embed_dim == cfg.decoder.embed_dim == cfg.decoder.output_dim == cfg.decoder.input_dim
-    return same_width and not any(odd)
+    scaled = (getattr(cfg, name, False) for name in ("scale_attn", "scale_heads", "scale_resids", "scale_fc"))
+    return same_width and not any(odd) and not any(scaled)
 
 
 def features(model: Any, src_tokens: Tensor, prev_output_tokens: Tensor, **_: Any) -> Tensor:

@@ -11,6 +11,7 @@ from fairseq.trainer import Trainer
 from torch import Tensor
 
 from nmtkd import machine
+from nmtkd.models import fairseq_bridge as bridge
 
 NEAR_ZERO = 1e-6  # beside a norm that divides: fairseq's and torch's own
 
@@ -41,7 +42,7 @@ class Stepper:
     def step(self, sample: dict[str, Any]) -> dict[str, Any]:
         """One update on one batch. Returns the criterion's log, its `loss` in bits a token.
 
-        Raises FloatingPointError where a gradient is no number.
+        Raises bridge.ModelError where a gradient is infinite or no number.
         """
         trainer, update = self._trainer, self._trainer.get_num_updates()
         trainer._set_seed()
@@ -55,7 +56,7 @@ class Stepper:
         gradients = [parameter.grad for parameter in trainer.optimizer.params if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) / size
         if not bool(torch.isfinite(norm)):
-            raise FloatingPointError(
+            raise bridge.ModelError(
                 f"update {update + 1}: a gradient is infinite or no number; lower training.lr, or set training.clip_norm"
             )
         torch._foreach_mul_(gradients, self._scale(norm, size))
