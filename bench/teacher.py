@@ -154,7 +154,9 @@ def compare(asked: argparse.Namespace) -> None:
     rows.append(harness.row("writing token targets", "the teacher's own forward pass", "<= 1.3", seconds["write"], seconds["forward"], "s"))
     rows.append(harness.row("token targets on disk", "70 bytes a token", "<= 1", [size], [70.0], "bytes a token"))
     harness.save(
-        asked.name, rows, {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4}
+        asked.name,
+        rows,
+        {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4},
     )
 
 

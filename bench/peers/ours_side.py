@@ -22,6 +22,7 @@ import torch
 from fairseq import tasks
 from omegaconf import open_dict
 
+import nmtkd_fairseq
 from nmtkd import machine
 from nmtkd.models import decoding, training
 from nmtkd.models import fairseq_bridge as bridge
@@ -52,7 +53,7 @@ def run(data: training.Data, how: Training, out: Path) -> tuple[dict[str, Any], 
     """One training; its card and the last point of its curve."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        card = training.train(data, ARCHITECTURE, how, shared.SEED, Path(scratch), out, stage="peers")
+        card = training.train(data, ARCHITECTURE, how, shared.SEED, Path(scratch), out, stage="peers", adapt=nmtkd_fairseq.quick)
     with open(out / "curve.csv", encoding="utf-8", newline="") as file:
         return card, list(csv.DictReader(file))[-1]
 
