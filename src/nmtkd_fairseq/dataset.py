@@ -28,20 +28,20 @@ class TokenTargetsDataset(BaseWrapperDataset):
         batch: dict[str, Any] = self.dataset.collater(samples)
         if not batch:
             return batch
-        size, length = batch["target"].shape
-        shape = (size, length, self.targets.header.top_k)
-        ids_BTK = torch.zeros(shape, dtype=torch.int64)
-        probs_BTK = torch.zeros(shape)
-        positions = batch["target"].ne(self.pad).sum(1).tolist()
-        for row, (line, count) in enumerate(zip(batch["id"].tolist(), positions, strict=True)):
-            ids_TK, probs_TK = self.targets[line]
-            if len(ids_TK) != count:
+        real_BT = batch["target"].ne(self.pad)
+        rows = []
+        positions = real_BT.sum(1).tolist()
+        for line, count in zip(batch["id"].tolist(), positions, strict=True):
+            rows.append(self.targets[line])
+            if len(rows[-1][0]) != count:
                 raise TargetsError(
-                    f"{self.targets.folder}: line {line + 1} has {len(ids_TK)} positions, the training target has {count}; "
+                    f"{self.targets.folder}: line {line + 1} has {len(rows[-1][0])} positions, the training target has {count}; "
                     "run the score stage again"
                 )
-            ids_BTK[row, :count] = ids_TK
-            probs_BTK[row, :count] = probs_TK
+        shape = (*real_BT.shape, self.targets.header.top_k)
+        ids_BTK, probs_BTK = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape)
+        # Padding stands at the ends of rows: the real positions of all rows, one after another, are the lines' own.
+        ids_BTK[real_BT], probs_BTK[real_BT] = (torch.cat(side) for side in zip(*rows, strict=True))
         return {**batch, "teacher_ids": ids_BTK, "teacher_probs": probs_BTK}
 
 
