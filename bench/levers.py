@@ -1,4 +1,7 @@
-"""What each lever of a training step is worth: all of them beside all but one, on the model and recipe of bench/training.py.
+"""What each lever of a training step is worth: steps with all of them beside steps with all but one, on the model and recipe of bench/training.py.
+
+Both sides of a pair are one step each on the same batch, one after the other in one process: levers are worth less than the machine's
+own wavering from one half minute to the next. A round takes each of some batches once for each side.
 
 python bench/levers.py [--data FOLDER] [--rounds N]        # FOLDER: data/ of a finished `dvc repro` by default
 """
@@ -6,22 +9,54 @@ python bench/levers.py [--data FOLDER] [--rounds N]        # FOLDER: data/ of a 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import ctypes
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import harness
 import training
 
+BATCHES = 8  # of a round, spread over the first pass
+M_TRIM, M_MMAP, GLIBC_BYTES = -1, -3, 2**17  # glibc's own thresholds
+Off = Callable[[Any], AbstractContextManager[None]]  # takes the training, switches a lever off for a while
 
-def logits_kept() -> None:
+
+@contextmanager
+def instead(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """For a while, other values of attributes: (owner, name, value)."""
+    before = [getattr(owner, name) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    yield
+    for (owner, name, _), value in zip(changes, before, strict=True):
+        setattr(owner, name, value)
+
+
+@contextmanager
+def memory_given_back(_: Any) -> Iterator[None]:
+    """glibc's own thresholds."""
+    from nmtkd import machine
+
+    glibc = ctypes.CDLL(None)
+    glibc.mallopt(M_TRIM, GLIBC_BYTES)
+    glibc.mallopt(M_MMAP, GLIBC_BYTES)
+    yield
+    machine.keep_freed_memory()
+
+
+def logits_kept(_: Any) -> AbstractContextManager[None]:
     """The loss from logits, through torch's graph."""
     from nmtkd.distil import fused
 
-    fused.fits = lambda *_: False
+    return instead((fused, "fits", lambda *_: False))
 
 
-def torchs_attention() -> None:
+def torchs_attention(_: Any) -> AbstractContextManager[None]:
     """torch's fused attention kernel."""
     import torch
 
@@ -32,10 +67,10 @@ def torchs_attention() -> None:
         found = torch.nn.functional.scaled_dot_product_attention(*split, attn_mask=mask, is_causal=causal)
         return found.transpose(1, 2).flatten(2)
 
-    transformer.attend = attend
+    return instead((transformer, "attend", attend))
 
 
-def torchs_dropout() -> None:
+def torchs_dropout(_: Any) -> AbstractContextManager[None]:
     """torch's own random numbers."""
     import torch
 
@@ -51,41 +86,41 @@ def torchs_dropout() -> None:
         def add(self, x: Any, residual: Any) -> Any:
             return residual + self(x)
 
-    transformer.Dropout = Dropout  # type: ignore[assignment,misc]
+    return instead((transformer, "Dropout", Dropout))
 
 
-def torchs_product() -> None:
+def torchs_product(_: Any) -> AbstractContextManager[None]:
     """The matrix product that torch takes by itself."""
-    from nmtkd import transformer
     from nmtkd.distil import fused
 
-    for module in (transformer, fused):
-        module.product = lambda inputs, matrix: inputs @ matrix.t()
+    return instead((fused, "product", lambda inputs, matrix: inputs @ matrix.t()))
 
 
-def largest_logit_looked_for() -> None:
+def largest_logit_looked_for(_: Any) -> AbstractContextManager[None]:
     """The two passes that keep exp from overflowing, always."""
     from nmtkd.distil import fused
 
-    fused.SAFE = 0.0
+    return instead((fused, "SAFE", 0.0))
 
 
-def unfused_adam() -> None:
+def unfused_adam(run: Any) -> AbstractContextManager[None]:
     """Several passes over the weights."""
     import torch
 
-    whole = torch.optim.AdamW
-    torch.optim.AdamW = lambda given, fused, **settings: whole(given, fused=False, foreach=False, **settings)  # type: ignore[misc,assignment]
+    (group,) = run.trainer.optimizer.param_groups
+    settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+    return instead((run.trainer.optimizer, "_optimizer", torch.optim.AdamW(group["params"], fused=False, foreach=False, **settings)))
 
 
-def memory_given_back() -> None:
-    """glibc's own thresholds."""
-    from nmtkd import machine
+def stock_forward_pass(_: Any) -> AbstractContextManager[None]:
+    """fairseq's own forward pass and loss: all levers off but memory and Adam."""
+    from nmtkd import transformer
 
-    machine.keep_freed_memory = lambda: None
+    return instead((transformer, "fits", lambda _: False))
 
 
-LEVERS: dict[str, Callable[[], None]] = {
+LEVERS: dict[str, Off] = {
+    "all of the forward pass and loss": stock_forward_pass,
     "memory thresholds": memory_given_back,
     "loss without logits": logits_kept,
     "oneDNN's product for logits": torchs_product,
@@ -96,21 +131,54 @@ LEVERS: dict[str, Callable[[], None]] = {
 }
 
 
+def prepared(data: Path, folder: Path) -> Any:
+    """A training that is ready to step."""
+    import torch
+
+    import nmtkd_fairseq
+    from nmtkd import machine
+    from nmtkd.models import fairseq_bridge as bridge
+    from nmtkd.models.training import _Run
+    from nmtkd.params import Architecture
+
+    machine.keep_freed_memory()
+    torch.set_num_threads(machine.threads())
+    dictionary, train = training.lines(data)
+    held = tuple(side[: training.HELD] for side in train)
+    bridge.write_data(folder, dictionary, {"train": train, "valid": held})  # type: ignore[dict-item]
+    command = bridge.arguments(Architecture(**training.SHAPE), training.recipe(), 1)
+    return _Run(command, folder, training.recipe(), "bench", held, nmtkd_fairseq.quick)  # type: ignore[arg-type]
+
+
+def seconds(run: Any, batch: Any) -> float:
+    """Of one step."""
+    start = time.perf_counter()
+    run.stepper.step(batch)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", choices=["all", *LEVERS])
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    if asked.side:
-        if asked.side != "all":
-            LEVERS[asked.side]()
-        harness.result(**training.ours(asked.data, None, training.UPDATES))
-        return
-    found = harness.pairs({name: harness.side(__file__, name, "--data", str(asked.data)) for name in ("all", *LEVERS)}, asked.rounds)
-    rates = {name: [one["rate"] for one in measured] for name, measured in found.items()}
-    rows = [harness.row(name, "all but this", "", rates["all"], rates[name], "target tokens/s") for name in LEVERS]
-    harness.save("levers", rows, {"model": training.SHAPE, "recipe": training.RECIPE})
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        run = prepared(asked.data, Path(folder))
+        batches = list(itertools.islice(run.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True), BATCHES))
+        for name, off in LEVERS.items():
+            found: dict[str, list[float]] = {"all": [], "off": []}
+            for number in range(-1, asked.rounds):  # the first round is not counted
+                sums = dict.fromkeys(found, 0.0)
+                for batch in batches:
+                    sums["all"] += seconds(run, batch)
+                    with off(run):
+                        sums["off"] += seconds(run, batch)
+                for side, values in found.items() if number >= 0 else ():
+                    values.append(1000 * sums[side] / len(batches))
+            rows.append(harness.row(name, "all but this", "", found["all"], found["off"], "ms a step", inverse=True))
+            print(rows[-1], flush=True)
+    harness.save("levers", rows, {"model": training.SHAPE, "recipe": training.RECIPE, "batches of a round": BATCHES})
 
 
 if __name__ == "__main__":
