@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -96,6 +96,28 @@ def pairs(
             shown = {key: value for key, value in found[name][-1].items() if not quiet or isinstance(value, int | float)}
             print(f"{time.strftime('%H:%M:%S')} round {number}/{rounds} {name}: {shown}", flush=True)
     return found
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long `action` takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def begun(data: Any, architecture: Any, recipe: Any, adapt: Any, folder: Path) -> Any:
+    """A training as nmtkd.models.training begins one, for scripts that make its steps themselves."""
+    import torch
+
+    from nmtkd import machine
+    from nmtkd.models import fairseq_bridge as bridge
+    from nmtkd.models import training
+
+    machine.keep_freed_memory()
+    torch.set_num_threads(machine.threads())
+    splits = {"train": data.train, "valid": data.valid} | ({"hypotheses": (data.train[0], data.hypotheses)} if data.hypotheses else {})
+    bridge.write_data(folder, data.dictionary, splits)
+    return training._Run(bridge.arguments(architecture, recipe, 1), folder, recipe, "bench", data.valid, adapt)
 
 
 def row(

@@ -1,4 +1,4 @@
-"""What each lever of a training step is worth: steps with all of them beside steps with all but one, on the model and recipe of bench/training.py.
+"""What each lever of a training step is worth: with all of them beside all but one, on the model and recipe of bench/training.py.
 
 Both sides of a pair are one step each on the same batch, one after the other in one process: levers are worth less than the machine's
 own wavering from one half minute to the next. A round takes each of some batches once for each side.
@@ -12,7 +12,6 @@ import argparse
 import ctypes
 import itertools
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import harness
 import training
 
-BATCHES = 8  # of a round, spread over the first pass
+BATCHES = 8  # of a round: the first of a shuffled pass
 M_TRIM, M_MMAP, GLIBC_BYTES = -1, -3, 2**17  # glibc's own thresholds
 Off = Callable[[Any], AbstractContextManager[None]]  # takes the training, switches a lever off for a while
 
@@ -133,28 +132,13 @@ LEVERS: dict[str, Off] = {
 
 def prepared(data: Path, folder: Path) -> Any:
     """A training that is ready to step."""
-    import torch
-
     import nmtkd_fairseq
-    from nmtkd import machine
-    from nmtkd.models import fairseq_bridge as bridge
-    from nmtkd.models.training import _Run
+    from nmtkd.models.training import Data
     from nmtkd.params import Architecture
 
-    machine.keep_freed_memory()
-    torch.set_num_threads(machine.threads())
     dictionary, train = training.lines(data)
-    held = tuple(side[: training.HELD] for side in train)
-    bridge.write_data(folder, dictionary, {"train": train, "valid": held})  # type: ignore[dict-item]
-    command = bridge.arguments(Architecture(**training.SHAPE), training.recipe(), 1)
-    return _Run(command, folder, training.recipe(), "bench", held, nmtkd_fairseq.quick)  # type: ignore[arg-type]
-
-
-def seconds(run: Any, batch: Any) -> float:
-    """Of one step."""
-    start = time.perf_counter()
-    run.stepper.step(batch)
-    return time.perf_counter() - start
+    given = Data(dictionary=dictionary, train=train, valid=tuple(side[: training.HELD] for side in train))  # type: ignore[arg-type]
+    return harness.begun(given, Architecture(**training.SHAPE), training.recipe(), nmtkd_fairseq.quick, folder)
 
 
 def main() -> None:
@@ -171,9 +155,9 @@ def main() -> None:
             for number in range(-1, asked.rounds):  # the first round is not counted
                 sums = dict.fromkeys(found, 0.0)
                 for batch in batches:
-                    sums["all"] += seconds(run, batch)
+                    sums["all"] += harness.seconds(lambda batch=batch: run.stepper.step(batch))
                     with off(run):
-                        sums["off"] += seconds(run, batch)
+                        sums["off"] += harness.seconds(lambda batch=batch: run.stepper.step(batch))
                 for side, values in found.items() if number >= 0 else ():
                     values.append(1000 * sums[side] / len(batches))
             rows.append(harness.row(name, "all but this", "", found["all"], found["off"], "ms a step", inverse=True))

@@ -1,6 +1,9 @@
 """What a method's update costs beside a plain one of the same student; and two students side by side beside one after the other.
 
-Updates, not target tokens: a pass over the pairs has about as many updates with any targets, but hypotheses are shorter than gold text.
+All methods train in one process and take turns, update by update: the machine's wavering then meets all of them alike. An update is what
+training.train pays for one: the next batch and the step on it. UPDATES are half of the default's, so that a batch is put together for the
+first time in as many updates of a hundred as there, or more. Updates, not target tokens, are compared: a pass over the pairs has about as
+many of them with any targets, but hypotheses are shorter than gold text.
 
 python bench/methods.py [--capacity NAME] [--rounds N]        # needs data/ and models/ of a finished `dvc repro`
 """
@@ -11,39 +14,61 @@ import argparse
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import harness
 
-UPDATES = 100  # a side: some seconds, the first pass over a part of the batches among them
+UPDATES = 400
 GOALS = {"word": "<= 1.05", "seq": "<= 1.05", "interp": "<= 1.05", "both": "<= 1.05", "hybrid_half": "<= 2.1", "hybrid": "<= 2.1"}
 FAMILIES = {"plain": "plain", "word": "word", "seq": "seq", "interp": "seq", "both": "both", "hybrid_half": "hybrid", "hybrid": "hybrid"}
 SIDE_BY_SIDE = 200  # updates of each of two students
 
 
-def train(method: str, capacity: str, updates: int) -> dict[str, Any]:
-    """A student of the default noise and decoding; its card. One pair of the validation set is looked at, at the end."""
+def begun(method: str, capacity: str, folder: Path) -> Any:
+    """The training of a student of the default noise and decoding."""
     from stages import student
 
     import nmtkd_fairseq
     from nmtkd import grid, params
-    from nmtkd.models import training
 
     settings = params.load("methods", "capacities", "training", "grid")
-    recipe = settings.training.model_copy(update={"updates": updates, "checkpoint_every": updates, "average": 1, "curve_pairs": 0})
-    family = FAMILIES[method]
+    family, how = FAMILIES[method], settings.methods[method]
     shape = params.FAMILY_SHAPES[family]
     decoding = settings.grid.decodings[0] if shape.hypotheses else grid.prefix(shape)
     run = grid.Run(family=family, method=method, capacity=capacity, noise=settings.grid.noises[0], decoding=decoding, seed=1)
-    lesson, how = student.gather(run, settings.methods[method], 1.0), settings.methods[method]
+    lesson = student.gather(run, how, 1.0)
     gate = how.gate.values[0] if how.gate and how.gate.values else None
     adapt = nmtkd_fairseq.distil(how, settings.capacities[capacity], gate=gate, **lesson.teaching) or nmtkd_fairseq.quick
+    return harness.begun(lesson.data, settings.capacities[capacity], settings.training, adapt, folder)
+
+
+def updates(run: Any) -> Iterator[None]:
+    """Each turn an update, pass after pass."""
+    while True:
+        run.trainer.begin_epoch(run.epochs.next_epoch_idx)
+        for batch in run.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True):
+            yield run.stepper.step(batch)
+
+
+def in_turn(capacity: str) -> dict[str, float]:
+    """Milliseconds of an update of each method."""
     with tempfile.TemporaryDirectory() as folder:
-        card: dict[str, Any] = training.train(
-            lesson.data, settings.capacities[capacity], recipe, 1, Path(folder), Path(folder), stage="bench", adapt=adapt
-        )
-    return card
+        running = {method: updates(begun(method, capacity, Path(folder) / method)) for method in FAMILIES}
+        spent = dict.fromkeys(FAMILIES, 0.0)
+        for _ in range(UPDATES):
+            for method, run in running.items():
+                spent[method] += harness.seconds(lambda run=run: next(run))  # type: ignore[misc]
+    return {method: 1000 * seconds / UPDATES for method, seconds in spent.items()}
+
+
+def one_student(capacity: str) -> None:
+    """A plain one of SIDE_BY_SIDE updates."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = updates(begun("plain", capacity, Path(folder)))
+        for _ in range(SIDE_BY_SIDE):
+            next(run)
 
 
 def both_students(capacity: str, together: bool) -> float:
@@ -52,7 +77,7 @@ def both_students(capacity: str, together: bool) -> float:
 
     cores = machine.threads() // 2 if together else machine.threads()
     environment = {**harness.os.environ, "NMTKD_THREADS": str(max(1, cores)), "OMP_NUM_THREADS": str(max(1, cores))}
-    command = harness.side(__file__, "plain", "--capacity", capacity, "--updates", str(SIDE_BY_SIDE))
+    command = harness.side(__file__, "one", "--capacity", capacity)
     start = time.monotonic()
     running = []
     for _ in range(2):
@@ -68,30 +93,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side")
     parser.add_argument("--capacity", default="small")
-    parser.add_argument("--updates", type=int, default=UPDATES)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     if asked.side in ("together", "in turn"):
         harness.result(seconds=both_students(asked.capacity, asked.side == "together"))
-        return
-    if asked.side:
-        card = train(asked.side, asked.capacity, asked.updates)
-        harness.result(step=card["seconds"] / card["updates"], rate=card["target_tokens_per_second"])
-        return
-    options = ["--capacity", asked.capacity]
-    found = harness.pairs({name: harness.side(__file__, name, *options) for name in FAMILIES}, asked.rounds)
-    steps = {name: [1000 * one["step"] for one in measured] for name, measured in found.items()}
+    elif asked.side == "one":
+        one_student(asked.capacity)
+    elif asked.side:
+        harness.result(**in_turn(asked.capacity))
+    else:
+        compare(asked.capacity, asked.rounds)
+
+
+def compare(capacity: str, rounds: int) -> None:
+    """All rows."""
+    options = ["--capacity", capacity]
+    (found,) = harness.pairs({"methods": harness.side(__file__, "methods", *options)}, rounds).values()
+    steps = {name: [one[name] for one in found] for name in FAMILIES}
     rows = [
         harness.row(f"{name}: an update", "an update of plain", goal, steps[name], steps["plain"], "ms") for name, goal in GOALS.items()
     ]
-    pair = harness.pairs({name: harness.side(__file__, name, *options) for name in ("together", "in turn")}, asked.rounds)
+    pair = harness.pairs({name: harness.side(__file__, name, *options) for name in ("together", "in turn")}, rounds)
     seconds = {name: [one["seconds"] for one in measured] for name, measured in pair.items()}
     rows.append(
         harness.row(
             "two students at once, half of the cores each", "in turn", ">= 1.2", seconds["together"], seconds["in turn"], "s", inverse=True
         )
     )
-    harness.save("methods", rows, {"capacity": asked.capacity, "hybrid": "two decoder passes for one gold token"})
+    harness.save("methods", rows, {"capacity": capacity, "hybrid": "two decoder passes for one gold token"})
 
 
 if __name__ == "__main__":
