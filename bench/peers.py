@@ -11,7 +11,7 @@ memory thresholds raised as machine.keep_freed_memory raises them for our own tr
 
 - Training: target tokens a second over 40 updates after 5 of warm-up, in batches of 4,096 tokens. Marian takes exactly our batches, which
   are of similar length; JoeyNMT makes its own, in random order and so with more padding, and is measured on ours too ("+batches").
-- Decoding: 1,000 training sentences at beam 5 and greedily, at most 60 tokens each, reading the model left out. Everybody translates with
+- Decoding: 250 training sentences at beam 5 and greedily, at most 60 tokens each, reading the model left out. Everybody translates with
   the same weights, of a model of ours that is trained for a few passes and then put into the peers: outputs end where sentences end, which
   random weights would not let them do, and equal greedy translations show that the sides compute the same. Peers get the sentences sorted
   by length, 64 at a time; ours go through decoding.translate (CTranslate2), which sorts for itself.
