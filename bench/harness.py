@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+BEGUN = time.monotonic()  # of this process, but for what Python itself needs
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / "reports" / "bench"
 TABLE = ROOT / "reports" / "bench.md"
