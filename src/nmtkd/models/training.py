@@ -96,7 +96,7 @@ class _Run:
         with open_dict(cfg):
             cfg.task.data = str(folder)
             cfg.common.cpu = device == "cpu"
-            cfg.dataset.data_buffer_size = 0 if device == "cpu" else 10  # batches ahead, by a thread that fights with torch's for cores
+            cfg.dataset.data_buffer_size = 0 if cfg.common.cpu else cfg.dataset.data_buffer_size  # its thread's pool fights for the cores
             if adapt is not None:
                 adapt(cfg)
         if device == "cuda":
