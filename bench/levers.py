@@ -16,29 +16,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import harness
 import training
 
 BATCHES = 8  # of a round: the first of a shuffled pass
 M_TRIM, M_MMAP, GLIBC_BYTES = -1, -3, 2**17  # glibc's own thresholds
-Off = Callable[[Any], AbstractContextManager[None]]  # takes the training, switches a lever off for a while
-
-
-@contextmanager
-def instead(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """For a while, other values of attributes: (owner, name, value)."""
-    before = [getattr(owner, name) for owner, name, _ in changes]
-    for owner, name, value in changes:
-        setattr(owner, name, value)
-    yield
-    for (owner, name, _), value in zip(changes, before, strict=True):
-        setattr(owner, name, value)
+Off = Callable[[Any], AbstractContextManager[Any]]  # takes the training, switches a lever off for a while
 
 
 @contextmanager
 def memory_given_back(_: Any) -> Iterator[None]:
-    """glibc's own thresholds."""
+    """glibc's own thresholds. What the process holds by then still serves it: a part of the cost is not seen here."""
     from nmtkd import machine
 
     glibc = ctypes.CDLL(None)
@@ -48,14 +38,14 @@ def memory_given_back(_: Any) -> Iterator[None]:
     machine.keep_freed_memory()
 
 
-def logits_kept(_: Any) -> AbstractContextManager[None]:
+def logits_kept(_: Any) -> AbstractContextManager[Any]:
     """The loss from logits, through torch's graph."""
     from nmtkd.distil import fused
 
-    return instead((fused, "fits", lambda *_: False))
+    return patch.object(fused, "fits", lambda *_: False)
 
 
-def torchs_attention(_: Any) -> AbstractContextManager[None]:
+def torchs_attention(_: Any) -> AbstractContextManager[Any]:
     """torch's fused attention kernel."""
     import torch
 
@@ -66,10 +56,10 @@ def torchs_attention(_: Any) -> AbstractContextManager[None]:
         found = torch.nn.functional.scaled_dot_product_attention(*split, attn_mask=mask, is_causal=causal)
         return found.transpose(1, 2).flatten(2)
 
-    return instead((transformer, "attend", attend))
+    return patch.object(transformer, "attend", attend)
 
 
-def torchs_dropout(_: Any) -> AbstractContextManager[None]:
+def torchs_dropout(_: Any) -> AbstractContextManager[Any]:
     """torch's own random numbers."""
     import torch
 
@@ -85,37 +75,37 @@ def torchs_dropout(_: Any) -> AbstractContextManager[None]:
         def add(self, x: Any, residual: Any) -> Any:
             return residual + self(x)
 
-    return instead((transformer, "Dropout", Dropout))
+    return patch.object(transformer, "Dropout", Dropout)
 
 
-def torchs_product(_: Any) -> AbstractContextManager[None]:
+def torchs_product(_: Any) -> AbstractContextManager[Any]:
     """The matrix product that torch takes by itself."""
     from nmtkd.distil import fused
 
-    return instead((fused, "product", lambda inputs, matrix: inputs @ matrix.t()))
+    return patch.object(fused, "product", lambda inputs, matrix: inputs @ matrix.t())
 
 
-def largest_logit_looked_for(_: Any) -> AbstractContextManager[None]:
+def largest_logit_looked_for(_: Any) -> AbstractContextManager[Any]:
     """The two passes that keep exp from overflowing, always."""
     from nmtkd.distil import fused
 
-    return instead((fused, "SAFE", 0.0))
+    return patch.object(fused, "SAFE", 0.0)
 
 
-def unfused_adam(run: Any) -> AbstractContextManager[None]:
+def unfused_adam(run: Any) -> AbstractContextManager[Any]:
     """Several passes over the weights."""
     import torch
 
     (group,) = run.trainer.optimizer.param_groups
     settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
-    return instead((run.trainer.optimizer, "_optimizer", torch.optim.AdamW(group["params"], fused=False, foreach=False, **settings)))
+    return patch.object(run.trainer.optimizer, "_optimizer", torch.optim.AdamW(group["params"], fused=False, foreach=False, **settings))
 
 
-def stock_forward_pass(_: Any) -> AbstractContextManager[None]:
+def stock_forward_pass(_: Any) -> AbstractContextManager[Any]:
     """fairseq's own forward pass and loss: all levers off but memory and Adam."""
     from nmtkd import transformer
 
-    return instead((transformer, "fits", lambda _: False))
+    return patch.object(transformer, "fits", lambda _: False)
 
 
 LEVERS: dict[str, Off] = {

@@ -76,6 +76,23 @@ def translate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
     return {"seconds": seconds - (start - ready), "whole": whole, "outputs": [entries[0].text for entries in found]}
 
 
+def products(model: Path, data: Path, outputs: list[str], beam: int) -> float:
+    """MFLOP of matrix products a sentence: a step of `beam` hypotheses for each token of the best one, at least; padding left out."""
+    from nmtkd.models import fairseq_bridge as bridge
+
+    loaded = bridge.load_model(model, "cpu").model
+    width, words = loaded.decoder.output_projection.weight.T.shape
+    inner, depth = loaded.decoder.layers[0].fc1.out_features, len(loaded.decoder.layers)
+    total = 0.0
+    for line, output in zip(text(data, len(outputs))[0], outputs, strict=True):
+        source, steps = len(line.split()) + 1, len(output.split()) + 1
+        encoder = source * len(loaded.encoder.layers) * (4 * width**2 + 2 * width * inner + 2 * source * width)
+        memory = 2 * source * depth * width**2
+        step = depth * (6 * width**2 + 2 * width * inner + 2 * width * source) + words * width
+        total += encoder + memory + beam * (steps * step + depth * width * steps * (steps + 1))
+    return 2 * total / len(outputs) / 1e6
+
+
 def forward(model: Path, data: Path, lines: int) -> float:
     """Seconds of fairseq's own forward pass over the text, in the batches of the scoring pass, without start-up."""
     import torch
@@ -141,13 +158,15 @@ def main() -> None:
 def compare(asked: argparse.Namespace) -> None:
     """All rows."""
     options = ["--model", str(asked.model), "--data", str(asked.data), "--lines", str(asked.lines)]
-    rows = []
+    rows, facts = [], {}
     for beam, goal in ((5, ">= 4"), (1, ">= 6")):
         sides = {name: harness.side(__file__, name, *options, "--beam", str(beam)) for name in ("translate", "generate")}
         found = harness.pairs(sides, asked.rounds, quiet=True)
         outputs = found["translate"][0]["outputs"], found["generate"][0]["outputs"]
         same = sum(one == other for one, other in zip(*outputs, strict=True))
-        cut = sum(other.startswith(f"{one} ") for one, other in zip(*outputs, strict=True))
+        facts[f"products at beam {beam}"] = f"{products(asked.model, asked.data, outputs[0], beam):.0f} MFLOP a sentence"
+        limits = [int(FACTOR * len(line.split())) + OFFSET for line in text(asked.data, asked.lines)[0]]
+        cut = sum(other.startswith(f"{one} ") and len(one.split()) == most for one, other, most in zip(*outputs, limits, strict=True))
         what = f"decoding, beam {beam}" if beam > 1 else "decoding, greedy"
         note = f"{same:,} of {asked.lines:,} outputs identical" + (f", {cut:,} end sooner at our limit" if cut else "")
         for clock, named, wanted in (("seconds", what, goal), ("whole", f"{what}, start-up and all", "")):
@@ -162,7 +181,7 @@ def compare(asked: argparse.Namespace) -> None:
     harness.save(
         asked.name,
         rows,
-        {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4},
+        facts | {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4},
     )
 
 
