@@ -85,7 +85,7 @@ def train(run: grid.Run, method: params.Method, settings: params.Params, lesson:
     architecture, recipe = settings.capacities[run.capacity], settings.training
     config = "\n".join([method.model_dump_json(), architecture.model_dump_json(), recipe.model_dump_json(), str(run), str(gate)])
     config += str(lesson.teaching["temperature"])
-    key = machine.fingerprint(config, lesson.files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
+    key = machine.fingerprint(config, lesson.files + machine.code("nmtkd", "nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
     need = checkpoints.need_bytes(architecture, recipe, lesson.data.dictionary)
     adapt = nmtkd_fairseq.distil(method, architecture, gate=gate, **lesson.teaching) or nmtkd_fairseq.quick
     stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = text / TEACHER_TEXT if (text / TEACHER_TEXT).exists() else text
     files = [text / "train.src", text / "train.tgt", grid.BPE / "valid.src", grid.BPE / "valid.tgt", grid.BPE / DICTIONARY]
     data = training.Data(dictionary=files[4], train=read_pair(*files[:2]), valid=read_pair(*files[2:4]))
-    recipe = machine.fingerprint(teacher.model_dump_json(), files + machine.code("nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
+    recipe = machine.fingerprint(teacher.model_dump_json(), files + machine.code("nmtkd", "nmtkd/models", "nmtkd/distil", "nmtkd_fairseq"))
     with machine.whole(grid.teacher_dir(noise)) as out:
         # Conditions whose teacher sees clean text share one teacher: where it stands already, training again would give the same bytes.
         twins = [folder for folder in sorted(out.parent.glob("[!.]*")) if folder.name != noise and made_by(folder, recipe)]

@@ -78,6 +78,11 @@ class Lab:
             target[last] = value
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
+    def change_code(self, file: str) -> None:
+        """Changes what a module says, though not what it does."""
+        path = self.folder / file
+        path.write_text(path.read_text(encoding="utf-8") + "\nADDED = None\n", encoding="utf-8")
+
     def read(self, file: str) -> bytes:
         """The bytes of a file."""
         return (self.folder / file).read_bytes()

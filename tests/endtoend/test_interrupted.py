@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
 
@@ -54,6 +56,27 @@ def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) ->
     training.wait()
     lab.edit("params.yaml", ("teacher.training.lr", 0.02))
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
+
+
+@pytest.mark.parametrize("module", ["transformer", "attention", "dropout", "products"])
+def test_a_killed_training_is_not_taken_up_by_other_arithmetic(copy: CopyLab, module: str) -> None:
+    lab = copy()
+    training = start(lab, "stages.teacher", "clean")
+    wait_for(lab, "teacher-*/state.pt")
+    os.kill(training.pid, signal.SIGKILL)
+    training.wait()
+    lab.change_code(f"src/nmtkd/{module}.py")
+    assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
+
+
+def test_a_teacher_of_other_arithmetic_is_not_copied(copy: CopyLab) -> None:
+    """del30_clean's teacher sees clean text: it is clean's teacher, as long as the same code made that one."""
+    lab = copy()
+    lab.edit("params.yaml", ("grid.noises", ["clean", "del30_clean"]))
+    lab.repro("noise@del30_clean")
+    assert "copied" in lab.run("python", "-m", "stages.teacher", "del30_clean")
+    lab.change_code("src/nmtkd/attention.py")
+    assert "copied" not in lab.run("python", "-m", "stages.teacher", "del30_clean")
 
 
 def test_a_half_written_checkpoint_is_not_taken_up(finished: tuple[Lab, str], copy: CopyLab) -> None:
