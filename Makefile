@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs bench check format params imports lock clean
+.PHONY: help setup repro test bugs slow bench check format params lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,14 +27,15 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 	@touch .venv/ready
 
 repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped (JOBS=2: two stages at once)
-	@echo "[repro] dvc repro: corpus, teacher, students, scores, report"
-	@PYTHONPATH=src python repro.py $(JOBS)
+	@PYTHONPATH=src python -m runner $(JOBS)
 
 test: setup ## run all tests
 	@python -m pytest
 
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (five minutes)
 	@python -m tests.planted_bugs
+
+slow: bugs ## what takes too long for `make test`
 
 bench: setup ## measure everything side by side and write reports/bench.md (hours, on an idle machine; after make repro)
 	@for script in training levers methods teacher start_up data_stages gpu; do python bench/$$script.py || exit 1; done
@@ -51,11 +52,8 @@ params: setup ## compose conf/ into params.yaml (STUDY=noise for another study)
 	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
 	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)'])"
 
-imports: setup ## link in imports/ what each stage imports, after a change of an import
-	@python -m tests.structure.imports
-
 lock: setup ## pin what is installed now
-	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda|fairseq)' | sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new
+	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda)' | sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
 clean: ## remove scratch space and caches; data, models and results stay

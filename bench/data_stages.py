@@ -1,7 +1,8 @@
-"""How the data stages grow: time, memory and use of the cores of corpus, prepare, bpe and noise at 10^4, 10^5 and 10^6 pairs.
+"""How corpus, prepare, bpe and noise grow from 10^4 to 10^6 pairs: time, memory and use of the cores.
 
-Each measurement is the stage's own function in a process of its own, on text that is made here: words by Zipf's law, from a seed.
-`--lines 10000,100000` measures fewer; `--code FOLDER` measures another checkout (then nothing is saved, as the code there may be older).
+Each measurement is the stage's own function in a process of its own, on text that is made here: words by
+Zipf's law, from a seed. `--lines 10000,100000` measures fewer; `--code FOLDER` measures another checkout of
+these rooms, and then saves nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LINES = (10_000, 100_000, 1_000_000)
 STAGES = ("corpus", "prepare", "bpe", "noise")
 MERGES = 10_000  # as for corpora of 10^5 to 10^6 sentences in the literature
 SAMPLE_S = 0.05  # between two looks at the memory
-# Ten times the lines may take a tenth more than ten times as long; a slope of log time over log lines of 1.05 says the same of two decades.
+# Ten times the lines may take a tenth more than ten times as long. Over two decades that is a slope of 1.05.
 TIME_GOAL, SLOPE_GOAL, MEMORY_GOAL = "<= 11", "<= 1.05", "<= 1"
 GB = 1e9
 
@@ -43,9 +44,9 @@ def head(whole: Path, folder: Path, lines: int) -> None:
 
 def stage(name: str, folder: Path) -> Callable[[], Any]:
     """The call that does a stage's work on the corpus in `folder`, whose data lies beside it."""
-    from nmtkd import params
+    from nmtkd.plan import data
 
-    corpus = params.Corpus.model_validate(
+    corpus = data.Corpus.model_validate(
         {
             "name": "made",
             "reader": "files",
@@ -57,18 +58,31 @@ def stage(name: str, folder: Path) -> Callable[[], Any]:
             "license": "",
         }
     )
-    settings = params.Prepare.model_validate(
-        {"seed": 1, "valid_pairs": 0, "test_pairs": 0, "max_words": 100, "max_ratio": 3.0, "ratio_slack": 4, "overlap": "drop"}
+    settings = data.Prepare.model_validate(
+        {
+            "seed": 1,
+            "valid_pairs": 0,
+            "test_pairs": 0,
+            "max_words": 100,
+            "max_ratio": 3.0,
+            "ratio_slack": 4,
+            "overlap": "drop",
+        }
         | {"long_words": 0, "near_duplicate": 0.8}
     )
-    noise = params.Noise.model_validate(
-        {"kind": "mixed", "rates": {"deletion": 0.1, "substitution": 0.1, "swap": 0.1}, "side": "both", "seed": 1, "teacher_sees": "same"}
+    noise = data.Noise.model_validate(
+        {
+            "kind": "mixed",
+            "rates": {"deletion": 0.1, "substitution": 0.1, "swap": 0.1},
+            "side": "both",
+            "seed": 1,
+        }
     )
     outs = {one: folder.parent / f"{folder.name}-{one}" for one in STAGES}
     outs[name].mkdir()
     # Imported for the one that is measured: it then has the memory of its own stage.
     if name == "corpus":
-        from nmtkd.text.corpora import extract
+        from nmtkd.text.corpora.readers import extract
 
         return lambda: extract(corpus, {}, outs["corpus"])
     if name == "prepare":
@@ -78,7 +92,9 @@ def stage(name: str, folder: Path) -> Callable[[], Any]:
     if name == "bpe":
         from nmtkd.text.subwords import encode
 
-        return lambda: encode(outs["prepare"], outs["bpe"], ["valid", "test"], params.Bpe(merges=MERGES, min_frequency=2))
+        return lambda: encode(
+            outs["prepare"], outs["bpe"], ["valid", "test"], data.Bpe(merges=MERGES, min_frequency=2)
+        )
     from nmtkd.text.noise import apply
 
     return lambda: apply(outs["prepare"], outs["bpe"], outs["noise"], noise)
@@ -113,7 +129,10 @@ def measure(name: str, folder: Path) -> None:
             peak = max(peak, resident(os.getpid()))
 
     def cpu() -> float:
-        return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+        return sum(
+            one.ru_utime + one.ru_stime
+            for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        )
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -134,22 +153,42 @@ def slope(times: dict[int, float]) -> float:
 
 
 def rows(found: dict[tuple[str, int], dict[str, Any]], cores: int) -> list[harness.Row]:
-    """What is compared: the largest corpus with one of a tenth, and with the goals. CPU seconds say it on a shared machine."""
+    """Compares the largest corpus with one of a tenth, and with the goals; also by CPU seconds."""
     sizes = sorted({lines for _, lines in found})
     few, some, many = sizes[0], sizes[-2], sizes[-1]
     table = []
     for name in STAGES:
         most, less = found[name, many], found[name, some]
-        speed = f"{many / most['seconds']:,.0f} lines/s at {many:,} lines; {most['cpu'] / most['seconds'] / cores:.0%} of {cores} cores"
+        busy = most["cpu"] / most["seconds"] / cores
+        speed = f"{many / most['seconds']:,.0f} lines/s at {many:,} lines; {busy:.0%} of {cores} cores"
         growth = f"{less['gb']:.2f} GB at {some:,} lines, {found[name, few]['gb']:.2f} GB at {few:,}"
         for kind, unit, note in (("seconds", "s", speed), ("cpu", "CPU s", "")):
             what = f"{name}: {unit} for {many // some} times the lines"
-            table.append(harness.row(what, f"{some:,} lines", TIME_GOAL, [most[kind]], [less[kind]], unit, note=note))
+            table.append(
+                harness.row(what, f"{some:,} lines", TIME_GOAL, [most[kind]], [less[kind]], unit, note=note)
+            )
         steep = slope({lines: found[name, lines]["seconds"] for lines in sizes})
         table.append(
-            harness.row(f"{name}: slope of log time over log lines, {few:,} to {many:,}", "linear", SLOPE_GOAL, [steep], [1.0], "")
+            harness.row(
+                f"{name}: slope of log time over log lines, {few:,} to {many:,}",
+                "linear",
+                SLOPE_GOAL,
+                [steep],
+                [1.0],
+                "",
+            )
         )
-        table.append(harness.row(f"{name}: peak memory at {many:,} lines", "1 GB", MEMORY_GOAL, [most["gb"]], [1.0], "GB", note=growth))
+        table.append(
+            harness.row(
+                f"{name}: peak memory at {many:,} lines",
+                "1 GB",
+                MEMORY_GOAL,
+                [most["gb"]],
+                [1.0],
+                "GB",
+                note=growth,
+            )
+        )
     return table
 
 
@@ -178,7 +217,8 @@ def main() -> None:
                 more = ("--folder", str(folder), "--code", str(asked.code))
                 found[name, lines] = one = harness.measure(harness.side(__file__, name, *more))
                 print(
-                    f"{time.strftime('%H:%M:%S')} {name} {lines:,}: {one['seconds']:.2f} s, {one['cpu']:.2f} s CPU, {one['gb']:.3f} GB",
+                    f"{time.strftime('%H:%M:%S')} {name} {lines:,}: {one['seconds']:.2f} s, "
+                    f"{one['cpu']:.2f} s CPU, {one['gb']:.3f} GB",
                     flush=True,
                 )
     if asked.code == harness.ROOT and asked.stages == ",".join(STAGES) and len(sizes) > 1:
@@ -194,7 +234,9 @@ def tell(found: dict[tuple[str, int], dict[str, Any]]) -> None:
         for (name, lines), one in found.items()
     }
     harness.save(
-        "data_stages", rows(found, len(os.sched_getaffinity(0))), {**text, **figures, "load at the end": round(os.getloadavg()[0], 1)}
+        "data_stages",
+        rows(found, len(os.sched_getaffinity(0))),
+        {**text, **figures, "load at the end": round(os.getloadavg()[0], 1)},
     )
 
 

@@ -1,6 +1,7 @@
-"""A training step on a GPU: this project's bfloat16 beside stock fairseq's fp16, with the share of the card's own matrix rate.
+"""A training step on a GPU: our bfloat16 beside stock fairseq's fp16, and its share of the card's rate.
 
-python bench/gpu.py [--data FOLDER] [--rounds N]        # the model of conf/scale/gpu.yaml; without a GPU it says so and measures nothing
+python bench/gpu.py [--data FOLDER] [--rounds N]        # the model of conf/scale/gpu.yaml; without a GPU it
+says so and measures nothing
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import Any
 import harness
 import training
 
-SHAPE = {"encoder_layers": 6, "decoder_layers": 6, "width": 512, "ffn": 1024, "heads": 4}  # transformer_iwslt_de_en
+SHAPE = {
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "width": 512,
+    "ffn": 1024,
+    "heads": 4,
+}  # transformer_iwslt_de_en
 RECIPE = {"lr": 0.0005, "warmup": 4000, "dropout": 0.3, "clip_norm": 0.0, "pre_norm": False}
 SIZE = 8192  # of the matrices whose product gives the card's rate
 PRODUCTS = 20
@@ -38,7 +45,9 @@ def matrix_rate() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", choices=["stock", "ours", "products"])
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
     parser.add_argument("--rounds", type=int, default=3)
@@ -60,14 +69,38 @@ def main() -> None:
         harness.result(**training.stock(asked.data, False, None, UPDATES, device=["--fp16"]))
     else:
         options = ["--data", str(asked.data)]
-        measured = harness.pairs({name: harness.side(__file__, name, *options) for name in ("ours", "stock", "products")}, asked.rounds)
+        measured = harness.pairs(
+            {name: harness.side(__file__, name, *options) for name in ("ours", "stock", "products")},
+            asked.rounds,
+        )
         rates = {name: [one["rate"] for one in each] for name, each in measured.items()}
         done = [FLOPS * one["parameters"] * one["rate"] for one in measured["ours"]]
         rows = [
-            harness.row("training step, bfloat16", "fairseq-train --fp16", "", rates["ours"], rates["stock"], "target tokens/s"),
-            harness.row("arithmetic of parameters, of the card's matrix rate", "bfloat16 products", "", done, rates["products"], "FLOP/s"),
+            harness.row(
+                "training step, bfloat16",
+                "fairseq-train --fp16",
+                "",
+                rates["ours"],
+                rates["stock"],
+                "target tokens/s",
+            ),
+            harness.row(
+                "arithmetic of parameters, of the card's matrix rate",
+                "bfloat16 products",
+                "",
+                done,
+                rates["products"],
+                "FLOP/s",
+            ),
         ]
-        harness.save("gpu", rows, {"card": torch.cuda.get_device_name(), "peak memory, MiB": [one["memory"] for one in measured["ours"]]})
+        harness.save(
+            "gpu",
+            rows,
+            {
+                "card": torch.cuda.get_device_name(),
+                "peak memory, MiB": [one["memory"] for one in measured["ours"]],
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Ratios measured side by side: each side in a process of its own, in turn, as many rounds as asked for; and the table of all of them.
+"""Ratios measured side by side, and the table of all of them.
 
-A script of this folder that is run with `--side NAME` measures that side and ends with `harness.result(value=...)`; run without, it calls
-`pairs` for all its sides and `save` for its rows. `python bench/harness.py` joins what the scripts saved into reports/bench.md.
+Each side runs in a process of its own, in turn, as many rounds as asked for. A script of this folder that is
+run with `--side NAME` measures that side and ends with `harness.result(value=...)`. Run without, it calls
+`pairs` for all its sides and `save` for its rows. `python bench/harness.py` joins what the scripts saved into
+reports/bench.md.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ ROWS = ROOT / "reports" / "bench"
 TABLE = ROOT / "reports" / "bench.md"
 MARK = "RESULT "
 INTRODUCTION = (
-    "Ratios of two sides measured in turn in one run: median (least to largest, rounds). Written by `make bench`; absolute figures "
-    "belong to the machine and its other work."
+    "Ratios of two sides measured in turn in one run: median (least to largest, rounds). "
+    "Written by `make bench`; absolute figures belong to the machine and its other work."
 )
 PACKAGES = ("torch", "fairseq-fixed", "ctranslate2", "dvc", "numpy")
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
@@ -34,7 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table: `ratios`, one a round, of `ours` over `against` or the other way round, as `what` says."""
+    """One line of the table: `ratios`, one a round, of `ours` over `against` or the inverse."""
 
     what: str
     against: str
@@ -60,7 +62,7 @@ def result(**values: Any) -> None:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What a command that runs in a process of its own gave to `result`. Where it fails: its output, and CalledProcessError."""
+    """What a command gave to `result`. Where it fails: prints its output, and raises CalledProcessError."""
     done = subprocess.run(
         list(command),
         check=False,
@@ -89,12 +91,16 @@ def pairs(
     *,
     quiet: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measures all sides in turn, `rounds` times; what each found, one a round. `quiet` shows no more of it than numbers."""
+    """Measures all sides in turn, `rounds` times; what each found, by round. `quiet` shows numbers only."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for number in range(1, rounds + 1):
         for name, command in sides.items():
             found[name].append(measure(command, (environments or {}).get(name)))
-            shown = {key: value for key, value in found[name][-1].items() if not quiet or isinstance(value, int | float)}
+            shown = {
+                key: value
+                for key, value in found[name][-1].items()
+                if not quiet or isinstance(value, int | float)
+            }
             print(f"{time.strftime('%H:%M:%S')} round {number}/{rounds} {name}: {shown}", flush=True)
     return found
 
@@ -106,25 +112,18 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def begun(data: Any, architecture: Any, recipe: Any, adapt: Any, folder: Path) -> Any:
-    """A training as nmtkd.models.training begins one, for scripts that make its steps themselves."""
-    import torch
-
-    from nmtkd import machine
-    from nmtkd.models import fairseq_bridge as bridge
-    from nmtkd.models import training
-
-    machine.keep_freed_memory()
-    torch.set_num_threads(machine.threads())
-    splits = {"train": data.train, "valid": data.valid} | ({"hypotheses": (data.train[0], data.hypotheses)} if data.hypotheses else {})
-    bridge.write_data(folder, data.dictionary, splits)
-    return training._Run(bridge.arguments(architecture, recipe, 1), folder, recipe, "bench", data.valid, adapt)
-
-
 def row(
-    what: str, against: str, goal: str, ours: Sequence[float], other: Sequence[float], unit: str, *, inverse: bool = False, note: str = ""
+    what: str,
+    against: str,
+    goal: str,
+    ours: Sequence[float],
+    other: Sequence[float],
+    unit: str,
+    *,
+    inverse: bool = False,
+    note: str = "",
 ) -> Row:
-    """A row from the values of both sides, one a round; the ratio is ours / other, or other / ours where `inverse`."""
+    """A row from the values of both sides, one a round: ours / other, or the inverse."""
     ratios = [(b / a if inverse else a / b) for a, b in zip(ours, other, strict=True)]
     return Row(
         what=what,
@@ -149,14 +148,22 @@ def save(name: str, rows: Sequence[Row], facts: Mapping[str, Any] | None = None)
 
 def machine() -> dict[str, Any]:
     """What the figures were taken on."""
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")),
+        platform.processor(),
+    )
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def _cpuinfo() -> list[str]:
@@ -166,7 +173,13 @@ def _cpuinfo() -> list[str]:
 
 def _line(one: Row) -> str:
     low, mid, high = min(one.ratios), statistics.median(one.ratios), max(one.ratios)
-    cells = [one.what, one.against, one.goal, f"**{mid:.2f}** ({low:.2f} to {high:.2f}, {len(one.ratios)})", one.met()]
+    cells = [
+        one.what,
+        one.against,
+        one.goal,
+        f"**{mid:.2f}** ({low:.2f} to {high:.2f}, {len(one.ratios)})",
+        one.met(),
+    ]
     return "| " + " | ".join([*cells, f"{one.ours:,.4g}", f"{one.other:,.4g}", one.unit, one.note]) + " |"
 
 
@@ -186,7 +199,11 @@ def main() -> None:
             "| --- | --- | --- | ---: | --- | ---: | ---: | --- | --- |",
         ]
         lines += [_line(Row(**one)) for one in told["rows"]]
-        lines += ["", "; ".join(f"{key}: {value}" for key, value in {**told["facts"], **told["machine"]}.items()), ""]
+        lines += [
+            "",
+            "; ".join(f"{key}: {value}" for key, value in {**told["facts"], **told["machine"]}.items()),
+            "",
+        ]
     TABLE.write_text("\n".join(lines), encoding="utf-8")
     print(TABLE)
 

@@ -1,9 +1,13 @@
-"""What each lever of a training step is worth: with all of them beside all but one, on the model and recipe of bench/training.py.
+"""What each lever of a training step is worth: all of them beside all but one.
 
-Both sides of a pair are one step each on the same batch, one after the other in one process: levers are worth less than the machine's
-own wavering from one half minute to the next. A round takes each of some batches once for each side.
+Model and recipe are those of bench/training.py.
 
-python bench/levers.py [--data FOLDER] [--rounds N]        # FOLDER: data/ of a finished `dvc repro` by default
+Both sides of a pair are one step each on the same batch, one after the other in one process: levers are worth
+less than the machine's own wavering from one half minute to the next. A round takes each of some batches once
+for each side.
+
+python bench/levers.py [--data FOLDER] [--rounds N]        # FOLDER: data/ of a finished `dvc repro` by
+default
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ Off = Callable[[Any], AbstractContextManager[Any]]  # takes the training, switch
 
 @contextmanager
 def memory_given_back(_: Any) -> Iterator[None]:
-    """glibc's own thresholds. What the process holds by then still serves it: a part of the cost is not seen here."""
+    """glibc's own thresholds. What the process already holds still serves it: this hides a part."""
     from nmtkd import machine
 
     glibc = ctypes.CDLL(None)
@@ -40,16 +44,16 @@ def memory_given_back(_: Any) -> Iterator[None]:
 
 def logits_kept(_: Any) -> AbstractContextManager[Any]:
     """The loss from logits, through torch's graph."""
-    from nmtkd.distil import fused
+    from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
 
-    return patch.object(fused, "fits", lambda *_: False)
+    return patch.object(CrossEntropyCriterion, "needs_no_logits", lambda *_: False)
 
 
 def torchs_attention(_: Any) -> AbstractContextManager[Any]:
     """torch's fused attention kernel."""
     import torch
 
-    from nmtkd import transformer
+    from nmtkd.network import transformer
 
     def attend(query: Any, key: Any, value: Any, heads: int, mask: Any, *, causal: bool) -> Any:
         split = [one.view(*one.shape[:-1], heads, -1).transpose(1, 2) for one in (query, key, value)]
@@ -63,7 +67,7 @@ def torchs_dropout(_: Any) -> AbstractContextManager[Any]:
     """torch's own random numbers."""
     import torch
 
-    from nmtkd import transformer
+    from nmtkd.network import transformer
 
     class Dropout:
         def __init__(self, rate: float, *_: Any) -> None:
@@ -80,16 +84,16 @@ def torchs_dropout(_: Any) -> AbstractContextManager[Any]:
 
 def torchs_product(_: Any) -> AbstractContextManager[Any]:
     """The matrix product that torch takes by itself."""
-    from nmtkd.distil import fused
+    from nmtkd.distil import chunked_loss
 
-    return patch.object(fused, "product", lambda inputs, matrix: inputs @ matrix.t())
+    return patch.object(chunked_loss, "matmul_transposed", lambda inputs, matrix: inputs @ matrix.t())
 
 
 def largest_logit_looked_for(_: Any) -> AbstractContextManager[Any]:
     """The two passes that keep exp from overflowing, always."""
-    from nmtkd.distil import fused
+    from nmtkd.distil import chunked_loss
 
-    return patch.object(fused, "SAFE", 0.0)
+    return patch.object(chunked_loss, "SAFE", 0.0)
 
 
 def unfused_adam(run: Any) -> AbstractContextManager[Any]:
@@ -98,12 +102,16 @@ def unfused_adam(run: Any) -> AbstractContextManager[Any]:
 
     (group,) = run.trainer.optimizer.param_groups
     settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
-    return patch.object(run.trainer.optimizer, "_optimizer", torch.optim.AdamW(group["params"], fused=False, foreach=False, **settings))
+    return patch.object(
+        run.trainer.optimizer,
+        "_optimizer",
+        torch.optim.AdamW(group["params"], fused=False, foreach=False, **settings),
+    )
 
 
 def stock_forward_pass(_: Any) -> AbstractContextManager[Any]:
     """fairseq's own forward pass and loss: all levers off but memory and Adam."""
-    from nmtkd import transformer
+    from nmtkd.network import transformer
 
     return patch.object(transformer, "fits", lambda _: False)
 
@@ -122,24 +130,26 @@ LEVERS: dict[str, Off] = {
 
 def prepared(data: Path, folder: Path) -> Any:
     """A training that is ready to step."""
-    import nmtkd_fairseq
-    from nmtkd.models.training import Data
-    from nmtkd.params import Architecture
+    from nmtkd.plan.models import Architecture
+    from nmtkd.training import loop
 
-    dictionary, train = training.lines(data)
-    given = Data(dictionary=dictionary, train=train, valid=tuple(side[: training.HELD] for side in train))  # type: ignore[arg-type]
-    return harness.begun(given, Architecture(**training.SHAPE), training.recipe(), nmtkd_fairseq.quick, folder)
+    architecture = Architecture(**training.SHAPE)
+    return loop.begin(training.text(data), architecture, training.recipe(), 1, folder, stage="bench")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         run = prepared(asked.data, Path(folder))
-        batches = list(itertools.islice(run.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True), BATCHES))
+        batches = list(
+            itertools.islice(run.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True), BATCHES)
+        )
         for name, off in LEVERS.items():
             found: dict[str, list[float]] = {"all": [], "off": []}
             for number in range(-1, asked.rounds):  # the first round is not counted
@@ -150,9 +160,13 @@ def main() -> None:
                         sums["off"] += harness.seconds(lambda batch=batch: run.stepper.step(batch))
                 for side, values in found.items() if number >= 0 else ():
                     values.append(1000 * sums[side] / len(batches))
-            rows.append(harness.row(name, "all but this", "", found["all"], found["off"], "ms a step", inverse=True))
+            rows.append(
+                harness.row(name, "all but this", "", found["all"], found["off"], "ms a step", inverse=True)
+            )
             print(rows[-1], flush=True)
-    harness.save("levers", rows, {"model": training.SHAPE, "recipe": training.RECIPE, "batches of a round": BATCHES})
+    harness.save(
+        "levers", rows, {"model": training.SHAPE, "recipe": training.RECIPE, "batches of a round": BATCHES}
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Parallel text of any size for bench/data_stages.py: words by Zipf's law, lengths log-normal, from a seed."""
+"""Text of any size for bench/data_stages.py, from a seed: words by Zipf's law, log-normal lengths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 SEED = 1
 HELD_OUT = 2_000  # pairs of valid and of test: as many as the test sets of WMT
-# A million sentences then hold 400,000 distinct words, as Europarl does in English and German, capitals at their start included.
+# A million sentences then hold 400,000 distinct words, capitals at their start included, as Europarl does in
+# English and German.
 WORDS = {"src": 60_000, "tgt": 200_000}
 EXPONENT, SHIFT = 1.07, 2.7  # of the Zipf-Mandelbrot law, as fitted to running text
 MEAN_WORDS, SPREAD, MOST_WORDS = 17, 0.45, 60  # log-normal lengths of sentences
@@ -32,7 +33,11 @@ def word(rank: int) -> str:
 
 
 def sentences(
-    side: str, lengths: NDArray[np.int64], rng: np.random.Generator, vocabulary: list[str], law: NDArray[np.float64]
+    side: str,
+    lengths: NDArray[np.int64],
+    rng: np.random.Generator,
+    vocabulary: list[str],
+    law: NDArray[np.float64],
 ) -> Iterator[str]:
     """One for each length."""
     ranks = np.searchsorted(law, rng.random(lengths.sum())).tolist()
@@ -41,7 +46,11 @@ def sentences(
     for length in lengths.tolist():
         words = []
         for rank, chance in zip(ranks[start : start + length], chances[start : start + length], strict=True):
-            words.append(f"{rank % 1000}" if chance < NUMBER else vocabulary[rank] + ("," if chance > 1 - COMMA else ""))
+            words.append(
+                f"{rank % 1000}"
+                if chance < NUMBER
+                else vocabulary[rank] + ("," if chance > 1 - COMMA else "")
+            )
         start += length
         yield " ".join(words).rstrip(",").capitalize() + "."
 
@@ -55,12 +64,20 @@ def make(folder: Path, lines: int) -> None:
         weights = (np.arange(1, count + 1) + SHIFT) ** -EXPONENT
         law[side] = np.cumsum(weights) / weights.sum()
     for name, count in (("valid", HELD_OUT), ("test", HELD_OUT), ("train", lines)):
-        with open(folder / f"{name}.src", "w", encoding="utf-8") as source, open(folder / f"{name}.tgt", "w", encoding="utf-8") as target:
+        with (
+            open(folder / f"{name}.src", "w", encoding="utf-8") as source,
+            open(folder / f"{name}.tgt", "w", encoding="utf-8") as target,
+        ):
             for start in range(0, count, BLOCK):
                 size = min(BLOCK, count - start)
-                lengths = np.clip(rng.lognormal(math.log(MEAN_WORDS), SPREAD, BLOCK), 3, MOST_WORDS).astype(np.int64)
+                lengths = np.clip(rng.lognormal(math.log(MEAN_WORDS), SPREAD, BLOCK), 3, MOST_WORDS).astype(
+                    np.int64
+                )
                 other = np.clip(lengths * rng.normal(1, 0.1, BLOCK), 3, MOST_WORDS).astype(np.int64)
-                sides = [list(sentences(side, n, rng, vocabulary[side], law[side])) for side, n in (("src", lengths), ("tgt", other))]
+                sides = [
+                    list(sentences(side, n, rng, vocabulary[side], law[side]))
+                    for side, n in (("src", lengths), ("tgt", other))
+                ]
                 pairs = list(zip(*sides, strict=True))
                 for place in np.flatnonzero(rng.random(BLOCK) < REPEATED).tolist():
                     pairs[place] = pairs[place // 2]

@@ -1,11 +1,13 @@
-"""What a method's update costs beside a plain one of the same student; and two students side by side beside one after the other.
+"""What a method's update costs beside a plain one; what two students at once cost beside two in turn.
 
-All methods train in one process and take turns, update by update: the machine's wavering then meets all of them alike. An update is what
-training.train pays for one: the next batch and the step on it. UPDATES are half of the default's, so that a batch is put together for the
-first time in as many updates of a hundred as there, or more. Updates, not target tokens, are compared: a pass over the pairs has about as
-many of them with any targets, but hypotheses are shorter than gold text.
+All methods train in one process and take turns, update by update: the machine's wavering then meets all of
+them alike. An update is what training.loop pays for one: the next batch and the step on it. UPDATES are half
+of the default's, so that a batch is put together for the first time in as many updates of a hundred as there,
+or more. Updates, not target tokens, are compared: a pass over the pairs has about as many of them with any
+targets, but hypotheses are shorter than gold text.
 
-python bench/methods.py [--capacity NAME] [--rounds N]        # needs data/ and models/ of a finished `dvc repro`
+python bench/methods.py [--capacity NAME] [--rounds N]        # needs data/ and models/ of a finished `dvc
+repro`
 """
 
 from __future__ import annotations
@@ -21,27 +23,48 @@ from typing import Any
 import harness
 
 UPDATES = 400
-GOALS = {"word": "<= 1.05", "seq": "<= 1.05", "interp": "<= 1.05", "both": "<= 1.05", "hybrid_half": "<= 2.1", "hybrid": "<= 2.1"}
-FAMILIES = {"plain": "plain", "word": "word", "seq": "seq", "interp": "seq", "both": "both", "hybrid_half": "hybrid", "hybrid": "hybrid"}
+GOALS = {
+    "word": "<= 1.05",
+    "seq": "<= 1.05",
+    "interp": "<= 1.05",
+    "both": "<= 1.05",
+    "hybrid_half": "<= 2.1",
+    "hybrid": "<= 2.1",
+}
+FAMILY = {
+    "plain": "plain",
+    "word": "word",
+    "seq": "seq",
+    "interp": "seq",
+    "both": "both",
+    "hybrid_half": "hybrid",
+    "hybrid": "hybrid",
+}
 SIDE_BY_SIDE = 200  # updates of each of two students
 
 
 def begun(method: str, capacity: str, folder: Path) -> Any:
     """The training of a student of the default noise and decoding."""
-    from stages import student
-
-    import nmtkd_fairseq
-    from nmtkd import grid, params
+    from nmtkd.plan import params
+    from nmtkd.plan.methods import FAMILIES
+    from nmtkd.plan.runs import Run, prefix
+    from nmtkd.training import loop, options, student
 
     settings = params.load("methods", "capacities", "training", "grid")
-    family, how = FAMILIES[method], settings.methods[method]
-    shape = params.FAMILY_SHAPES[family]
-    decoding = settings.grid.decodings[0] if shape.hypotheses else grid.prefix(shape)
-    run = grid.Run(family=family, method=method, capacity=capacity, noise=settings.grid.noises[0], decoding=decoding, seed=1)
-    lesson = student.gather(run, how, 1.0)
-    gate = how.gate.values[0] if how.gate and how.gate.values else None
-    adapt = nmtkd_fairseq.distil(how, settings.capacities[capacity], gate=gate, **lesson.teaching) or nmtkd_fairseq.quick
-    return harness.begun(lesson.data, settings.capacities[capacity], settings.training, adapt, folder)
+    name, how, architecture = FAMILY[method], settings.methods[method], settings.capacities[capacity]
+    family, noise = FAMILIES[name], settings.grid.noises[0]
+    decoding = settings.grid.decodings[0] if family.hypotheses else prefix(family)
+    run = Run(family=name, method=method, capacity=capacity, noise=noise, decoding=decoding, seed=1)
+    material = student.gather(run, how, 1.0)
+    adapt = options.distil(
+        name,
+        how,
+        architecture,
+        targets=material.targets,
+        temperature=material.temperature,
+        gate=how.gate.values[0] if how.gate and how.gate.values else None,
+    )
+    return loop.begin(material.data, architecture, settings.training, 1, folder, stage="bench", adapt=adapt)
 
 
 def updates(run: Any) -> Iterator[None]:
@@ -55,8 +78,8 @@ def updates(run: Any) -> Iterator[None]:
 def in_turn(capacity: str) -> dict[str, float]:
     """Milliseconds of an update of each method."""
     with tempfile.TemporaryDirectory() as folder:
-        running = {method: updates(begun(method, capacity, Path(folder) / method)) for method in FAMILIES}
-        spent = dict.fromkeys(FAMILIES, 0.0)
+        running = {method: updates(begun(method, capacity, Path(folder) / method)) for method in FAMILY}
+        spent = dict.fromkeys(FAMILY, 0.0)
         for _ in range(UPDATES):
             for method, run in running.items():
                 spent[method] += harness.seconds(lambda run=run: next(run))  # type: ignore[misc]
@@ -72,16 +95,28 @@ def one_student(capacity: str) -> None:
 
 
 def both_students(capacity: str, together: bool) -> float:
-    """Seconds for two students, start-up and all: at once with half of the cores each, or in turn with all of them."""
+    """Seconds for two students: at once with half of the cores each, or in turn with all of them."""
     from nmtkd import machine
 
     cores = machine.threads() // 2 if together else machine.threads()
-    environment = {**harness.os.environ, "NMTKD_THREADS": str(max(1, cores)), "OMP_NUM_THREADS": str(max(1, cores))}
+    environment = {
+        **harness.os.environ,
+        "NMTKD_THREADS": str(max(1, cores)),
+        "OMP_NUM_THREADS": str(max(1, cores)),
+    }
     command = harness.side(__file__, "one", "--capacity", capacity)
     start = time.monotonic()
     running = []
     for _ in range(2):
-        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=harness.ROOT))
+        running.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=harness.ROOT,
+            )
+        )
         if not together:
             running[-1].wait()
     if any(process.wait() for process in running):
@@ -90,7 +125,9 @@ def both_students(capacity: str, together: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side")
     parser.add_argument("--capacity", default="small")
     parser.add_argument("--rounds", type=int, default=3)
@@ -109,15 +146,24 @@ def compare(capacity: str, rounds: int) -> None:
     """All rows."""
     options = ["--capacity", capacity]
     (found,) = harness.pairs({"methods": harness.side(__file__, "methods", *options)}, rounds).values()
-    steps = {name: [one[name] for one in found] for name in FAMILIES}
+    steps = {name: [one[name] for one in found] for name in FAMILY}
     rows = [
-        harness.row(f"{name}: an update", "an update of plain", goal, steps[name], steps["plain"], "ms") for name, goal in GOALS.items()
+        harness.row(f"{name}: an update", "an update of plain", goal, steps[name], steps["plain"], "ms")
+        for name, goal in GOALS.items()
     ]
-    pair = harness.pairs({name: harness.side(__file__, name, *options) for name in ("together", "in turn")}, rounds)
+    pair = harness.pairs(
+        {name: harness.side(__file__, name, *options) for name in ("together", "in turn")}, rounds
+    )
     seconds = {name: [one["seconds"] for one in measured] for name, measured in pair.items()}
     rows.append(
         harness.row(
-            "two students at once, half of the cores each", "in turn", ">= 1.2", seconds["together"], seconds["in turn"], "s", inverse=True
+            "two students at once, half of the cores each",
+            "in turn",
+            ">= 1.2",
+            seconds["together"],
+            seconds["in turn"],
+            "s",
+            inverse=True,
         )
     )
     harness.save("methods", rows, {"capacity": capacity, "hybrid": "two decoder passes for one gold token"})

@@ -1,15 +1,16 @@
-"""`python bench/start_up.py`: what it costs that nothing is to be done. Seconds against the goals of `make repro`'s users.
+"""`python bench/start_up.py`: what it costs that nothing is to be done. Seconds against goals.
 
-A finished repository of 100 stages is made in a temporary folder from the project's own dvc.yaml: outputs that hold their own names,
-recorded by `dvc commit`. In it `dvc repro` finds nothing to run. Beside it: what a stage that needs no fairseq pays before its work
-(imports and params), and what a stage pays DVC when JOBS are more than one (a fork of repro.py against a process of its own).
+A finished repository of 100 stages and `manifests` is made in a temporary folder from the project's own
+dvc.yaml: outputs that hold their own names, recorded by `dvc commit`. In it `dvc repro` finds nothing to run.
+Beside it: what a stage that needs no fairseq pays before its work (imports and params), and what each stage
+pays DVC (a fork of the runner against a process of its own).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,64 +21,62 @@ from pathlib import Path
 import harness
 import yaml
 
-from tests.endtoend.lab import PROJECT, Lab
-from tests.structure.pipeline import resolve
+from runner import __main__ as runner
+from tests.endtoend.lab import Lab, make_lab
+from tests.structure import graph
 
 REPRO_SECONDS, STAGE_SECONDS = 3.0, 2.0  # the goals
 AXES = {
-    "methods": {"plain": ["plain"], "word": ["word", "word_reverse"], "seq": ["seq"], "both": ["both"], "hybrid": [], "online": []},
+    "methods": {"plain": ["plain"], "word": ["word", "word_reverse"], "seq": ["seq"], "both": ["both"]}
+    | {"hybrid": [], "online": []},
     "capacities": ["tiny", "small", "medium"],
     "noises": ["clean"],
     "decodings": ["beam"],
     "seeds": [1, 2, 3],
 }
-STAGES = 100  # what these multiply out to
+STAGES = 101  # what these multiply out to, and `manifests`
 # What stages write into their folders, as far as DVC sees it: so many files of such names.
+PARTS = ("src", "tgt", "raw", "ref", "names")
+PREPARED = " ".join(f"{split}.{part}" for split in ("train", "valid", "test") for part in PARTS)
+MODEL = "model/model.pt model/model.sha256 model/dict.src.txt model/dict.tgt.txt"
 FILES = {
     "data/raw": "train.src train.tgt card.json",
-    "data/prepared": "card.json "
-    + " ".join(f"{split}.{kind}" for split in ("train", "valid", "test") for kind in ("src", "tgt", "raw", "ref", "names")),
+    "data/prepared": f"card.json {PREPARED}",
     "data/bpe": "codes.bpe dict.txt card.json valid.src valid.tgt test.src test.tgt",
     "data/noise": "train.src train.tgt card.json",
-    "models/teacher": "model.pt model.sha256 card.json curve.csv",
+    "models/teacher": f"{MODEL} card.json curve.csv",
     "data/hypotheses": "hypotheses.jsonl card.json",
     "data/targets": "ids.npy probs.npy offsets.npy header.json",
-    "models/student": "model.pt card.json curve.csv",
+    "models/student": f"{MODEL} card.json curve.csv",
     "data/translations": "valid.beam test.beam valid.greedy test.greedy curve.csv",
     "reports/figures": "bleu_by_capacity.png curves.png",
 }
 LOADS = {  # what each stage without fairseq loads before its work
     "corpus": ["corpus"],
     "prepare": ["corpus", "prepare"],
-    "bpe": ["corpus", "bpe"],
+    "bpe": ["corpus.tests", "bpe"],
     "noise": ["noises.clean"],
-    "report": ["corpus", "prepare", "report", "grid"],
+    "report": ["corpus.tests", "prepare.long_words", "report", "grid"],
 }
-SINGLE = ["--wait-for-lock", "repro", "--quiet", "--single-item", "noise@clean"]
+SINGLE = "noise@clean"  # one stage
 
 
 def finish(folder: Path) -> Lab:
     """The repository of 100 stages, all up to date."""
-    for name in PROJECT:
-        source, target = harness.ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+    lab = make_lab(folder)
     params = yaml.safe_load((harness.ROOT / "params.yaml").read_text(encoding="utf-8")) | {"grid": AXES}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    stages = resolve(yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8")), params)
-    assert len(stages) == STAGES
+    lab.run("dvc", "repro", "--quiet", "manifests")
+    stages = graph.read(folder)
+    assert len(stages) == STAGES, len(stages)
     for stage in stages:
-        for out in map(Path, stage.outs):
+        for out in map(Path, stage.outs) if stage.name != "manifests" else ():
             names = FILES.get(str(out)) or FILES.get(str(out.parent))
             files = [out / name for name in names.split()] if names else [out]
             for file in files:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_text(f"{file}\n", encoding="utf-8")
-    lab = Lab(folder)
-    for command in ("git init -q -b main", "dvc commit -f -q", "git add -A", "git commit -qm finished", "dvc repro"):
+    for command in ("dvc commit -f -q", "git add -A", "git commit -qm finished", "dvc repro"):
         lab.run(*command.split())
     return lab
 
@@ -94,15 +93,15 @@ def measure(side: str, folder: Path) -> None:
     if side == "repro":
         timed(lambda: Lab(folder).run("dvc", "repro"))
     elif side == "process":
-        timed(lambda: Lab(folder).run("dvc", *SINGLE))
+        timed(lambda: Lab(folder).run("dvc", *runner.REPRO, "--single-item", SINGLE))
     elif side == "fork":
-        import repro
-
-        repro.preload()
+        for name in runner.PRELOADED:
+            importlib.import_module(name)
         os.chdir(folder)
-        timed(lambda: repro.start(SINGLE, {}).join())
+        timed(lambda: runner.start(SINGLE, {}).join())
     else:
-        code = f"import stages.{side}; from nmtkd import params; params.load({', '.join(map(repr, LOADS[side]))})"
+        names = ", ".join(map(repr, LOADS[side]))
+        code = f"import stages.{side}; from nmtkd.plan import params; params.load({names})"
         timed(lambda: subprocess.run([sys.executable, "-c", code], cwd=folder, check=True))
 
 
@@ -123,12 +122,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above) / "lab"
         finish(folder)
-        sides = {name: harness.side(__file__, name, "--folder", str(folder)) for name in ("repro", *LOADS, "process", "fork")}
-        told = {name: [one["seconds"] for one in values] for name, values in harness.pairs(sides, found.rounds).items()}
-        facts = {"stages": STAGES, "dvc.lock, bytes": (folder / "dvc.lock").stat().st_size, "load of the machine": os.getloadavg()[0]}
+        sides = {
+            name: harness.side(__file__, name, "--folder", str(folder))
+            for name in ("repro", *LOADS, "process", "fork")
+        }
+        measured = harness.pairs(sides, found.rounds)
+        told = {name: [one["seconds"] for one in values] for name, values in measured.items()}
+        lock_bytes = (folder / "dvc.lock").stat().st_size
+        facts = {"stages": STAGES, "dvc.lock, bytes": lock_bytes, "load of the machine": os.getloadavg()[0]}
     rows = [against(REPRO_SECONDS, f"no-op dvc repro, {STAGES} stages", told["repro"])]
     rows += [against(STAGE_SECONDS, f"start-up of {name}", told[name]) for name in LOADS]
-    rows.append(harness.row("one stage that is up to date: fork", "process", "", told["fork"], told["process"], "s"))
+    rows.append(
+        harness.row("one stage that is up to date: fork", "process", "", told["fork"], told["process"], "s")
+    )
     harness.save("start_up", rows, facts)
 
 

@@ -1,9 +1,10 @@
-"""What the teacher writes: translations beside fairseq-generate, and token targets beside its own forward pass.
+"""What the teacher writes: translations beside fairseq-generate, token targets beside its own forward pass.
 
-    python bench/teacher.py [--model FOLDER] [--data FOLDER] [--lines N] [--rounds N]      # models/ and data/ of a finished `dvc repro`
+    python bench/teacher.py [--model FOLDER] [--data FOLDER] [--lines N] [--rounds N]    # after `dvc repro`
 
-Decoding: seconds of the search itself as each program counts them, start-up and reading left out. fairseq counts end mark and padding into
-the source length that limits an output: what never ends goes on a little longer there, and is the same up to our limit.
+Decoding: seconds of the search itself as each program counts them, start-up and reading left out. fairseq
+counts end mark and padding into the source length that limits an output: what never ends goes on a little
+longer there, and is the same up to our limit.
 """
 
 from __future__ import annotations
@@ -37,14 +38,37 @@ def text(data: Path, lines: int) -> list[list[str]]:
 def generate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
     """fairseq-generate as installed."""
     from nmtkd import machine
-    from nmtkd.models import fairseq_bridge as bridge
+    from nmtkd.network import fairseq_bridge as bridge
+    from nmtkd.plan import layout
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = text(data, lines)
         bridge.write_data(Path(folder), data / "bpe" / "dict.txt", {"test": (source, target)})
-        command = [folder, "--path", str(model / bridge.MODEL), "--beam", str(beam), "--max-len-a", str(FACTOR), "--max-len-b", str(OFFSET)]
-        command += ["--max-tokens", str(BATCH), "--source-lang", bridge.SOURCE, "--target-lang", bridge.TARGET, "--cpu"]
-        environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "OMP_NUM_THREADS": str(machine.threads())}
+        command = [
+            folder,
+            "--path",
+            str(model / layout.MODEL),
+            "--beam",
+            str(beam),
+            "--max-len-a",
+            str(FACTOR),
+            "--max-len-b",
+            str(OFFSET),
+        ]
+        command += [
+            "--max-tokens",
+            str(BATCH),
+            "--source-lang",
+            bridge.SOURCE,
+            "--target-lang",
+            bridge.TARGET,
+            "--cpu",
+        ]
+        environment = {
+            **os.environ,
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
+            "OMP_NUM_THREADS": str(machine.threads()),
+        }
         start = time.monotonic()
         program = [sys.executable, "-c", "import fairseq_cli.generate as g; g.cli_main()", *command]
         done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
@@ -60,25 +84,32 @@ def generate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
 
 
 def translate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
-    """nmtkd.models.decoding. Converting the model is start-up, as loading is for the other side."""
-    from nmtkd.models import decoding
+    """nmtkd.decoding.translate. Converting the model is start-up, as loading is for the other side."""
+    from nmtkd.decoding.search import Search
+    from nmtkd.decoding.translate import translate as translated
 
-    search = decoding.Search(beam=beam, nbest=beam, length_penalty=1.0, max_length_factor=FACTOR, max_length_offset=OFFSET)
+    search = Search(
+        beam=beam, nbest=beam, length_penalty=1.0, max_length_factor=FACTOR, max_length_offset=OFFSET
+    )
     source, _ = text(data, lines)
     begun = time.monotonic()
-    decoding.translate(model, source[:1], search, "ctranslate2")
+    translated(model, source[:1], search, "ctranslate2")
     ready = time.monotonic()
-    decoding.translate(model, source[:1], search, "ctranslate2")
+    translated(model, source[:1], search, "ctranslate2")
     start = time.monotonic()
-    found = decoding.translate(model, source, search, "ctranslate2")
+    found = translated(model, source, search, "ctranslate2")
     seconds = time.monotonic() - start
     whole = time.monotonic() - harness.BEGUN - (start - begun)
-    return {"seconds": seconds - (start - ready), "whole": whole, "outputs": [entries[0].text for entries in found]}
+    return {
+        "seconds": seconds - (start - ready),
+        "whole": whole,
+        "outputs": [entries[0].text for entries in found],
+    }
 
 
 def products(model: Path, data: Path, outputs: list[str], beam: int) -> float:
-    """MFLOP of matrix products a sentence: a step of `beam` hypotheses for each token of the best one, at least; padding left out."""
-    from nmtkd.models import fairseq_bridge as bridge
+    """MFLOP of products a sentence, at least: `beam` steps for each token of the best output, no padding."""
+    from nmtkd.network import fairseq_bridge as bridge
 
     loaded = bridge.load_model(model, "cpu").model
     width, words = loaded.decoder.output_projection.weight.T.shape
@@ -86,7 +117,9 @@ def products(model: Path, data: Path, outputs: list[str], beam: int) -> float:
     total = 0.0
     for line, output in zip(text(data, len(outputs))[0], outputs, strict=True):
         source, steps = len(line.split()) + 1, len(output.split()) + 1
-        encoder = source * len(loaded.encoder.layers) * (4 * width**2 + 2 * width * inner + 2 * source * width)
+        encoder = (
+            source * len(loaded.encoder.layers) * (4 * width**2 + 2 * width * inner + 2 * source * width)
+        )
         memory = 2 * source * depth * width**2
         step = depth * (6 * width**2 + 2 * width * inner + 2 * width * source) + words * width
         total += encoder + memory + beam * (steps * step + depth * width * steps * (steps + 1))
@@ -94,11 +127,11 @@ def products(model: Path, data: Path, outputs: list[str], beam: int) -> float:
 
 
 def forward(model: Path, data: Path, lines: int) -> float:
-    """Seconds of fairseq's own forward pass over the text, in the batches of the scoring pass, without start-up."""
+    """Seconds of fairseq's own forward pass over the text, in the batches of `targets`, without start-up."""
     import torch
 
     from nmtkd import machine
-    from nmtkd.models import fairseq_bridge as bridge
+    from nmtkd.network import fairseq_bridge as bridge
 
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
@@ -112,12 +145,12 @@ def forward(model: Path, data: Path, lines: int) -> float:
 
 
 def write(model: Path, data: Path, lines: int) -> dict[str, float]:
-    """Seconds for token targets of the same text on disk, and bytes a token; without start-up, which one line costs too."""
+    """Seconds for token targets of the same text, less those for one line (start-up), and bytes a token."""
+    from nmtkd.decoding import scoring
     from nmtkd.distil import targets
-    from nmtkd.models import scoring
-    from nmtkd.params import load
+    from nmtkd.plan.params import load
 
-    top_k = load("score").score.top_k
+    top_k = load("targets").targets.top_k
     source, target = text(data, lines)
     found = {}
     for count in (1, lines):
@@ -126,7 +159,9 @@ def write(model: Path, data: Path, lines: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             start = time.monotonic()
             writer = targets.Writer(Path(folder), [len(line.split()) + 1 for line in target[:count]], header)
-            for line, ids, probs in scoring.distributions(model, source[:count], target[:count], top_k, 1.0, SCORED):
+            for line, ids, probs in scoring.distributions(
+                model, source[:count], target[:count], top_k, 1.0, SCORED
+            ):
                 writer.put(line, ids, probs)
             writer.close()
             found[count] = time.monotonic() - start
@@ -135,9 +170,11 @@ def write(model: Path, data: Path, lines: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", choices=["generate", "translate", "forward", "write"])
-    parser.add_argument("--model", type=Path, default=harness.ROOT / "models" / "teacher" / "clean")
+    parser.add_argument("--model", type=Path, default=harness.ROOT / "models" / "teacher" / "clean" / "model")
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
     parser.add_argument("--lines", type=int, default=LINES)
     parser.add_argument("--beam", type=int, default=5)
@@ -160,28 +197,65 @@ def compare(asked: argparse.Namespace) -> None:
     options = ["--model", str(asked.model), "--data", str(asked.data), "--lines", str(asked.lines)]
     rows, facts = [], {}
     for beam, goal in ((5, ">= 4"), (1, ">= 6")):
-        sides = {name: harness.side(__file__, name, *options, "--beam", str(beam)) for name in ("translate", "generate")}
+        sides = {
+            name: harness.side(__file__, name, *options, "--beam", str(beam))
+            for name in ("translate", "generate")
+        }
         found = harness.pairs(sides, asked.rounds, quiet=True)
         outputs = found["translate"][0]["outputs"], found["generate"][0]["outputs"]
         same = sum(one == other for one, other in zip(*outputs, strict=True))
-        facts[f"products at beam {beam}"] = f"{products(asked.model, asked.data, outputs[0], beam):.0f} MFLOP a sentence"
+        facts[f"products at beam {beam}"] = (
+            f"{products(asked.model, asked.data, outputs[0], beam):.0f} MFLOP a sentence"
+        )
         limits = [int(FACTOR * len(line.split())) + OFFSET for line in text(asked.data, asked.lines)[0]]
-        cut = sum(other.startswith(f"{one} ") and len(one.split()) == most for one, other, most in zip(*outputs, limits, strict=True))
+        cut = sum(
+            other.startswith(f"{one} ") and len(one.split()) == most
+            for one, other, most in zip(*outputs, limits, strict=True)
+        )
         what = f"decoding, beam {beam}" if beam > 1 else "decoding, greedy"
-        note = f"{same:,} of {asked.lines:,} outputs identical" + (f", {cut:,} end sooner at our limit" if cut else "")
+        note = f"{same:,} of {asked.lines:,} outputs identical" + (
+            f", {cut:,} end sooner at our limit" if cut else ""
+        )
         for clock, named, wanted in (("seconds", what, goal), ("whole", f"{what}, start-up and all", "")):
             rates = {name: [asked.lines / one[clock] for one in measured] for name, measured in found.items()}
-            rows.append(harness.row(named, "fairseq-generate", wanted, rates["translate"], rates["generate"], "sentences/s", note=note))
+            rows.append(
+                harness.row(
+                    named,
+                    "fairseq-generate",
+                    wanted,
+                    rates["translate"],
+                    rates["generate"],
+                    "sentences/s",
+                    note=note,
+                )
+            )
             note = ""
-    found = harness.pairs({name: harness.side(__file__, name, *options) for name in ("write", "forward")}, asked.rounds)
+    found = harness.pairs(
+        {name: harness.side(__file__, name, *options) for name in ("write", "forward")}, asked.rounds
+    )
     seconds = {name: [one["seconds"] for one in measured] for name, measured in found.items()}
     size = found["write"][0]["bytes"]
-    rows.append(harness.row("writing token targets", "the teacher's own forward pass", "<= 1.3", seconds["write"], seconds["forward"], "s"))
-    rows.append(harness.row("token targets on disk", "70 bytes a token", "<= 1", [size], [70.0], "bytes a token"))
+    rows.append(
+        harness.row(
+            "writing token targets",
+            "the teacher's own forward pass",
+            "<= 1.3",
+            seconds["write"],
+            seconds["forward"],
+            "s",
+        )
+    )
+    rows.append(
+        harness.row("token targets on disk", "70 bytes a token", "<= 1", [size], [70.0], "bytes a token")
+    )
     harness.save(
         asked.name,
         rows,
-        facts | {"lines": asked.lines, "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4},
+        facts
+        | {
+            "lines": asked.lines,
+            "vocabulary": (asked.data / "bpe" / "dict.txt").read_text(encoding="utf-8").count("\n") + 4,
+        },
     )
 
 

@@ -1,9 +1,10 @@
-"""How much of the teacher's term is kept by its k best tokens: the stored loss beside the whole one, on a trained teacher and student.
+"""How much of the teacher's term its k best tokens keep: stored loss beside whole loss, on trained models.
 
     python bench/top_k.py [--teacher FOLDER] [--student FOLDER] [--pairs N]      # after `dvc repro`
 
-Prints a table: mean divergence a token for k = 4 ... 64 and for all tokens, the share that is missing, bytes a token on disk. Probabilities
-go through float16, as on disk. For every divergence the stored value must lie below the whole one: the script ends in error otherwise.
+Prints a table: mean divergence a token for k = 4 ... 64 and for all tokens, the share that is missing, bytes
+a token on disk. Probabilities go through float16, as on disk. For every divergence the stored value must lie
+below the whole one: the script ends in error otherwise.
 """
 
 from __future__ import annotations
@@ -16,31 +17,44 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
 
-from nmtkd import grid, machine
-from nmtkd.distil.losses import Term, token_level
-from nmtkd.models import fairseq_bridge as bridge
+from nmtkd import machine
+from nmtkd.distil.token_loss import TeacherTerm, token_level
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan import layout
+from nmtkd.plan.methods import Method
 from nmtkd.text.parallel import read_pair
 
 KEPT = (4, 8, 16, 32, 64)
-KINDS = ("forward_kl", "reverse_kl", "jensen_shannon", "total_variation")
+KINDS = {
+    kind: TeacherTerm(method=Method(sequence="gold", teacher_weight=1.0, divergence=kind, **options))
+    for kind, options in (
+        ("forward_kl", {}),
+        ("reverse_kl", {}),
+        ("jensen_shannon", {"beta": 0.5}),
+        ("total_variation", {}),
+    )
+}
 BYTES = 4  # a kept token: uint16 and float16
 MAX_TOKENS = 2048
 ROUNDING = 2e-3  # float16 keeps three digits
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, default=grid.teacher_dir("clean"))
-    parser.add_argument("--student", type=Path, default=grid.student_dir("plain-tiny-clean-1"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", type=Path, default=layout.teacher_dir("clean"))
+    parser.add_argument("--student", type=Path, default=layout.student_dir("plain-tiny-clean-1"))
     parser.add_argument("--pairs", type=int, default=1000)
     asked = parser.parse_args()
     teacher, student, pairs = asked.teacher, asked.student, asked.pairs
     torch.set_num_threads(machine.threads())
     sides = [
-        lines[:: max(1, len(lines) // pairs)] for lines in read_pair(*(grid.noise_dir("clean") / f"train.{s}" for s in ("src", "tgt")))
+        lines[:: max(1, len(lines) // pairs)]
+        for lines in read_pair(*(layout.noise_dir("clean") / f"train.{s}" for s in ("src", "tgt")))
     ]
     with bridge.quiet():
-        models = [bridge.load_model(folder, "cpu") for folder in (teacher, student)]
+        models = [bridge.load_model(layout.model_dir(folder), "cpu") for folder in (teacher, student)]
     dataset = bridge.pairs(models[0], *sides)
     vocabulary = len(models[0].dictionary)
     sums = {kind: dict.fromkeys((*KEPT, vocabulary), 0.0) for kind in KINDS}
@@ -55,10 +69,18 @@ def main() -> None:
         for k in (*KEPT, vocabulary):
             kept = probs[:, :k] if k == vocabulary else probs[:, :k].half().float()
             mass[k] += float(kept.sum(-1)[~padding].sum())
-            for kind in KINDS:
-                sums[kind][k] += float(token_level(logits[1], ids[:, :k], kept, padding, Term(divergence=kind)).double().sum())
-    print(f"{tokens} target tokens of {len(sides[0])} training pairs, vocabulary {vocabulary}; teacher {teacher}, student {student}\n")
-    print("| k | bytes a token | teacher's mass kept | " + " | ".join(f"{kind} (missing)" for kind in KINDS) + " |")
+            for kind, term in KINDS.items():
+                loss = token_level(logits[1], ids[:, :k], kept, padding, term)
+                sums[kind][k] += float(loss.double().sum())
+    print(
+        f"{tokens} target tokens of {len(sides[0])} training pairs, vocabulary {vocabulary}; "
+        f"teacher {teacher}, student {student}\n"
+    )
+    print(
+        "| k | bytes a token | teacher's mass kept | "
+        + " | ".join(f"{kind} (missing)" for kind in KINDS)
+        + " |"
+    )
     print("| ---: | ---: | ---: |" + " ---: |" * len(KINDS))
     below = True
     for k in (*KEPT, vocabulary):
@@ -67,7 +89,10 @@ def main() -> None:
             whole, value = sums[kind][vocabulary] / tokens, sums[kind][k] / tokens
             below &= value <= whole * (1 + ROUNDING)
             cells.append(f"{value:.4f} ({100 * (whole - value) / whole:.1f}%)")
-        print(f"| {k if k < vocabulary else 'all'} | {BYTES * k} | {100 * mass[k] / tokens:.1f}% | {' | '.join(cells)} |")
+        print(
+            f"| {k if k < vocabulary else 'all'} | {BYTES * k} | {100 * mass[k] / tokens:.1f}% | "
+            f"{' | '.join(cells)} |"
+        )
     if not below:
         raise SystemExit("error: a stored loss lies above the whole one")
 

@@ -1,8 +1,9 @@
-"""A training step beside stock fairseq-train: the same model, batches and recipe, and what methods cost beyond a plain step.
+"""A training step beside stock fairseq-train: the same model, batches and recipe.
 
-    python bench/training.py [--data FOLDER] [--rounds N]        # FOLDER: data/ of a finished `dvc repro` by default
+    python bench/training.py [--data FOLDER] [--rounds N]    # FOLDER: by default data/ of `dvc repro`
 
-Stock is the command `fairseq-train` as installed, and once more with the memory thresholds of machine.keep_freed_memory.
+Stock is the command `fairseq-train` as installed, and once more with the memory thresholds of
+machine.keep_freed_memory.
 """
 
 from __future__ import annotations
@@ -23,21 +24,27 @@ import harness
 
 # The model of the published baseline on multi30k: 2.6M parameters at 10,000 merges, batches of 4,096 tokens.
 SHAPE = {"encoder_layers": 4, "decoder_layers": 4, "width": 128, "ffn": 256, "heads": 4}
-RECIPE: dict[str, Any] = {"max_tokens": 4096, "lr": 0.004, "warmup": 600, "adam_betas": [0.9, 0.98], "weight_decay": 0.0001, "dropout": 0.2}
+RECIPE: dict[str, Any] = {
+    "max_tokens": 4096,
+    "lr": 0.004,
+    "warmup": 600,
+    "adam_betas": [0.9, 0.98],
+    "weight_decay": 0.0001,
+    "dropout": 0.2,
+}
 RECIPE |= {"label_smoothing": 0.1, "clip_norm": 1.0, "pre_norm": True, "average": 1, "curve_pairs": 0}
 UPDATES = 50  # a run: half a minute, of which the first SKIPPED do not count
 SKIPPED = 10
 LOGGED = 10  # updates between two lines of fairseq-train
 HELD = 16  # pairs to validate on, once at the end and out of the measured time
 TRACKED = 20  # updates after which weights are compared
-PRELOAD = (
-    "import ctypes; c = ctypes.CDLL(None); c.mallopt(-3, 2**30); c.mallopt(-1, 2**31 - 1); import fairseq_cli.train as t; t.cli_main()"
-)
+STOCK = "import fairseq_cli.train as t; t.cli_main()"
+PRELOAD = f"import ctypes; c = ctypes.CDLL(None); c.mallopt(-3, 2**30); c.mallopt(-1, 2**31 - 1); {STOCK}"
 
 
 def recipe(dropout: float | None = None, updates: int = UPDATES) -> Any:
     """The recipe of both sides."""
-    from nmtkd.params import Training
+    from nmtkd.plan.models import Training
 
     changed = {} if dropout is None else {"dropout": dropout}
     return Training(**(RECIPE | {"updates": updates, "checkpoint_every": updates} | changed))
@@ -51,13 +58,26 @@ def lines(data: Path) -> tuple[Path, Any]:
     return data / "bpe" / "dict.txt", read_pair(text / "train.src", text / "train.tgt")
 
 
+def text(data: Path) -> Any:
+    """What our side trains on."""
+    from nmtkd.training.loop import Data
+
+    dictionary, (source, target) = lines(data)
+    return Data(dictionary=dictionary, train=(source, target), valid=(source[:HELD], target[:HELD]))
+
+
 def stock(
-    data: Path, thresholds: bool, dropout: float | None, updates: int, save: Path | None = None, device: Sequence[str] = ("--cpu",)
+    data: Path,
+    thresholds: bool,
+    dropout: float | None,
+    updates: int,
+    save: Path | None = None,
+    device: Sequence[str] = ("--cpu",),
 ) -> dict[str, float]:
     """fairseq-train's own rate, target tokens/s, over its last log lines."""
     from nmtkd import machine
-    from nmtkd.models import fairseq_bridge as bridge
-    from nmtkd.params import Architecture
+    from nmtkd.network import fairseq_bridge as bridge
+    from nmtkd.plan.models import Architecture
 
     dictionary, train = lines(data)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,53 +86,69 @@ def stock(
         command[0], command[command.index("--save-dir") + 1] = folder, str(save or folder)
         command += [*device, "--disable-validation", "--log-format", "json", "--log-interval", str(LOGGED)]
         command += ["--no-epoch-checkpoints"] if save else ["--no-save"]
-        program = ["-c", PRELOAD] if thresholds else ["-c", "import fairseq_cli.train as t; t.cli_main()"]
+        program = ["-c", PRELOAD if thresholds else STOCK]
         cores = {"OMP_NUM_THREADS": str(machine.threads())}
-        done = subprocess.run([sys.executable, *program, *command], capture_output=True, text=True, check=True, env={**os.environ, **cores})
-    found = [json.loads(line[line.index("{") :]) for line in done.stdout.splitlines() + done.stderr.splitlines() if '"wps"' in line]
+        done = subprocess.run(
+            [sys.executable, *program, *command],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, **cores},
+        )
+    found = [
+        json.loads(line[line.index("{") :])
+        for line in done.stdout.splitlines() + done.stderr.splitlines()
+        if '"wps"' in line
+    ]
     rates = [float(one["wps"]) for one in found if "num_updates" in one and int(one["num_updates"]) > SKIPPED]
-    return {"rate": statistics.mean(rates), "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}
+    return {
+        "rate": statistics.mean(rates),
+        "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+    }
 
 
 def ours(data: Path, dropout: float | None, updates: int, save: Path | None = None) -> dict[str, float]:
-    """The same through nmtkd.models.training. The rate is the card's: all of a training's loop, batches included."""
-    import nmtkd_fairseq
-    from nmtkd.models import training
-    from nmtkd.params import Architecture
+    """The same through nmtkd.training.loop. The rate is of all of a training's loop, batches included."""
+    from nmtkd.plan.models import Architecture
+    from nmtkd.training import loop
 
-    dictionary, train = lines(data)
-    held = tuple(side[:HELD] for side in train)
     with tempfile.TemporaryDirectory() as folder:
-        out = save or Path(folder)
-        given = training.Data(dictionary=dictionary, train=train, valid=held)  # type: ignore[arg-type]
-        card = training.train(
-            given, Architecture(**SHAPE), recipe(dropout, updates), 1, Path(folder), out, stage="bench", adapt=nmtkd_fairseq.quick
-        )
+        how, out = recipe(dropout, updates), save or Path(folder)
+        trained = loop.train(text(data), Architecture(**SHAPE), how, 1, Path(folder), out, stage="bench")
     return {
-        "rate": card["target_tokens_per_second"],
-        "parameters": card["parameters"],
+        "rate": trained.cost["target_tokens_per_second"],
+        "parameters": trained.card["parameters"],
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
 def weights_apart(data: Path) -> dict[str, float]:
-    """Largest difference of a weight after TRACKED updates without dropout, beside the largest way that a weight went."""
+    """Largest difference of a weight after TRACKED updates without dropout; the largest possible change."""
     import torch
 
-    from nmtkd.models import fairseq_bridge as bridge
+    from nmtkd.plan import layout
 
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         stock(data, False, 0.0, TRACKED, Path(one))
         ours(data, 0.0, TRACKED, Path(two))
-        found = [torch.load(path, weights_only=False)["model"] for path in (Path(one) / "checkpoint_last.pt", Path(two) / bridge.MODEL)]
-    # A key's bias has no gradient (softmax does not see what is added to all scores): Adam makes steps of its rounding errors.
-    names = [name for name in found[0] if name in found[1] and found[0][name].is_floating_point() and not name.endswith("k_proj.bias")]
+        found = [
+            torch.load(path, weights_only=False)["model"]
+            for path in (Path(one) / "checkpoint_last.pt", layout.model_dir(Path(two)) / layout.MODEL)
+        ]
+    # A key's bias has no gradient: softmax ignores a shift of all scores. Adam steps by rounding errors.
+    names = [
+        name
+        for name in found[0]
+        if name in found[1] and found[0][name].is_floating_point() and not name.endswith("k_proj.bias")
+    ]
     apart = max(float((found[0][name] - found[1][name]).abs().max()) for name in names)
     return {"apart": apart, "way": RECIPE["lr"] * sum(range(TRACKED)) / RECIPE["warmup"]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", choices=["stock", "thresholds", "ours", "weights"])
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
     parser.add_argument("--dropout", type=float)
@@ -138,14 +174,33 @@ def compare(data: Path, rounds: int) -> None:
     print(apart)
     for dropout in (RECIPE["dropout"], 0.0):
         found = harness.pairs(
-            {name: harness.side(__file__, name, *options, "--dropout", str(dropout)) for name in ("stock", "thresholds", "ours")}, rounds
+            {
+                name: harness.side(__file__, name, *options, "--dropout", str(dropout))
+                for name in ("stock", "thresholds", "ours")
+            },
+            rounds,
         )
-        values = {name: {what: [one[what] for one in measured] for what in ("rate", "peak")} for name, measured in found.items()}
+        values = {
+            name: {what: [one[what] for one in measured] for what in ("rate", "peak")}
+            for name, measured in found.items()
+        }
         what = f"plain training step, dropout {dropout}"
         rows += [
-            harness.row(what, "fairseq-train as installed", ">= 1.7", values["ours"]["rate"], values["stock"]["rate"], "target tokens/s"),
             harness.row(
-                what, "fairseq-train with memory thresholds", "", values["ours"]["rate"], values["thresholds"]["rate"], "target tokens/s"
+                what,
+                "fairseq-train as installed",
+                ">= 1.7",
+                values["ours"]["rate"],
+                values["stock"]["rate"],
+                "target tokens/s",
+            ),
+            harness.row(
+                what,
+                "fairseq-train with memory thresholds",
+                "",
+                values["ours"]["rate"],
+                values["thresholds"]["rate"],
+                "target tokens/s",
             ),
             harness.row(
                 f"peak memory, dropout {dropout}",
@@ -159,7 +214,8 @@ def compare(data: Path, rounds: int) -> None:
     facts = {
         "model": SHAPE,
         "recipe": RECIPE,
-        f"weights after {TRACKED} updates without dropout, at most apart": f"{apart['apart']:.2g} (a weight went up to {apart['way']:.2g})",
+        f"weights after {TRACKED} updates without dropout, at most apart": f"{apart['apart']:.2g} "
+        f"(a weight went up to {apart['way']:.2g})",
     }
     harness.save("training", rows, facts)
 

@@ -2,16 +2,16 @@
 
 from stages import entry  # first: it puts src/ on the path
 
-from nmtkd import grid, machine, params
-from nmtkd.text.parallel import write_json
+from nmtkd import files
+from nmtkd.plan import layout, params
 from nmtkd.text.subwords import encode
 
 
 def main() -> None:
-    settings = params.load("corpus", "bpe")
-    with machine.whole(grid.BPE) as out:
-        card = encode(grid.PREPARED, out, ["valid", *settings.corpus.tests], settings.bpe)
-        write_json(out / "card.json", card)
+    settings = params.load("corpus.tests", "bpe")
+    with files.written_whole(layout.BPE) as out:
+        card = encode(layout.PREPARED, out, ["valid", *settings.corpus.tests], settings.bpe)
+        files.write_json(out / layout.CARD, card)
     print(f"[bpe] {card['merges']} merges, {card['dictionary']} pieces in the dictionary")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from stages import entry  # first: it puts src/ on the path
 
-from nmtkd import grid, machine, params
+from nmtkd import files
+from nmtkd.plan import layout, params
 from nmtkd.text.noise import apply
-from nmtkd.text.parallel import write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -15,9 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("noise")
     name = parser.parse_args(argv).noise
     settings = params.load(f"noises.{name}")
-    with machine.whole(grid.noise_dir(name)) as out:
-        card = apply(grid.PREPARED, grid.BPE, out, settings.noises[name])
-        write_json(out / "card.json", card)
+    with files.written_whole(layout.noise_dir(name)) as out:
+        card = apply(layout.PREPARED, layout.BPE, out, settings.noises[name])
+        files.write_json(out / layout.CARD, card)
     print(f"[noise] {name}: {card['source']['hit']} source and {card['target']['hit']} target words hit")
 
 

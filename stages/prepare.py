@@ -2,14 +2,27 @@
 
 from stages import entry  # first: it puts src/ on the path
 
-from nmtkd import grid, machine, params
+from nmtkd import files
+from nmtkd.plan import layout, params
 from nmtkd.text.preparation import prepare
+
+READ = (
+    "seed",
+    "valid_pairs",
+    "test_pairs",
+    "max_words",
+    "max_ratio",
+    "ratio_slack",
+    "overlap",
+    "near_duplicate",
+)
 
 
 def main() -> None:
-    settings = params.load("corpus", "prepare")
-    with machine.whole(grid.PREPARED) as out:
-        card = prepare(grid.RAW, out, settings.corpus, settings.prepare)
+    of_corpus = [f"corpus.{name}" for name in ("name", "license", "source", "target", "tests")]
+    settings = params.load(*of_corpus, *(f"prepare.{name}" for name in READ))
+    with files.written_whole(layout.PREPARED) as out:
+        card = prepare(layout.RAW, out, settings.corpus, settings.prepare)
     for name, counts in card["splits"].items():
         print(f"[prepare] {name}: {counts['pairs']} pairs")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Before torch is imported anywhere: its thread pools are made at import, and results of small tests must not depend on the machine.
+# Before torch is imported anywhere: it makes its thread pools at import, and results must not depend on the machine.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NMTKD_THREADS"):
     os.environ[variable] = "1"
 os.environ.setdefault("NMTKD_DEVICE", "cpu")
@@ -18,13 +18,19 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 # derandomize: the same examples on every run, so that a red test is red for everyone. No deadline: machines are shared.
-settings.register_profile("laboratory", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "laboratory",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("laboratory")
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A folder with model.pt and dictionaries of a model that learnt nothing, the command line of its training, and lines that it reads."""
+    """A model that learnt nothing: a folder with model.pt and dictionaries, its command line, lines that it reads."""
 
     folder: Path
     command: list[str]
@@ -34,33 +40,38 @@ class Tiny:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """Random weights under which outputs are varied, some end by themselves and none holds a special token."""
+    """Random weights. Outputs are varied, some end by themselves, none holds a special token."""
     from fairseq import tasks
 
-    from nmtkd.models import fairseq_bridge as bridge
-    from nmtkd.params import Architecture, Training
+    from nmtkd.network import fairseq_bridge as bridge
+    from nmtkd.plan import layout
+    from nmtkd.plan.models import Architecture, Training
 
     folder = tmp_path_factory.mktemp("tiny")
     words = [f"w{number}" for number in range(20)]
     for side in (bridge.SOURCE, bridge.TARGET):
-        (folder / f"dict.{side}.txt").write_text("".join(f"{word} {100 - i}\n" for i, word in enumerate(words)), encoding="utf-8")
-    recipe: dict[str, Any] = {"updates": 10, "max_tokens": 100, "lr": 0.001, "warmup": 5, "adam_betas": [0.9, 0.98], "weight_decay": 0.0}
-    recipe |= {"dropout": 0.3, "label_smoothing": 0.1, "clip_norm": 1.0, "pre_norm": True}
-    training = Training(**recipe, checkpoint_every=5, average=1, curve_pairs=0)
-    command = bridge.arguments(Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2), training, 1)
+        text = "".join(f"{word} {100 - i}\n" for i, word in enumerate(words))
+        (folder / f"dict.{side}.txt").write_text(text, encoding="utf-8")
+    recipe: dict[str, Any] = {"updates": 10, "max_tokens": 100, "lr": 0.001, "warmup": 5}
+    recipe |= {"adam_betas": [0.9, 0.98], "weight_decay": 0.0, "dropout": 0.3, "label_smoothing": 0.1}
+    recipe |= {"clip_norm": 1.0, "pre_norm": True, "checkpoint_every": 5, "average": 1, "curve_pairs": 0}
+    architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
+    command = bridge.arguments(architecture, Training(**recipe), 1)
     cfg = bridge.configuration(command)
     cfg.task.data = str(folder)
     task = tasks.setup_task(cfg.task)
     model = task.build_model(cfg.model)
-    _randomise(model, task.target_dictionary)
-    bridge.save_model(folder / bridge.MODEL, command, model.state_dict(), training.updates)
+    randomise(model, task.target_dictionary)
+    bridge.save_model(folder / layout.MODEL, command, model.state_dict(), recipe["updates"])
     draw = random.Random(3)
-    sources, targets = ([" ".join(draw.choices(words, k=draw.randint(1, 9))) for _ in range(40)] for _ in range(2))
+    sources, targets = (
+        [" ".join(draw.choices(words, k=draw.randint(1, 9))) for _ in range(40)] for _ in range(2)
+    )
     return Tiny(folder, command, sources, targets)
 
 
-def _randomise(model: Any, dictionary: Any) -> None:
-    """The embeddings' first dimension serves as a bias of the output: special tokens hardly ever win, the end of a sentence sometimes."""
+def randomise(model: Any, dictionary: Any) -> None:
+    """Embeddings' first dimension is the output's bias: special tokens hardly ever win, the sentence's end sometimes."""
     import torch
 
     generator = torch.Generator().manual_seed(5)

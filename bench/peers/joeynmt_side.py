@@ -2,10 +2,11 @@
 
     PYTHON bench/peers/joeynmt_side.py train|beam|greedy DATA WORK [--keep] [--batches]
 
-Training: JoeyNMT's own loop (TrainManager.train_and_validate) with its own batches of `batch_size: 4096` tokens, which it fills in random
-order, padding counted; with --batches, the same loop on ours. The clock runs from the call of one training step to another, so reading a
-batch counts. It drops attention weights too, which the other sides do not: it has one dropout. Decoding: JoeyNMT's `predict` with our
-model's weights, on sentences of similar length; its beam search divides by Wu et al.'s length penalty, ours by the length.
+Training: JoeyNMT's own loop (TrainManager.train_and_validate) with its own batches of `batch_size: 4096`
+tokens, which it fills in random order, padding counted; with --batches, the same loop on ours. The clock runs
+from the call of one training step to another, so reading a batch counts. It drops attention weights too,
+which the other sides do not: it has one dropout. Decoding: JoeyNMT's `predict` with our model's weights, on
+sentences of similar length; its beam search divides by Wu et al.'s length penalty, ours by the length.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ UNK, PAD, BOS, EOS = range(4)  # JoeyNMT's own order
 FAIRSEQ = [3, 1, 2, 2]  # the row of each in our matrix; ours starts a sentence with its end mark
 
 ATTENTION = {"k_proj": "k_layer", "v_proj": "v_layer", "q_proj": "q_layer", "out_proj": "output_layer"}
-LAYER = {"fc1": "feed_forward.pwff_layer.0", "fc2": "feed_forward.pwff_layer.3", "final_layer_norm": "feed_forward.layer_norm"}
+LAYER = {
+    "fc1": "feed_forward.pwff_layer.0",
+    "fc2": "feed_forward.pwff_layer.3",
+    "final_layer_norm": "feed_forward.layer_norm",
+}
 NAMES = {
     "encoder": {"self_attn": "src_src_att", "self_attn_layer_norm": "layer_norm"},
     "decoder": {
@@ -48,9 +53,19 @@ def configuration(asked: shared.Asked, folder: str) -> dict[str, Any]:
     """What JoeyNMT reads from a YAML file."""
     text = {"level": "word", "voc_file": str(asked.work / "words.txt")}  # the words are pieces of BPE already
     training = asked.measure == "train"
-    paths = {"train": str(asked.data / "noise" / "clean" / "train")} if training else {"test": str(asked.work / "decode")}
+    paths = (
+        {"train": str(asked.data / "noise" / "clean" / "train")}
+        if training
+        else {"test": str(asked.work / "decode")}
+    )
     embeddings = {"embedding_dim": shared.WIDTH, "scale": True, "dropout": shared.DROPOUT}
-    part = {"type": "transformer", "num_heads": shared.HEADS, "embeddings": embeddings, "hidden_size": shared.WIDTH, "ff_size": shared.FFN}
+    part = {
+        "type": "transformer",
+        "num_heads": shared.HEADS,
+        "embeddings": embeddings,
+        "hidden_size": shared.WIDTH,
+        "ff_size": shared.FFN,
+    }
     part |= {"dropout": shared.DROPOUT, "layer_norm": "pre" if training else "post"}
     return {
         "name": "peers",
@@ -58,15 +73,47 @@ def configuration(asked: shared.Asked, folder: str) -> dict[str, Any]:
         "use_cuda": False,
         "normalization": "tokens",
         "random_seed": shared.SEED,
-        "data": {**paths, "dataset_type": "plain", "src": {"lang": "src", **text}, "trg": {"lang": "tgt", **text}},
-        "testing": {"batch_size": SENTENCES, "batch_type": "sentence", "max_output_length": shared.LIMIT, "beam_alpha": 1.0}
+        "data": {
+            **paths,
+            "dataset_type": "plain",
+            "src": {"lang": "src", **text},
+            "trg": {"lang": "tgt", **text},
+        },
+        "testing": {
+            "batch_size": SENTENCES,
+            "batch_type": "sentence",
+            "max_output_length": shared.LIMIT,
+            "beam_alpha": 1.0,
+        }
         | {"beam_size": shared.BEAM if asked.measure == "beam" else 1},
-        "training": {"batch_size": shared.MAX_TOKENS, "batch_type": "token", "normalization": "tokens", "optimizer": "adam"}
-        | {"adam_betas": list(shared.BETAS), "weight_decay": shared.DECAY, "label_smoothing": shared.SMOOTHING, "learning_rate": shared.LR}
-        | {"scheduling": "warmupinversesquareroot", "learning_rate_warmup": shared.WARMUP, "learning_rate_min": 1e-9}
+        "training": {
+            "batch_size": shared.MAX_TOKENS,
+            "batch_type": "token",
+            "normalization": "tokens",
+            "optimizer": "adam",
+        }
+        | {
+            "adam_betas": list(shared.BETAS),
+            "weight_decay": shared.DECAY,
+            "label_smoothing": shared.SMOOTHING,
+            "learning_rate": shared.LR,
+        }
+        | {
+            "scheduling": "warmupinversesquareroot",
+            "learning_rate_warmup": shared.WARMUP,
+            "learning_rate_min": 1e-9,
+        }
         | {"updates": shared.WARM + shared.UPDATES + 1, "logging_freq": SEVERAL, "validation_freq": SEVERAL},
-        "model": {"initializer": "xavier_uniform", "embed_initializer": "xavier_uniform", "tied_embeddings": True, "tied_softmax": True}
-        | {"encoder": {**part, "num_layers": shared.ENCODER_LAYERS}, "decoder": {**part, "num_layers": shared.DECODER_LAYERS}},
+        "model": {
+            "initializer": "xavier_uniform",
+            "embed_initializer": "xavier_uniform",
+            "tied_embeddings": True,
+            "tied_softmax": True,
+        }
+        | {
+            "encoder": {**part, "num_layers": shared.ENCODER_LAYERS},
+            "decoder": {**part, "num_layers": shared.DECODER_LAYERS},
+        },
     }
 
 
@@ -85,7 +132,9 @@ def train(asked: shared.Asked) -> None:
         args = parse_global_args(configuration(asked, folder), mode="train")
         model, data, _, _ = prepare(args, rank=0, mode="train")
         common = {"device": args.device, "autocast": args.autocast, "seed": args.seed}
-        manager = TrainManager(rank=0, model=model, model_dir=args.model_dir, train_args=args.train, dev_args=args.test, **common)
+        manager = TrainManager(
+            rank=0, model=model, model_dir=args.model_dir, train_args=args.train, dev_args=args.test, **common
+        )
         calls: list[tuple[float, int]] = []
         losses: list[float] = []
         step = manager._train_step
@@ -100,7 +149,9 @@ def train(asked: shared.Asked) -> None:
         if asked.batches:
             ours = shared.batches(asked.work)
             order = Ours([*ours[: shared.WARM], *ours, ours[0]])
-            data.make_iter = lambda **how: DataLoader(data, batch_sampler=order, collate_fn=lambda rows: collated(data, rows, **how))
+            data.make_iter = lambda **how: DataLoader(
+                data, batch_sampler=order, collate_fn=lambda rows: collated(data, rows, **how)
+            )
         manager.train_and_validate(train_data=data, valid_data=data)
     start, end = shared.WARM, shared.WARM + shared.UPDATES  # the last call only ends the update before it
     tokens, seconds = sum(count for _, count in calls[start:end]), calls[end][0] - calls[start][0]
@@ -148,9 +199,13 @@ def translate(asked: shared.Asked) -> None:
         data.data["src"] = some
         data.reset_indices()
         since = time.perf_counter()
-        outputs = predict(model=model, data=data, device=args.device, n_gpu=0, args=args.test, autocast=args.autocast)[2]
+        outputs = predict(
+            model=model, data=data, device=args.device, n_gpu=0, args=args.test, autocast=args.autocast
+        )[2]
         seconds = time.perf_counter() - since
-    shared.translated(outputs, seconds, asked.work, f"joeynmt{'+memory' * asked.keep}-{asked.measure}", __version__)
+    shared.translated(
+        outputs, seconds, asked.work, f"joeynmt{'+memory' * asked.keep}-{asked.measure}", __version__
+    )
 
 
 if __name__ == "__main__":

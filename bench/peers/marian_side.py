@@ -2,9 +2,9 @@
 
     PYTHON bench/peers/marian_side.py train|beam|greedy DATA WORK [--keep]
 
-Training: a plain loop over our batches, padded as they come, with the fused AdamW that the library's Trainer would take. Marian's layers
-are post-norm, there is no other: two layer norms less than the other sides train. Decoding: `generate` with our model's weights, which
-fit name by name, on sentences of similar length.
+Training: a plain loop over our batches, padded as they come, with the fused AdamW that the library's Trainer
+would take. Marian's layers are post-norm, there is no other: two layer norms less than the other sides train.
+Decoding: `generate` with our model's weights, which fit name by name, on sentences of similar length.
 """
 
 from __future__ import annotations
@@ -79,8 +79,12 @@ def train(asked: shared.Asked, vocabulary: Vocabulary) -> None:
     sources, targets = ([vocabulary.encode(line) for line in side] for side in shared.train_text(asked.data))
     batches = shared.batches(asked.work)
     model = build(vocabulary, max(map(len, sources + targets)) + 1).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=shared.LR, betas=shared.BETAS, weight_decay=shared.DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: min(1.0, (update + 1) / shared.WARMUP))  # no run gets past it
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=shared.LR, betas=shared.BETAS, weight_decay=shared.DECAY, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda update: min(1.0, (update + 1) / shared.WARMUP)
+    )  # no run gets past it
     losses: list[tuple[float, int]] = []
     for number, batch in enumerate(batches[: shared.WARM] + batches):
         if number == shared.WARM:
@@ -88,8 +92,12 @@ def train(asked: shared.Asked, vocabulary: Vocabulary) -> None:
         source = padded([sources[line] for line in batch], PAD)
         labels = padded([targets[line] for line in batch], IGNORED)
         shifted = padded([[EOS, *targets[line][:-1]] for line in batch], PAD)
-        logits = model(input_ids=source, attention_mask=source.ne(PAD), decoder_input_ids=shifted, use_cache=False).logits
-        loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=shared.SMOOTHING)
+        logits = model(
+            input_ids=source, attention_mask=source.ne(PAD), decoder_input_ids=shifted, use_cache=False
+        ).logits
+        loss = cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=shared.SMOOTHING
+        )
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -121,7 +129,11 @@ def translate(asked: shared.Asked, vocabulary: Vocabulary) -> None:
     for side in (model.model.encoder, model.model.decoder):
         side.embed_positions.weight.data.copy_(positions)
     model.final_logits_bias[0, [BOS, PAD]] = NEVER
-    options = {"num_beams": shared.BEAM if asked.measure == "beam" else 1, "max_new_tokens": shared.LIMIT, "length_penalty": 1.0}
+    options = {
+        "num_beams": shared.BEAM if asked.measure == "beam" else 1,
+        "max_new_tokens": shared.LIMIT,
+        "length_penalty": 1.0,
+    }
     outputs: list[str] = []
     batches = [sources[start : start + SENTENCES] for start in range(0, len(sources), SENTENCES)]
     for number, batch in enumerate([batches[-1], *batches]):  # the first one is start-up
@@ -137,4 +149,6 @@ def translate(asked: shared.Asked, vocabulary: Vocabulary) -> None:
 if __name__ == "__main__":
     command = shared.asked(__doc__)
     torch.set_num_threads(machine.threads())
-    (train if command.measure == "train" else translate)(command, Vocabulary(shared.lines(command.work / "words.txt")))
+    (train if command.measure == "train" else translate)(
+        command, Vocabulary(shared.lines(command.work / "words.txt"))
+    )

@@ -1,11 +1,12 @@
-"""What all sides of bench/peers.py have in common: the set-up, the text, the results. Standard library only, for every environment.
+"""What all sides of bench/peers.py have in common: set-up, text, results. Standard library only.
 
-A side is called with MEASURE (train, beam, greedy), the folder of the pipeline's data and a folder WORK that `ours_side.py prepare` fills:
+A side is called with MEASURE (train, beam, greedy), the folder of the pipeline's data and a folder WORK that
+`ours_side.py prepare` fills:
 
     batches.json   the line numbers of the UPDATES first batches of our training, in its order
     decode.src     the sentences to translate, longest first: padding is least in every framework's batches
-    words.txt      the dictionary's words, one a line, in the order of their ids, after the four special symbols
-    weights.pt     one post-norm model of ours, trained for a while: names as in fairseq, and the table of `positions`
+    words.txt      the dictionary's words in the order of their ids, without the four special symbols
+    weights.pt     a post-norm model of ours, trained for a while: fairseq's names, and the `positions`
     model/         the same model as the project keeps it
 """
 
@@ -38,7 +39,8 @@ SENTENCES = 250  # the first of the training text: some sides are slow
 BEAM = 5
 LIMIT = 60  # most tokens of an output, for all: longer than any good translation here
 
-# The model that all sides translate with: post-norm, because Marian knows no other. Three passes over multi30k: outputs end like sentences.
+# The model that all sides translate with: post-norm, because Marian knows no other. After three passes over
+# multi30k its outputs end like sentences.
 MODEL_UPDATES = 800
 MODEL = {"max_tokens": 2048, "lr": 0.002, "warmup": 200, "pre_norm": False, "dropout": 0.1}
 
@@ -59,7 +61,9 @@ class Asked:
 
 def asked(description: str | None, *measures: str) -> Asked:
     """Reads a side's command line and sets its memory thresholds."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("measure", choices=measures or ("train", "beam", "greedy"))
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
@@ -89,19 +93,39 @@ def batches(work: Path) -> list[list[int]]:
 
 
 def trained(tokens: int, seconds: float, first: float, whole: float, version: str) -> None:
-    """The result of a training: target tokens (an end of sentence is one), and losses, nats a token, of WARM updates and of all UPDATES."""
+    """The result of a training: target tokens, ends of sentences included, and losses in nats a token.
+
+    `first` is the loss of WARM updates, `whole` that of all UPDATES.
+    """
     if not whole < first:
-        raise SystemExit(f"error: the loss does not fall: {first:.3f} over the first {WARM} updates, {whole:.3f} over all {UPDATES}")
+        raise SystemExit(
+            f"error: the loss does not fall: {first:.3f} over the first {WARM} updates, "
+            f"{whole:.3f} over all {UPDATES}"
+        )
     harness.result(
-        value=round(tokens / seconds, 1), tokens=tokens, updates=UPDATES, first=round(first, 3), loss=round(whole, 3), version=version
+        value=round(tokens / seconds, 1),
+        tokens=tokens,
+        updates=UPDATES,
+        first=round(first, 3),
+        loss=round(whole, 3),
+        version=version,
     )
 
 
-def translated(outputs: Sequence[str], seconds: float, work: Path, name: str, version: str, **more: float) -> None:
+def translated(
+    outputs: Sequence[str], seconds: float, work: Path, name: str, version: str, **more: float
+) -> None:
     """The result of a translation; its text stays in WORK, to be compared."""
     empty = sum(not line.strip() for line in outputs)
     if empty == len(outputs):
         raise SystemExit("error: all outputs are empty")
     (work / f"{name}.txt").write_text("".join(f"{line}\n" for line in outputs), encoding="utf-8")
     words = sum(len(line.split()) for line in outputs)
-    harness.result(value=round(len(outputs) / seconds, 2), sentences=len(outputs), empty=empty, tokens=words, version=version, **more)
+    harness.result(
+        value=round(len(outputs) / seconds, 2),
+        sentences=len(outputs),
+        empty=empty,
+        tokens=words,
+        version=version,
+        **more,
+    )

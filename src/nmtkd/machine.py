@@ -1,27 +1,25 @@
-"""Facts of the machine, which never change a result: threads, device, scratch space, progress. They come from the environment.
+"""Settings of the machine, from the environment: threads, device, scratch space. They never change a result.
 
-NMTKD_DEVICE   auto (a GPU where there is one), cpu or cuda
+NMTKD_DEVICE   auto (a GPU if there is one), cpu or cuda
 NMTKD_THREADS  cores to use; all by default
-NMTKD_SCRATCH  where training keeps its checkpoints; `.scratch` of the repository by default
+NMTKD_SCRATCH  folder for checkpoints of training; `.scratch` of the repository by default
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
-import hashlib
 import os
+import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 GIB = 2**30
-KEY_DIGITS = 16  # of a scratch folder's name: 64 bits
-PROGRESS_SECONDS = 5.0  # between two progress lines: seldom enough for a log, often enough to be seen alive
+PROGRESS_SECONDS = 5.0  # least time between two progress lines
 
 
 class MachineError(OSError):
@@ -29,7 +27,7 @@ class MachineError(OSError):
 
 
 def threads() -> int:
-    """Cores to use. Raises MachineError where NMTKD_THREADS is no positive number."""
+    """Cores to use. Raises MachineError if NMTKD_THREADS is not a positive whole number."""
     text = os.environ.get("NMTKD_THREADS", "")
     if not text:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -39,29 +37,36 @@ def threads() -> int:
 
 
 def device() -> str:
-    """`cuda` or `cpu`. Raises MachineError where NMTKD_DEVICE asks for what is not there."""
+    """`cuda` or `cpu`. Raises MachineError for an unknown NMTKD_DEVICE, and for cuda without a GPU."""
     import torch
 
-    wanted = os.environ.get("NMTKD_DEVICE", "auto")
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise MachineError(f"NMTKD_DEVICE: must be auto, cpu or cuda; got {wanted!r}")
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    requested = os.environ.get("NMTKD_DEVICE", "auto")
+    if requested not in ("auto", "cpu", "cuda"):
+        raise MachineError(f"NMTKD_DEVICE: must be auto, cpu or cuda; got {requested!r}")
+    has_gpu = torch.cuda.is_available()
+    if requested == "cuda" and not has_gpu:
         raise MachineError("NMTKD_DEVICE: cuda was asked for, but torch finds no GPU; set it to auto or cpu")
-    return "cuda" if there and wanted != "cpu" else "cpu"
+    return "cuda" if has_gpu and requested != "cpu" else "cpu"
 
 
-def autocast() -> Any:
-    """What the arithmetic of training runs under: bfloat16 on a GPU, float32 on a CPU (where bfloat16 is slower). A context manager."""
-    import torch
-
-    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=device() == "cuda")
+def description() -> dict[str, str | int]:
+    """Processor, device and cores, for the measurements in reports/machine/."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return {
+        "processor": (names or [platform.processor() or platform.machine()])[0],
+        "device": device(),
+        "cores": threads(),
+    }
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep large freed blocks. A training step frees its logits and asks for them again, and pays for it in page faults.
+    """Lets glibc keep large freed blocks, which saves page faults: each step frees and allocates its logits.
 
-    bench/training.py measures how much; no effect on results, none outside glibc.
+    bench/training.py measures the gain. Results do not change; outside glibc nothing happens.
     """
     trim, mmap = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
     try:
@@ -73,10 +78,10 @@ def keep_freed_memory() -> None:
 
 
 def scratch_root() -> Path:
-    """Where unfinished work is kept. A workspace that DVC makes for a queued experiment uses its repository's own."""
-    named = os.environ.get("NMTKD_SCRATCH")
-    if named:
-        return Path(named).resolve()
+    """Folder of unfinished work. A workspace of a queued DVC experiment uses that of its repository."""
+    configured = os.environ.get("NMTKD_SCRATCH")
+    if configured:
+        return Path(configured).resolve()
     here = Path.cwd().resolve()
     for parent in here.parents:
         if parent.name == "exps" and parent.parent.name == "tmp" and parent.parent.parent.name == ".dvc":
@@ -84,64 +89,41 @@ def scratch_root() -> Path:
     return here / ".scratch"
 
 
-def fingerprint(config: str, files: Iterable[Path]) -> str:
-    """A name for a piece of work: hash of its settings and of its inputs and code, by content."""
-    digest = hashlib.sha256(config.encode())
-    for path in sorted(files):
-        digest.update(f"\0{path.name}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:KEY_DIGITS]
-
-
-def code(*packages: str) -> list[Path]:
-    """The Python files of packages under src/, as in code("nmtkd/models", "nmtkd_fairseq")."""
-    src = Path(__file__).parent.parent
-    return [path for package in packages for path in (src / package).glob("*.py")]
-
-
 @contextmanager
 def scratch(stage: str, key: str, need_bytes: int = 0) -> Iterator[Path]:
-    """A folder for unfinished work, the same for the same key: what a killed process left there is found again.
+    """Yields a folder for unfinished work. The same key gives the same folder, also after a kill.
 
-    One process at a time holds it; another waits. It is removed on success and kept on failure.
-    Raises MachineError where less than `need_bytes` are free.
+    One process at a time holds it; others wait. It is removed on success and kept on failure.
+    Raises MachineError if less than `need_bytes` are free.
     """
     folder = scratch_root() / f"{stage}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # what a killed process wrote is not needed again
-    free = shutil.disk_usage(folder).free + there
+    # What a killed process wrote counts as free: it is not written again.
+    left_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    free = shutil.disk_usage(folder).free + left_bytes
     if free < need_bytes:
         raise MachineError(
-            f"{folder}: {stage} needs about {need_bytes / GIB:.2f} GiB of scratch space, {free / GIB:.2f} GiB are free; "
-            "free some, or name a larger disk in NMTKD_SCRATCH"
+            f"{folder}: {stage} needs about {need_bytes / GIB:.2f} GiB of scratch space, "
+            f"{free / GIB:.2f} GiB are free; free some, or name a larger disk in NMTKD_SCRATCH"
         )
     with open(scratch_root() / f"{stage}-{key}.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"[{stage}] another process does the same work; waiting for it", file=sys.stderr, flush=True)
+            print(
+                f"[{stage}] another process does the same work; waiting for it", file=sys.stderr, flush=True
+            )
             fcntl.flock(lock, fcntl.LOCK_EX)
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         shutil.rmtree(folder)
 
 
-@contextmanager
-def whole(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` only when all of it is written: half an output is never taken for a whole one."""
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    yield part
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(part, out)
-
-
 _last_shown: dict[str, float] = {}
 
 
 def progress(stage: str, done: int, total: int, what: str) -> None:
-    """A line on stderr now and then, and always at the end."""
+    """Prints a progress line to stderr, at most every PROGRESS_SECONDS, and always the last one."""
     now = time.monotonic()
     if done < total and now - _last_shown.setdefault(stage, now) < PROGRESS_SECONDS:
         return

@@ -18,7 +18,7 @@ CopyLab = Callable[[], Lab]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, str]:
     """A laboratory in which everything has run, committed, stages side by side, and what was printed. Not to be changed."""
     lab = make_lab(tmp_path_factory.mktemp("finished") / "lab")
-    printed = lab.run("python", "repro.py", "2")
+    printed = lab.run("python", "-m", "runner", "2")
     lab.run("git", "add", "-A")
     lab.run("git", "commit", "-qm", "results")
     return lab, printed

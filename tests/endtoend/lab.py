@@ -13,12 +13,15 @@ from pathlib import Path
 
 import yaml
 
-from tests.structure.pipeline import Stage, resolve
+from tests.structure import graph
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 # What a clone would hold, less what a test does not need.
-PROJECT = ("stages", "src", "imports", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "repro.py")
+PROJECT = (
+    "stages", "src", "manifests", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml",
+    "requirements.lock",
+)  # fmt: skip
 
 
 class Lab:
@@ -42,25 +45,23 @@ class Lab:
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command and returns whatever it did."""
-        return subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
+        )
 
     def run(self, *command: str) -> str:
         """Runs a command that must succeed; returns what it printed on both streams."""
         done = self.ask(*command)
-        assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+        assert done.returncode == 0, (
+            f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+        )
         return done.stdout + done.stderr
 
     def stale(self) -> set[str]:
-        """The stages that DVC finds changed, and all that come after them: what `dvc repro` may run now."""
-        found = set(json.loads(self.ask("dvc", "status", "--json").stdout))
-        definition = yaml.safe_load((self.folder / "dvc.yaml").read_text(encoding="utf-8"))
-        stages = resolve(definition, yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8")))
-        while True:
-            outs = [Path(out) for stage in stages if stage.name in found for out in stage.outs]
-            more = {stage.name for stage in stages if stage.name not in found and any(_reads(stage, out) for out in outs)}
-            if not more:
-                return found
-            found |= more
+        """The stages that `dvc repro` may run now, once the manifests are those of the code."""
+        self.run("dvc", "repro", "--quiet", "manifests")
+        changed = json.loads(self.ask("dvc", "status", "--json").stdout)
+        return graph.downstream(graph.read(self.folder), changed)
 
     def repro(self, *arguments: str) -> set[str]:
         """Runs `dvc repro` and returns the stages that it ran."""
@@ -79,17 +80,18 @@ class Lab:
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def change_code(self, file: str) -> None:
-        """Changes what a module says, though not what it does."""
+        """Changes what a module says, though not what it does, and lets the manifests follow."""
+        self.append(file, "\nADDED = None\n")
+        self.run("dvc", "repro", "--quiet", "manifests")
+
+    def append(self, file: str, text: str) -> None:
+        """Adds text at the end of a file."""
         path = self.folder / file
-        path.write_text(path.read_text(encoding="utf-8") + "\nADDED = None\n", encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
 
     def read(self, file: str) -> bytes:
         """The bytes of a file."""
         return (self.folder / file).read_bytes()
-
-
-def _reads(stage: Stage, out: Path) -> bool:
-    return any(dep == out or dep in out.parents or out in dep.parents for dep in map(Path, stage.deps))
 
 
 def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
@@ -109,8 +111,9 @@ def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
         (folder / f"{split}.tgt").write_text("".join(f"{line}\n" for line in there), encoding="utf-8")
 
 
-def make_lab(folder: Path) -> Lab:
-    """The project in a new git repository, set to the toy scale and a toy corpus."""
+def make_lab(folder: Path, corpus: Path | None = None) -> Lab:
+    """The project in a new git repository, set to the toy scale and a toy corpus, which is made unless it is given."""
+    text_folder = corpus or folder.parent / "corpus"
     for name in PROJECT:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,19 +122,24 @@ def make_lab(folder: Path) -> Lab:
         else:
             shutil.copy(source, target)
     config = folder / "conf/config.yaml"
-    text = config.read_text(encoding="utf-8").replace("corpus: homeassistant", "corpus: files").replace("scale: quick", "scale: toy")
+    text = (
+        config.read_text(encoding="utf-8")
+        .replace("corpus: homeassistant", "corpus: files")
+        .replace("scale: quick", "scale: toy")
+    )
     config.write_text(text.replace("study: default", "study: toy"), encoding="utf-8")
-    methods = "{plain: [plain], word: [word], seq: [seq], both: [both], hybrid: [], online: []}"
+    methods = "{plain: [plain], word: [word], seq: [seq], both: [both]}"
     axes = f"methods: {methods}, capacities: [tiny, small], noises: [clean], decodings: [beam], seeds: [1]"
     (folder / "conf/study/toy.yaml").write_text(f"# @package _global_\ngrid: {{{axes}}}\n", encoding="utf-8")
-    corpus = folder / "conf/corpus/files.yaml"
+    definition = folder / "conf/corpus/files.yaml"
     text = (
-        corpus.read_text(encoding="utf-8")
-        .replace("folder: corpus", f"folder: {folder.parent / 'corpus'}")
+        definition.read_text(encoding="utf-8")
+        .replace("folder: corpus", f"folder: {text_folder}")
         .replace("long_words: 0", "long_words: 4")
     )
-    corpus.write_text(text, encoding="utf-8")
-    write_corpus(folder.parent / "corpus")
+    definition.write_text(text, encoding="utf-8")
+    if corpus is None:
+        write_corpus(text_folder)
     lab = Lab(folder)
     lab.run("git", "init", "-q", "-b", "main")
     compose = "import os; from dvc.utils.hydra import compose_and_dump as c; "

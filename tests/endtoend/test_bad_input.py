@@ -72,8 +72,8 @@ def test_no_space_for_scratch_is_told_before_training(copy: CopyLab) -> None:
 
 def test_token_targets_of_another_teacher_are_refused(copy: CopyLab) -> None:
     lab = copy()
-    (lab.folder / "models/teacher/clean/model.sha256").write_text("0" * 64 + "\n", encoding="utf-8")
-    done = lab.ask("python", "-m", "stages.student", "word", "word", "tiny", "clean", "1")
+    (lab.folder / "models/teacher/clean/model/model.sha256").write_text("0" * 64 + "\n", encoding="utf-8")
+    done = lab.ask("python", "-m", "stages.student", "word", "word-tiny-clean-1")
     assert done.returncode == 1
     assert "token targets of another teacher (made with" in done.stderr
 
@@ -84,6 +84,6 @@ def test_misaligned_hypotheses_are_refused(copy: CopyLab) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[3], lines[4] = lines[4], lines[3]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = lab.ask("python", "-m", "stages.student", "seq", "seq", "tiny", "clean", "beam", "1")
+    done = lab.ask("python", "-m", "stages.student", "seq", "seq-tiny-clean-beam-1")
     assert done.returncode == 1
     assert "line 4: id 4 where 3 should stand" in done.stderr

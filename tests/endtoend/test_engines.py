@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nmtkd.models.decoding import Search, translate
+from nmtkd.decoding.search import Search
+from nmtkd.decoding.translate import translate
 from tests.endtoend.lab import Lab
 
 SENTENCES = 200
@@ -13,11 +14,15 @@ SENTENCES = 200
 @pytest.mark.parametrize("beam", [1, 5])
 def test_ctranslate2_and_fairseq_translate_alike(finished: tuple[Lab, str], beam: int) -> None:
     """Sums are taken in another order, so a near-tie may fall the other way: in one sentence of a hundred at most."""
-    folder = finished[0].folder / "models/teacher/clean"
+    folder = finished[0].folder / "models/teacher/clean/model"
     sources = finished[0].read("data/noise/clean/train.src").decode().splitlines()[:SENTENCES]
     assert len(sources) == SENTENCES
     search = Search(beam=beam, length_penalty=1.0, max_length_factor=2.0, max_length_offset=10)
     fast, reference = (translate(folder, sources, search, engine) for engine in ("ctranslate2", "fairseq"))
-    different = [(a[0].text, b[0].text) for a, b in zip(fast, reference, strict=True) if a[0].text != b[0].text]
+    different = [
+        (a[0].text, b[0].text) for a, b in zip(fast, reference, strict=True) if a[0].text != b[0].text
+    ]
     assert len(different) <= SENTENCES // 100, different
-    assert len({entry[0].text for entry in fast}) > SENTENCES // 2, "a model that says one thing to all proves nothing"
+    assert len({entry[0].text for entry in fast}) > SENTENCES // 2, (
+        "a model that says one thing to all proves nothing"
+    )

@@ -18,7 +18,12 @@ LIMIT = 120.0  # seconds that a test waits for a stage to get going
 
 def start(lab: Lab, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["python", "-m", *arguments], cwd=lab.folder, env=lab.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["python", "-m", *arguments],
+        cwd=lab.folder,
+        env=lab.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -34,7 +39,7 @@ def wait_for(lab: Lab, pattern: str) -> Path:
 
 def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], copy: CopyLab) -> None:
     lab = copy()
-    out = lab.folder / "models/teacher/clean/model.pt"
+    out = lab.folder / "models/teacher/clean/model/model.pt"
     out.unlink()
     training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/weights-80.pt")
@@ -43,7 +48,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
     assert not out.exists()
     printed = lab.run("python", "-m", "stages.teacher", "clean")
     assert "going on from update" in printed
-    assert out.read_bytes() == finished[0].read("models/teacher/clean/model.pt")
+    assert out.read_bytes() == finished[0].read("models/teacher/clean/model/model.pt")
     assert lab.read("models/teacher/clean/curve.csv") == finished[0].read("models/teacher/clean/curve.csv")
     assert not list((lab.folder / ".scratch").glob("teacher-*/"))
 
@@ -58,14 +63,14 @@ def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) ->
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
 
 
-@pytest.mark.parametrize("module", ["transformer", "attention", "dropout", "products"])
+@pytest.mark.parametrize("module", ["transformer", "attention", "dropout", "matmul"])
 def test_a_killed_training_is_not_taken_up_by_other_arithmetic(copy: CopyLab, module: str) -> None:
     lab = copy()
     training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/state.pt")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
-    lab.change_code(f"src/nmtkd/{module}.py")
+    lab.change_code(f"src/nmtkd/network/{module}.py")
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
 
 
@@ -75,20 +80,20 @@ def test_a_teacher_of_other_arithmetic_is_not_copied(copy: CopyLab) -> None:
     lab.edit("params.yaml", ("grid.noises", ["clean", "del30_clean"]))
     lab.repro("noise@del30_clean")
     assert "copied" in lab.run("python", "-m", "stages.teacher", "del30_clean")
-    lab.change_code("src/nmtkd/attention.py")
+    lab.change_code("src/nmtkd/network/attention.py")
     assert "copied" not in lab.run("python", "-m", "stages.teacher", "del30_clean")
 
 
 def test_a_half_written_checkpoint_is_not_taken_up(finished: tuple[Lab, str], copy: CopyLab) -> None:
     lab = copy()
-    training = start(lab, "stages.student", "word", "word", "tiny", "clean", "1")
+    training = start(lab, "stages.student", "word", "word-tiny-clean-1")
     state = wait_for(lab, "student-*/state.pt")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
     (state.parent / "state.part").write_bytes(state.read_bytes()[:1000])
     (state.parent / "weights-10.pt").write_bytes(b"torn")
-    lab.run("python", "-m", "stages.student", "word", "word", "tiny", "clean", "1")
-    name = "models/student/word-tiny-clean-1/model.pt"
+    lab.run("python", "-m", "stages.student", "word", "word-tiny-clean-1")
+    name = "models/student/word-tiny-clean-1/model/model.pt"
     assert lab.read(name) == finished[0].read(name)
 
 
@@ -100,7 +105,7 @@ def test_a_half_written_output_is_never_taken_for_a_whole_one(copy: CopyLab) -> 
     assert lab.stale() == set()
     lines = lab.read("data/targets/clean-gold/header.json")
     (lab.folder / "data/targets/clean-gold/header.json").unlink()
-    done = lab.ask("python", "-m", "stages.student", "word", "word", "tiny", "clean", "1")
+    done = lab.ask("python", "-m", "stages.student", "word", "word-tiny-clean-1")
     assert done.returncode == 1
-    assert "not token targets, or not whole; run the score stage again" in done.stderr
+    assert "not token targets, or not whole; run the targets stage again" in done.stderr
     assert lines

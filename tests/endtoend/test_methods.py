@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-import nmtkd_fairseq  # noqa: F401  makes fairseq know gated models
-from nmtkd.models import fairseq_bridge as bridge
+from nmtkd.network import fairseq_bridge as bridge
 from tests.endtoend.lab import Lab
 from tests.endtoend.test_interrupted import start, wait_for
 
@@ -81,14 +80,10 @@ def test_new_students_need_nothing_new_of_the_teacher(wide: tuple[Lab, set[str]]
     assert ran == STUDENTS | EVALUATIONS
     for stage in STUDENTS:
         folder = lab.folder / "models/student" / stage.partition("@")[2]
-        assert {path.name for path in folder.iterdir()} == {
-            "model.pt",
-            "model.sha256",
-            "dict.src.txt",
-            "dict.tgt.txt",
-            "curve.csv",
-            "card.json",
-        }
+        assert {path.name for path in folder.iterdir()} == {"model", "curve.csv", "card.json"}
+        assert {path.name for path in (folder / "model").iterdir()} == {
+            "model.pt", "model.sha256", "dict.src.txt", "dict.tgt.txt",
+        }  # fmt: skip
 
 
 def test_curves_hold_gates_of_hybrids_and_openness_of_gated_students(wide: tuple[Lab, set[str]]) -> None:
@@ -109,26 +104,38 @@ def test_a_gated_student_is_cut_to_the_units_that_its_card_names(wide: tuple[Lab
     folder = lab.folder / "models/student" / HYBRID
     facts = card(lab, f"models/student/{HYBRID}")
     gates = facts["gates"]
-    weights = torch.load(folder / "model.pt", weights_only=True)["model"]
+    weights = torch.load(folder / "model/model.pt", weights_only=True)["model"]
     for side in ("encoder", "decoder"):
-        units = [len(value) for name, value in sorted(weights.items()) if name.startswith(side) and name.endswith("fc1.gate.weight")]
+        units = [
+            len(value)
+            for name, value in sorted(weights.items())
+            if name.startswith(side) and name.endswith("fc1.gate.weight")
+        ]
         assert gates[side] == units
     assert gates["units"] == 64
     assert 2 <= gates["kept"] == sum(gates["encoder"] + gates["decoder"]) <= 64
     assert gates["effective_capacity"] == round(gates["kept"] / 64, 4)
     # A gated unit of width 16 has 50 parameters: two rows and biases in, one column out.
     assert facts["parameters"] == gates["parameters_before"] - 50 * (64 - gates["kept"])
-    assert facts["parameters"] == bridge.load_model(folder, "cpu").parameters()
-    held = {value.data_ptr(): value.numel() for name, value in weights.items() if "version" not in name and "_float_tensor" not in name}
+    assert facts["parameters"] == bridge.load_model(folder / "model", "cpu").parameters()
+    held = {
+        value.data_ptr(): value.numel()
+        for name, value in weights.items()
+        if "version" not in name and "_float_tensor" not in name
+    }
     assert facts["parameters"] == sum(held.values()), "a shared matrix is written once"
 
 
 def test_results_carry_what_students_chose(wide: tuple[Lab, set[str]]) -> None:
     lab, _ = wide
     told = card(lab, f"models/student/{HYBRID}")
-    assert {name: result(lab, HYBRID)[name] for name in ("gates", "parameters")} == {name: told[name] for name in ("gates", "parameters")}
+    assert {name: result(lab, HYBRID)[name] for name in ("gates", "parameters")} == {
+        name: told[name] for name in ("gates", "parameters")
+    }
     told = card(lab, f"models/student/{BEST}")
-    assert {name: result(lab, BEST)[name] for name in ("gate", "tried")} == {name: told[name] for name in ("gate", "tried")}
+    assert {name: result(lab, BEST)[name] for name in ("gate", "tried")} == {
+        name: told[name] for name in ("gate", "tried")
+    }
     assert not {"gates", "gate", "tried"} & result(lab, "plain-tiny-clean-1").keys()
 
 
@@ -139,9 +146,11 @@ def test_a_validated_gate_is_the_best_of_what_was_tried(copy_wide: Callable[[], 
     assert list(told["tried"]) == ["0.25", "0.5", "0.75"]
     assert told["tried"][f"{told['gate']:g}"] == max(told["tried"].values())
     lab.edit("params.yaml", ("methods.hybrid_half.gate.values", [told["gate"]]))
-    lab.run("python", "-m", "stages.student", "hybrid", "hybrid_half", "tiny", "clean", "beam", "1")
-    for name in ("model.pt", "curve.csv"):
-        assert lab.read(f"models/student/hybrid_half-tiny-clean-beam-1/{name}") == lab.read(f"models/student/{BEST}/{name}")
+    lab.run("python", "-m", "stages.student", "hybrid", "hybrid_half-tiny-clean-beam-1")
+    for name in ("model/model.pt", "curve.csv"):
+        assert lab.read(f"models/student/hybrid_half-tiny-clean-beam-1/{name}") == lab.read(
+            f"models/student/{BEST}/{name}"
+        )
 
 
 def test_a_gate_reruns_its_own_students_only(copy_wide: Callable[[], Lab]) -> None:
@@ -155,7 +164,11 @@ def test_a_gate_reruns_its_own_students_only(copy_wide: Callable[[], Lab]) -> No
 def test_the_report_shows_gates(copy_wide: Callable[[], Lab]) -> None:
     lab = copy_wide()
     families: dict[str, list[str]] = {family: [] for family in ("word", "seq", "both", "online")}
-    lab.edit("params.yaml", ("grid.methods", {**families, "plain": ["plain"], "hybrid": ["hybrid_best"]}), ("grid.capacities", ["tiny"]))
+    lab.edit(
+        "params.yaml",
+        ("grid.methods", {**families, "plain": ["plain"], "hybrid": ["hybrid_best"]}),
+        ("grid.capacities", ["tiny"]),
+    )
     assert lab.repro() == {"report"}
     with open(lab.folder / "reports/curves.csv", newline="", encoding="utf-8") as file:
         shown = {row["key"]: row["gate"] for row in csv.DictReader(file)}
@@ -165,27 +178,29 @@ def test_the_report_shows_gates(copy_wide: Callable[[], Lab]) -> None:
     assert b"What students chose" in lab.read("reports/index.html")
 
 
-def test_a_killed_hybrid_training_ends_in_the_same_bytes(wide: tuple[Lab, set[str]], copy_wide: Callable[[], Lab]) -> None:
+def test_a_killed_hybrid_training_ends_in_the_same_bytes(
+    wide: tuple[Lab, set[str]], copy_wide: Callable[[], Lab]
+) -> None:
     """With the gate's own weights and their optimiser's state, which belong to no model."""
     lab = copy_wide()
-    names = ("hybrid", "hybrid", "gated50", "clean", "beam", "1")
-    (lab.folder / "models/student" / HYBRID / "model.pt").unlink()
+    names = ("hybrid", HYBRID)
+    (lab.folder / "models/student" / HYBRID / "model/model.pt").unlink()
     training = start(lab, "stages.student", *names)
     wait_for(lab, "student-*/weights-10.pt")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
-    assert not (lab.folder / "models/student" / HYBRID / "model.pt").exists()
+    assert not (lab.folder / "models/student" / HYBRID / "model/model.pt").exists()
     assert "going on from update" in lab.run("python", "-m", "stages.student", *names)
-    for name in ("model.pt", "curve.csv"):
+    for name in ("model/model.pt", "curve.csv"):
         assert lab.read(f"models/student/{HYBRID}/{name}") == wide[0].read(f"models/student/{HYBRID}/{name}")
 
 
 def test_a_student_that_asks_its_teacher_is_refused_another_one(copy_wide: Callable[[], Lab]) -> None:
     lab = copy_wide()
-    (lab.folder / "models/teacher/clean/model.pt").write_bytes(b"no model")
-    done = lab.ask("python", "-m", "stages.student", "online", "on_policy", "tiny", "clean", "1")
+    (lab.folder / "models/teacher/clean/model/model.pt").write_bytes(b"no model")
+    done = lab.ask("python", "-m", "stages.student", "online", "on_policy-tiny-clean-1")
     assert done.returncode == 1
-    assert "models/teacher/clean: its model files are not those that model.sha256 names" in done.stderr
+    assert "models/teacher/clean/model: its model files are not those that model.sha256 names" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -198,29 +213,39 @@ def test_a_teacher_of_clean_text_is_the_clean_teacher(copy_wide: Callable[[], La
     printed = lab.run("dvc", "repro", "teacher@del30_clean")
     assert "[teacher del30_clean] the same as models/teacher/clean: copied" in printed
     assert "[teacher del30_clean] update" not in printed
-    for name in ("model.pt", "model.sha256", "curve.csv", "card.json"):
+    for name in ("model/model.pt", "model/model.sha256", "curve.csv", "card.json"):
         assert lab.read(f"models/teacher/del30_clean/{name}") == lab.read(f"models/teacher/clean/{name}")
     for side in ("src", "tgt"):
         clean = lab.read(f"data/noise/clean/train.{side}")
-        assert lab.read(f"data/noise/del30_clean/teacher/train.{side}") == clean != lab.read(f"data/noise/del30_clean/train.{side}")
-    lab.edit("params.yaml", ("teacher.training.updates", 40), ("teacher.training.average", 1))  # not the recipe of what stands there
+        assert (
+            lab.read(f"data/noise/del30_clean/teacher/train.{side}")
+            == clean
+            != lab.read(f"data/noise/del30_clean/train.{side}")
+        )
+    lab.edit(
+        "params.yaml", ("teacher.training.updates", 40), ("teacher.training.average", 1)
+    )  # not the recipe of what stands there
     assert "copied" not in lab.run("python", "-m", "stages.teacher", "del30_clean")
-    assert lab.read("models/teacher/del30_clean/model.pt") != lab.read("models/teacher/clean/model.pt")
+    assert lab.read("models/teacher/del30_clean/model/model.pt") != lab.read(
+        "models/teacher/clean/model/model.pt"
+    )
 
 
 def test_several_seeds_are_one_teacher(finished: tuple[Lab, str], copy_wide: Callable[[], Lab]) -> None:
     lab = copy_wide()
     lab.edit("params.yaml", ("teacher.seeds", [1, 2]))
-    assert lab.repro("decode@clean-beam", "score_gold@clean", "evaluate_teacher@clean") == {
+    assert lab.repro("decode@clean-beam", "targets_gold@clean", "evaluate_teacher@clean") == {
         "teacher@clean",
         "decode@clean-beam",
-        "score_gold@clean",
+        "targets_gold@clean",
         "evaluate_teacher@clean",
     }
-    folder = lab.folder / "models/teacher/clean"
-    first, second = (lab.read(f"models/teacher/clean/{name}") for name in ("model.pt", "model2.pt"))
-    assert first == finished[0].read("models/teacher/clean/model.pt") != second
-    stamp = lab.read("models/teacher/clean/model.sha256").decode().strip()
+    folder = lab.folder / "models/teacher/clean/model"
+    first, second = (
+        lab.read(f"models/teacher/clean/{name}") for name in ("model/model.pt", "model/model2.pt")
+    )
+    assert first == finished[0].read("models/teacher/clean/model/model.pt") != second
+    stamp = lab.read("models/teacher/clean/model/model.sha256").decode().strip()
     assert stamp == bridge.stamped_hash(folder)
     assert stamp == card(lab, "data/hypotheses/clean-beam")["teacher_hash"]
     assert stamp == json.loads(lab.read("data/targets/clean-gold/header.json"))["teacher_hash"]
@@ -231,11 +256,15 @@ def test_several_seeds_are_one_teacher(finished: tuple[Lab, str], copy_wide: Cal
     assert both["parameters"] == 2 * alone["parameters"]
     assert both["model_bytes"] == len(first) + len(second)
     assert both["scores"] != alone["scores"]
-    before = lab.read("models/student/on_policy-tiny-clean-1/model.pt")
-    lab.run("python", "-m", "stages.student", "online", "on_policy", "tiny", "clean", "1")
-    assert lab.read("models/student/on_policy-tiny-clean-1/model.pt") != before
+    before = lab.read("models/student/on_policy-tiny-clean-1/model/model.pt")
+    lab.run("python", "-m", "stages.student", "online", "on_policy-tiny-clean-1")
+    assert lab.read("models/student/on_policy-tiny-clean-1/model/model.pt") != before
     (folder / "model2.pt").unlink()
-    for command in (("decode", "clean", "beam"), ("score", "clean", "gold"), ("student", "online", "on_policy", "tiny", "clean", "1")):
+    for command in (
+        ("decode", "clean", "beam"),
+        ("targets", "clean", "gold"),
+        ("student", "online", "on_policy-tiny-clean-1"),
+    ):
         done = lab.ask("python", "-m", f"stages.{command[0]}", *command[1:])
         assert done.returncode == 1
         assert "its model files are not those that model.sha256 names" in done.stderr
@@ -248,15 +277,24 @@ def test_a_sampled_decoding_goes_through_its_stage_and_repeats(copy_wide: Callab
         lab.run("python", "-m", "stages.decode", "clean", "sample")
         found.append(lab.read("data/hypotheses/clean-sample/hypotheses.jsonl"))
     assert found[0] == found[1]
-    texts = [[json.loads(line)["hypotheses"] for line in lines.splitlines()] for lines in (found[0], lab.read(BEAM_RECORDS))]
+    texts = [
+        [json.loads(line)["hypotheses"] for line in lines.splitlines()]
+        for lines in (found[0], lab.read(BEAM_RECORDS))
+    ]
     assert len(texts[0]) == len(texts[1])
     assert sum(ours[0]["text"] != beam[0]["text"] for ours, beam in zip(*texts, strict=True)) > 0
 
 
-@pytest.mark.parametrize("consistency", [{"kind": "rdrop", "weight": 5.0}, {"kind": "simcut", "weight": 3.0, "cutoff": 0.05}], ids=str)
-def test_a_regularised_teacher_trains_and_is_another(copy_wide: Callable[[], Lab], consistency: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "consistency",
+    [{"kind": "rdrop", "weight": 5.0}, {"kind": "simcut", "weight": 3.0, "cutoff": 0.05}],
+    ids=str,
+)
+def test_a_regularised_teacher_trains_and_is_another(
+    copy_wide: Callable[[], Lab], consistency: dict[str, Any]
+) -> None:
     lab = copy_wide()
-    before = lab.read("models/teacher/clean/model.pt")
+    before = lab.read("models/teacher/clean/model/model.pt")
     lab.edit("params.yaml", ("teacher.training.consistency", consistency))
     lab.run("python", "-m", "stages.teacher", "clean")
-    assert lab.read("models/teacher/clean/model.pt") != before
+    assert lab.read("models/teacher/clean/model/model.pt") != before

@@ -3,32 +3,69 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 from tests.endtoend.conftest import CopyLab
-from tests.endtoend.lab import Lab
+from tests.endtoend.lab import Lab, make_lab
+from tests.endtoend.test_pipeline import METHODS
 
-COSTLY = ("teacher", "decode", "score", "student")
+COSTLY = ("teacher", "decode", "targets", "student")
 
 
-def test_a_second_clone_trains_nothing(copy: CopyLab) -> None:
+def clone(lab: Lab, name: str) -> Lab:
+    """A fresh clone beside a laboratory."""
+    folder = lab.folder.parent / name
+    lab.run("git", "clone", "-q", str(lab.folder), str(folder))
+    return Lab(folder)
+
+
+def test_equal_runs_write_equal_records(finished: tuple[Lab, str], tmp_path: Path) -> None:
+    """From nothing, in another folder, with the same JOBS: whatever the clock says, DVC's record is the same to the byte."""
+    lab = make_lab(tmp_path / "lab", corpus=finished[0].folder.parent / "corpus")
+    lab.run("python", "-m", "runner", "2")
+    assert lab.read("dvc.lock") == finished[0].read("dvc.lock")
+    tracked = finished[0].run("git", "ls-files", "reports", "manifests").splitlines()
+    machine = [name for name in tracked if name.startswith("reports/machine/")]
+    assert len(machine) > len(METHODS), "each model's times stand there"
+    for name in set(tracked) - set(machine):
+        assert lab.read(name) == finished[0].read(name), name
+
+
+def test_a_fresh_clone_with_the_cache_runs_nothing(copy: CopyLab) -> None:
+    first = copy()
+    second = clone(first, "second")
+    shutil.copytree(first.folder / ".dvc/cache", second.folder / ".dvc/cache")
+    assert second.repro() == set()
+    assert (second.folder / "models/teacher/clean/model/model.pt").exists()
+    assert not second.run("git", "status", "--porcelain")
+
+
+def test_a_fresh_clone_that_pulls_the_run_cache_runs_nothing(copy: CopyLab) -> None:
     first = copy()
     remote = first.folder.parent / "remote"
     first.run("dvc", "remote", "add", "-d", "store", str(remote))
     first.run("git", "commit", "-qam", "remote")
     first.run("dvc", "push", "--run-cache")
-    folder = first.folder.parent / "clone"
-    first.run("git", "clone", "-q", str(first.folder), str(folder))
-    second = Lab(folder)
+    second = clone(first, "second")
     second.run("dvc", "pull", "--run-cache")
-    assert not {stage for stage in second.repro() if stage.startswith(COSTLY)}
-    lean = Lab(first.folder.parent / "lean")
-    first.run("git", "clone", "-q", str(first.folder), str(lean.folder))
+    assert second.repro() == set()
+    lean = clone(first, "lean")
     assert lean.repro("--pull", "--allow-missing") == set()
 
 
 def test_experiments(copy: CopyLab) -> None:
     lab = copy()
-    small = ["-S", "grid.noises=[clean]", "-S", "grid.methods.word=[]", "-S", "grid.methods.both=[]", "-S", "grid.capacities=[tiny]"]
+    small = [
+        "-S",
+        "grid.noises=[clean]",
+        "-S",
+        "grid.methods.word=[]",
+        "-S",
+        "grid.methods.both=[]",
+        "-S",
+        "grid.capacities=[tiny]",
+    ]
     printed = lab.run("dvc", "exp", "run", "-n", "narrow", *small, "-S", "capacities.tiny.width=12")
     ran = set(re.findall(r"Running stage '([^']+)'", printed))
     assert {stage for stage in ran if stage.startswith(COSTLY)} == {
@@ -47,7 +84,9 @@ def test_a_queued_experiment_runs_its_own_code(copy: CopyLab) -> None:
     stage = lab.folder / "stages/report.py"
     text = stage.read_text(encoding="utf-8")
     assert "print(tables.as_text(table))" in text
-    stage.write_text(text.replace("print(tables.as_text(table))", "print('a queued change')"), encoding="utf-8")
+    stage.write_text(
+        text.replace("print(tables.as_text(table))", "print('a queued change')"), encoding="utf-8"
+    )
     lab.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", "report.bootstrap_samples=50")
     stage.write_text(text, encoding="utf-8")
     lab.run("dvc", "queue", "start")

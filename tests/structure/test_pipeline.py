@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from nmtkd import grid, params
-from tests.structure import imports
-from tests.structure.imports import ROOT, code_of
-from tests.structure.pipeline import Project, Stage, projects
+from nmtkd.plan import layout, params
+from nmtkd.plan.methods import FAMILIES
+from nmtkd.plan.runs import Run, runs
+from runner import manifests
+from tests.structure.graph import ROOT, Project, Stage, projects
 
-STAGES = list({stage.name: stage for project in projects() for stage in project.stages}.values())
+STAGES = [
+    stage
+    for stage in {stage.name: stage for project in projects() for stage in project.stages}.values()
+    if stage.name != "manifests"
+]
 each_project = pytest.mark.parametrize("project", projects(), ids=lambda project: project.name)
 
 
@@ -32,7 +34,9 @@ def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_declared_params_are_those_that_the_stage_loads(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_params_are_those_that_the_stage_loads(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     def load(*names: str, **_: Any) -> Any:
@@ -49,28 +53,21 @@ def test_declared_params_are_those_that_the_stage_loads(stage: Stage, monkeypatc
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_declared_code_is_what_the_stage_imports(stage: Stage) -> None:
-    declared = sorted(path for path in stage.deps if path.startswith(("src/", "stages/")))
-    assert declared == code_of(stage.command[0])
+def test_a_stage_depends_on_its_manifest_and_no_other(stage: Stage) -> None:
+    assert [dep for dep in stage.deps if dep.startswith("manifests/")] == [
+        str(layout.manifest(stage.command[0]))
+    ]
 
 
-@pytest.mark.parametrize("entry", imports.entries())
-def test_links_to_the_code_of_an_entry_are_links(entry: str) -> None:
-    """A copy in place of a link would stay as it is when the code changes."""
-    assert imports.linked(entry) == code_of(entry), "run `make imports`"
+def test_the_manifests_stage_writes_one_for_each_entry() -> None:
+    stage = projects()[0].stage("manifests")
+    assert set(stage.outs) == {str(layout.manifest(entry)) for entry in manifests.entries()}
+    assert stage.deps == {"src", "stages", "requirements.lock"}
 
 
-def test_anything_else_among_the_links_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "noise/stages").mkdir(parents=True)
-    (tmp_path / "noise/stages/noise.py").symlink_to(ROOT / "stages/noise.py")
-    monkeypatch.setattr(imports, "LINKS", tmp_path)
-    assert imports.linked("noise") == ["stages/noise.py"]
-    wrong = tmp_path / "noise/stages/bpe.py"
-    for make in (lambda: wrong.write_text("", encoding="utf-8"), lambda: wrong.symlink_to(ROOT / "stages/noise.py")):
-        make()
-        with pytest.raises(ValueError, match=r"must be a link to stages/bpe\.py"):
-            imports.linked("noise")
-        wrong.unlink()
+@pytest.mark.parametrize("entry", manifests.entries())
+def test_committed_manifests_are_those_of_the_code(entry: str) -> None:
+    manifests.check(entry)
 
 
 @pytest.mark.parametrize("entry", sorted({stage.command[0] for stage in STAGES}))
@@ -81,65 +78,61 @@ def test_a_stage_loads_params_once_and_by_literal_names(entry: str) -> None:
 
 def test_no_family_is_left_out() -> None:
     """One of the grids has stages of every block of dvc.yaml."""
-    blocks = {f"{kind}_{family}" for kind in ("student", "evaluate") for family in params.FAMILY_SHAPES}
+    blocks = {f"{kind}_{family}" for kind in ("student", "evaluate") for family in FAMILIES}
     assert blocks <= {stage.name.partition("@")[0] for stage in STAGES}
 
 
 @each_project
 def test_students_of_the_graph_are_the_runs_of_the_grid(project: Project) -> None:
-    runs = grid.runs(params.validate(project.params).grid)
+    students = runs(params.validate(project.params).grid)
     assert {stage.name for stage in project.stages if stage.name.startswith("student")} == {
-        f"student_{run.family}@{run.key}" for run in runs
+        f"student_{run.family}@{run.key}" for run in students
     }
-    assert {stage.name for stage in project.stages if stage.name.startswith("evaluate") and "teacher" not in stage.name} == {
-        f"evaluate_{run.family}@{run.key}" for run in runs
-    }
-    for run in runs:
-        student, evaluate = (project.stage(f"{kind}_{run.family}@{run.key}") for kind in ("student", "evaluate"))
-        assert student.outs == (str(grid.student_dir(run.key)),)
-        assert str(grid.student_dir(run.key)) in evaluate.deps
-        assert evaluate.outs == (str(grid.translations_dir(run.key)), str(grid.result_file(run.key)))
-        assert grid.Run.named(student.command[1], student.command[2:]) == run
-        assert grid.Run.named(evaluate.command[1], evaluate.command[2:]) == run
+    assert {
+        stage.name
+        for stage in project.stages
+        if stage.name.startswith("evaluate") and "teacher" not in stage.name
+    } == {f"evaluate_{run.family}@{run.key}" for run in students}
+    for run in students:
+        student, evaluate = (
+            project.stage(f"{kind}_{run.family}@{run.key}") for kind in ("student", "evaluate")
+        )
+        assert student.outs == (str(layout.student_dir(run.key)),)
+        assert str(layout.student_dir(run.key)) in evaluate.deps
+        assert evaluate.outs == (str(layout.translations_dir(run.key)), str(layout.result_file(run.key)))
+        assert Run.from_key(*student.command[1:]) == run
+        assert Run.from_key(*evaluate.command[1:]) == run
 
 
 @each_project
 def test_students_depend_on_what_their_family_reads(project: Project) -> None:
-    for run in grid.runs(params.validate(project.params).grid):
-        shape = params.FAMILY_SHAPES[run.family]
-        wanted = {str(grid.BPE), str(grid.noise_dir(run.noise))}
-        if shape.hypotheses:
-            wanted.add(str(grid.hypotheses_dir(run.noise, run.decoding)))
-        if shape.targets:
-            wanted.add(str(grid.targets_dir(run.noise, grid.GOLD if shape.targets == "gold" else run.decoding)))
-        teacher = grid.teacher_dir(run.noise)
-        if shape.targets and not shape.hypotheses:
+    for run in runs(params.validate(project.params).grid):
+        family = FAMILIES[run.family]
+        wanted = {str(layout.BPE), str(layout.noise_dir(run.noise))}
+        if family.hypotheses:
+            wanted.add(str(layout.hypotheses_dir(run.noise, run.decoding)))
+        if family.targets:
+            wanted.add(
+                str(layout.targets_dir(run.noise, layout.GOLD if family.targets == "gold" else run.decoding))
+            )
+        teacher = layout.model_dir(layout.teacher_dir(run.noise))
+        if family.targets and not family.hypotheses:
             wanted.add(f"{teacher}/model.sha256")
-        if shape.teacher:
-            wanted |= {f"{teacher}/model.pt", f"{teacher}/model.sha256"}
+        if family.teacher:
+            wanted.add(str(teacher))
         deps = project.stage(f"student_{run.family}@{run.key}").deps
-        assert {dep for dep in deps if not dep.startswith(("src/", "stages/"))} == wanted
-
-
-@each_project
-def test_dvc_resolves_the_same_stages(project: Project, tmp_path: Path) -> None:
-    """In a repository that holds dvc.yaml and these params alone."""
-    (tmp_path / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(project.params), encoding="utf-8")
-    dvc = Path(sys.executable).parent / "dvc"
-    env = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    for command in ("init --no-scm --quiet", "stage list --name-only"):
-        listed = subprocess.run([dvc, *command.split()], capture_output=True, text=True, check=True, cwd=tmp_path, env=env)
-    assert sorted(listed.stdout.split()) == sorted(stage.name for stage in project.stages)
+        assert {dep for dep in deps if not dep.startswith("manifests/")} == wanted
 
 
 @each_project
 def test_every_data_dependency_is_the_output_of_a_stage(project: Project) -> None:
     outs = [Path(out) for stage in project.stages for out in stage.outs]
     for stage in project.stages:
+        if stage.name == "manifests":
+            continue
         for dep in sorted(stage.deps):
             path = Path(dep)
-            if dep.startswith(("src/", "stages/")) or dep == project.params["corpus"]["folder"]:
+            if dep.startswith("manifests/") or dep == project.params["corpus"]["folder"]:
                 continue
             inside = any(out == path or out in path.parents for out in outs)
             around = any(path in out.parents for out in outs)
@@ -156,7 +149,7 @@ def test_no_two_stages_write_the_same(project: Project) -> None:
 def test_plain_students_depend_on_nothing_of_the_teacher() -> None:
     for stage in STAGES:
         if stage.name.startswith(("student_plain", "evaluate_plain")):
-            data = [dep for dep in stage.deps if not dep.startswith(("src/", "stages/"))]
+            data = [dep for dep in stage.deps if not dep.startswith("manifests/")]
             assert not [dep for dep in data if "teacher" in dep or "hypotheses" in dep or "targets" in dep]
 
 
@@ -164,5 +157,9 @@ def test_no_student_depends_on_a_teachers_model() -> None:
     """But for those that ask it while they train."""
     for stage in STAGES:
         if stage.name.startswith("student"):
-            models = [dep for dep in stage.deps if dep.startswith("models/teacher") and not dep.endswith("model.sha256")]
+            models = [
+                dep
+                for dep in stage.deps
+                if dep.startswith("models/teacher") and not dep.endswith("model.sha256")
+            ]
             assert bool(models) == stage.name.startswith("student_online@")

@@ -1,4 +1,4 @@
-"""nmtkd.machine: what the environment says, scratch folders that outlive a failure, and outputs that are whole or absent."""
+"""nmtkd.machine: what the environment says, scratch folders that outlive a failure, and progress."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nmtkd import machine
-from nmtkd.machine import MachineError, code, device, fingerprint, progress, scratch, scratch_root, threads, whole
+from nmtkd.machine import MachineError, device, progress, scratch, scratch_root, threads
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -68,7 +68,9 @@ def test_threads_that_are_no_number(monkeypatch: pytest.MonkeyPatch, value: str)
         (None, True, "cuda"),
     ],
 )
-def test_device_is_what_is_wanted_and_there(monkeypatch: pytest.MonkeyPatch, wanted: str | None, there: bool, got: str) -> None:
+def test_device_is_what_is_wanted_and_there(
+    monkeypatch: pytest.MonkeyPatch, wanted: str | None, there: bool, got: str
+) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: there)
     if wanted is None:
         monkeypatch.delenv("NMTKD_DEVICE", raising=False)
@@ -80,7 +82,9 @@ def test_device_is_what_is_wanted_and_there(monkeypatch: pytest.MonkeyPatch, wan
 def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("NMTKD_DEVICE", "cuda")
-    with pytest.raises(MachineError, match="NMTKD_DEVICE: cuda was asked for, but torch finds no GPU; set it to auto or cpu"):
+    with pytest.raises(
+        MachineError, match="NMTKD_DEVICE: cuda was asked for, but torch finds no GPU; set it to auto or cpu"
+    ):
         device()
     monkeypatch.setenv("NMTKD_DEVICE", "gpu")
     with pytest.raises(MachineError, match="NMTKD_DEVICE: must be auto, cpu or cuda; got 'gpu'"):
@@ -91,7 +95,7 @@ def test_machine_errors_are_shown_as_a_users_mistake() -> None:
     assert issubclass(MachineError, OSError)
 
 
-def test_another_libc_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_freed_memory_takes_another_libc(monkeypatch: pytest.MonkeyPatch) -> None:
     machine.keep_freed_memory()
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     machine.keep_freed_memory()
@@ -108,16 +112,24 @@ def test_scratch_root_of_a_repository(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert scratch_root() == tmp_path / "fast"
 
 
-@pytest.mark.parametrize("workspace", [".dvc/tmp/exps/abc", ".dvc/tmp/exps/standalone/abc", ".dvc/tmp/exps/abc/deep/er"])
-def test_a_queued_experiment_uses_its_repositorys_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workspace: str) -> None:
+@pytest.mark.parametrize(
+    "workspace", [".dvc/tmp/exps/abc", ".dvc/tmp/exps/standalone/abc", ".dvc/tmp/exps/abc/deep/er"]
+)
+def test_scratch_root_of_a_queued_experiment_is_its_repositorys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workspace: str
+) -> None:
     monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
     (tmp_path / workspace).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / workspace)
     assert scratch_root() == tmp_path / ".scratch"
 
 
-@pytest.mark.parametrize("folder", ["dvc/tmp/exps/abc", ".dvc/exps/abc", ".dvc/tmp/abc", ".dvc/tmp/rundir/abc", "tmp/exps/abc"])
-def test_other_folders_are_no_experiment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize(
+    "folder", ["dvc/tmp/exps/abc", ".dvc/exps/abc", ".dvc/tmp/abc", ".dvc/tmp/rundir/abc", "tmp/exps/abc"]
+)
+def test_scratch_root_of_other_folders_is_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
     monkeypatch.delenv("NMTKD_SCRATCH", raising=False)
     (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / folder)
@@ -148,16 +160,16 @@ def test_scratch_is_kept_on_failure_and_found_again_by_the_same_key(root: Path) 
 
 def test_scratch_needs_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10 * 2**30, 0, 2**29))
-    message = (
-        r"teacher-k1: teacher needs about 1\.50 GiB of scratch space, 0\.50 GiB are free; free some, or name a larger disk in NMTKD_SCRATCH"
-    )
+    message = r"teacher-k1: teacher needs about 1\.50 GiB of scratch space, 0\.50 GiB are free; free some, or name a larger disk in NMTKD_SCRATCH"
     with pytest.raises(MachineError, match=message), scratch("teacher", "k1", need_bytes=3 * 2**29):
         pytest.fail("never entered")
     with scratch("teacher", "k1", need_bytes=2**29) as folder:
         assert folder.is_dir()
 
 
-def test_what_a_killed_process_left_needs_no_room_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scratch_needs_no_room_for_what_a_killed_process_left(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         killed(scratch("teacher", "k1"))
     (root / "teacher-k1" / "data").mkdir()
@@ -169,7 +181,7 @@ def test_what_a_killed_process_left_needs_no_room_again(root: Path, monkeypatch:
         assert (folder / "state").exists()
 
 
-def test_one_process_at_a_time_holds_a_scratch_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scratch_is_held_by_one_process_at_a_time(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[Any] = []
 
     def other() -> None:
@@ -191,71 +203,14 @@ def test_one_process_at_a_time_holds_a_scratch_folder(root: Path, capsys: pytest
     assert seen == [True]
 
 
-def test_fingerprints_follow_settings_and_contents(tmp_path: Path) -> None:
-    a, b = tmp_path / "a", tmp_path / "b"
-    a.write_text("1")
-    b.write_text("2")
-    base = fingerprint("x", [a, b])
-    assert len(base) == 16
-    assert fingerprint("x", [b, a]) == base
-    assert fingerprint("y", [a, b]) != base
-    assert fingerprint("x", [a]) != base
-    os.utime(a, (0, 0))
-    assert fingerprint("x", [a, b]) == base
-    a.write_text("2")
-    b.write_text("1")
-    assert fingerprint("x", [a, b]) != base
-    (tmp_path / "elsewhere").mkdir()
-    moved = [Path(shutil.copy(path, tmp_path / "elsewhere")) for path in (a, b)]
-    assert fingerprint("x", moved) == fingerprint("x", [a, b])
-
-
-def test_code_lists_a_packages_files() -> None:
-    found = {path.name for path in code("nmtkd/distil", "nmtkd_fairseq")}
-    assert {"losses.py", "targets.py", "hypotheses.py", "criterion.py", "task.py"} <= found
-    assert "params.py" not in found
-    assert all(path.is_file() for path in code("nmtkd/distil", "nmtkd_fairseq"))
-
-
-# Outputs
-
-
-def test_an_output_appears_whole(tmp_path: Path) -> None:
-    out = tmp_path / "data" / "x"
-    with whole(out) as part:
-        (part / "a").write_text("1")
-        assert not out.exists()
-    assert [path.name for path in out.iterdir()] == ["a"]
-    assert list(out.parent.iterdir()) == [out]
-
-
-def test_nothing_appears_after_a_failure(tmp_path: Path) -> None:
-    out = tmp_path / "data" / "x"
-    with pytest.raises(RuntimeError, match="killed"):
-        killed(whole(out))
-    assert not out.exists()
-    with whole(out) as part:
-        assert list(part.iterdir()) == []  # nothing of the failed attempt gets into the next one
-    assert out.is_dir()
-
-
-def test_an_older_output_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
-    out = tmp_path / "x"
-    out.mkdir()
-    (out / "old").write_text("1")
-    with pytest.raises(RuntimeError, match="killed"):
-        killed(whole(out))
-    assert [path.name for path in out.iterdir()] == ["old"]
-    with whole(out) as part:
-        (part / "new").write_text("2")
-    assert [path.name for path in out.iterdir()] == ["new"]
-
-
-def test_progress_is_shown_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_now_and_then_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    monkeypatch.setattr(machine, "_last_shown", {})
     for done in range(1, 31):
-        progress("decode", done, 30, "lines")
+        progress("shown", done, 30, "lines")
         now += 1.0
-    assert capsys.readouterr().err.splitlines() == [f"[decode] {done}/30 lines" for done in (6, 11, 16, 21, 26, 30)]
+    assert capsys.readouterr().err.splitlines() == [
+        f"[shown] {done}/30 lines" for done in (6, 11, 16, 21, 26, 30)
+    ]

@@ -7,17 +7,40 @@ from html import escape
 from typing import Any
 
 from nmtkd.evidence.numbers import count
-from nmtkd.evidence.results import Result
+from nmtkd.evidence.results import Gates, Result
 
 DATA_NOTE = (
-    "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source so much that a model may have "
-    "learnt them by heart. They stay in the test sets; the more there are, the less a score says about other text."
+    "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source "
+    "so much that a model may have learnt them by heart. They stay in the test sets; the more there are, "
+    "the less a score says about other text."
+)
+TRIED_NOTE = (
+    "Weights of the token level that were tried. The best one by validation BLEU (greedy) became the run."
+)
+GATED_NOTE = (
+    "Feed-forward units that stayed open. "
+    "The others were closed during training and are cut out of the model."
+)
+TRIED_COLUMNS = ("student", "taken", "validation BLEU at each gate")
+GATED_COLUMNS = (
+    "student",
+    "units",
+    "kept",
+    "effective capacity",
+    "parameters before",
+    "after",
+    "validation BLEU before",
+    "closed",
+    "at the end",
 )
 
 
 def wide(head: str, rows: str) -> str:
-    """A table that scrolls by itself where the screen is narrow."""
-    return f'<div class="wide" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n'
+    """A table that scrolls by itself on a narrow screen."""
+    return (
+        f'<div class="wide" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}</tbody>\n</table></div>\n"
+    )
 
 
 def _number(value: Any) -> str:
@@ -28,59 +51,61 @@ def _words(name: str) -> str:
     return escape(name.replace("_", " "))
 
 
+def _head(names: Sequence[str]) -> str:
+    return "".join(f'<th scope="col">{name}</th>' for name in names)
+
+
+def _row(name: str, values: Sequence[str]) -> str:
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{value}</td>" for value in values)}</tr>\n'
+
+
 def adapted(results: Sequence[Result]) -> str:
-    """Gates that were chosen on validation, and units that stayed open: a table each, a run a row."""
+    """Two tables, a run a row: gates that were chosen on validation, and units that stayed open."""
     tables = ""
-    tried = [one for one in results if one.tried]
-    if tried:
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("student", "taken", "validation BLEU at each gate"))
-        rows = []
-        for one in tried:
-            scores = ", ".join(f"{value}: {bleu:.1f}" for value, bleu in one.tried.items())
-            rows.append(f'<tr><th scope="row">{one.key}</th><td>{one.gate}</td><td>{scores}</td></tr>\n')
-        told = "Weights of the token level that were tried; the best one by validation BLEU (greedy) became the run."
-        tables += f"<p>{told}</p>{wide(head, ''.join(rows))}"
-    gated = [(one, one.gates) for one in results if one.gates]
-    if gated:
-        names = (
-            "student",
-            "units",
-            "kept",
-            "effective capacity",
-            "parameters before",
-            "after",
-            "validation BLEU before",
-            "closed",
-            "at the end",
-        )
-        head = "".join(f'<th scope="col">{name}</th>' for name in names)
-        rows = [
-            f'<tr><th scope="row">{one.key}</th><td>{own.units}</td><td>{own.kept}</td><td>{100 * own.effective_capacity:.0f}%</td>'
-            f"<td>{count(own.parameters_before)}</td><td>{count(one.parameters)}</td>"
-            f"<td>{own.valid_bleu_before:.1f}</td><td>{own.valid_bleu_closed:.1f}</td><td>{own.valid_bleu_end:.1f}</td></tr>\n"
-            for one, own in gated
-        ]
-        told = "Feed-forward units that stayed open; the others were closed during training and are cut out of the model."
-        tables += f"<p>{told}</p>{wide(head, ''.join(rows))}"
+    rows = "".join(_tried(result) for result in results if result.tried)
+    if rows:
+        tables += f"<p>{TRIED_NOTE}</p>{wide(_head(TRIED_COLUMNS), rows)}"
+    rows = "".join(_gated(result, result.gates) for result in results if result.gates)
+    if rows:
+        tables += f"<p>{GATED_NOTE}</p>{wide(_head(GATED_COLUMNS), rows)}"
     return tables
 
 
+def _tried(result: Result) -> str:
+    scores = ", ".join(f"{gate}: {bleu:.1f}" for gate, bleu in result.tried.items())
+    return _row(result.key, [str(result.gate), scores])
+
+
+def _gated(result: Result, gates: Gates) -> str:
+    units = [str(gates.units), str(gates.kept), f"{100 * gates.effective_capacity:.0f}%"]
+    parameters = [count(gates.parameters_before), count(result.parameters)]
+    bleu = (gates.valid_bleu_before, gates.valid_bleu_closed, gates.valid_bleu_end)
+    return _row(result.key, [*units, *parameters, *(f"{score:.1f}" for score in bleu)])
+
+
 def data(card: Mapping[str, Any]) -> str:
-    """Every fact of the data card: bare ones as a line, groups as tables; near-duplicates also as a share of their test set."""
-    bare = [f"<div><dt>{_words(name)}</dt><dd>{_number(value)}</dd></div>" for name, value in card.items() if not isinstance(value, dict)]
-    sizes = {name: split.get("pairs", 0) for name, split in card.get("splits", {}).items()}
+    """Every fact of the data card: single facts as a line, groups as tables.
+
+    Near-duplicates are also shown as a share of their test set.
+    """
+    single = [
+        f"<div><dt>{_words(name)}</dt><dd>{_number(value)}</dd></div>"
+        for name, value in card.items()
+        if not isinstance(value, dict)
+    ]
+    pairs = {name: split.get("pairs", 0) for name, split in card.get("splits", {}).items()}
     tables = []
     for name, group in card.items():
         if not isinstance(group, dict) or not group:
             continue
-        inner = next(iter(group.values()))
-        columns = list(inner) if isinstance(inner, dict) else [""]
+        first = next(iter(group.values()))
+        columns = list(first) if isinstance(first, dict) else [""]
         rows = ""
         for row, cell in group.items():
-            shown = [_number(cell[column] if isinstance(cell, dict) else cell) for column in columns]
-            if name == "near_duplicates" and sizes.get(row):
-                shown = [f"{shown[0]} ({100 * cell / sizes[row]:.1f}%)"]
-            rows += f'<tr><th scope="row">{_words(row)}</th>{"".join(f"<td>{text}</td>" for text in shown)}</tr>\n'
-        head = "".join(f'<th scope="col">{_words(column)}</th>' for column in columns)
-        tables.append(wide(f'<th scope="col">{_words(name)}</th>{head}', rows))
-    return f'<dl class="facts">{"".join(bare)}</dl><div class="cards">{"".join(tables)}</div><p>{DATA_NOTE}</p>'
+            values = [_number(cell[column] if isinstance(cell, dict) else cell) for column in columns]
+            if name == "near_duplicates" and pairs.get(row):
+                values = [f"{values[0]} ({100 * cell / pairs[row]:.1f}%)"]
+            rows += _row(_words(row), values)
+        tables.append(wide(_head([_words(name), *map(_words, columns)]), rows))
+    facts = f'<dl class="facts">{"".join(single)}</dl>'
+    return f'{facts}<div class="cards">{"".join(tables)}</div><p>{DATA_NOTE}</p>'

@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences. A difference is called a gain or a loss only where its interval leaves 0 out."""
+"""What the numbers say, in sentences. A difference is a gain or a loss only if its interval excludes 0."""
 
 from __future__ import annotations
 
@@ -6,102 +6,123 @@ from collections.abc import Sequence
 
 from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.numbers import count, signed, sizes
-from nmtkd.evidence.results import SEARCHES, TEACHER
+from nmtkd.evidence.results import BEAM, TEACHER
 from nmtkd.evidence.statistics import Comparison
-from nmtkd.evidence.tables import Summary
-from nmtkd.grid import GOLD, NONE
-
-BEAM = SEARCHES[0]
+from nmtkd.evidence.summaries import Summary
+from nmtkd.plan.layout import GOLD, NONE
 
 
 class Findings:
-    """Sentences about summaries, names in backticks; `level` is the confidence as text ("95%"), `headline` the test set."""
+    """Sentences about summaries, with names in backticks.
+
+    `level` is the confidence as text ("95%"), `headline` the test set.
+    """
 
     def __init__(self, summaries: Sequence[Summary], level: str, headline: str) -> None:
         self.level, self.headline = level, headline
-        self.teacher = next(one for one in summaries if one.method == TEACHER)
-        self.students = [one for one in summaries if one.method != TEACHER]
-        self.compared = [one for one in self.students if BEAM in one.gains]
-        self.several_noises = len({one.noise for one in self.students}) > 1
-        decodings = {(one.method, one.decoding) for one in self.students}
+        self.teacher = next(summary for summary in summaries if summary.method == TEACHER)
+        self.students = [summary for summary in summaries if summary.method != TEACHER]
+        self.compared = [summary for summary in self.students if BEAM in summary.gains]
+        self.several_noises = len({summary.noise for summary in self.students}) > 1
+        decodings = {(summary.method, summary.decoding) for summary in self.students}
         self.several_decodings = len(decodings) > len({method for method, _ in decodings})
 
     def lead(self) -> str:
-        """The paragraph for a reader with one minute."""
+        """Two sentences for a reader with one minute: one on the teacher, one on its students."""
         under = f" under `{self.teacher.noise}`" if self.several_noises else ""
         size, score = count(self.teacher.parameters), self._bleu(self.teacher)
-        told = [f"The teacher ({size} parameters) scores {score:.1f} BLEU on `{self.headline}`{under}."]
-        if self.compared:
-            higher = sorted((one for one in self.compared if one.gains[BEAM].low > 0), key=lambda one: -one.gains[BEAM].difference)
-            lower = sorted((one for one in self.compared if one.gains[BEAM].high < 0), key=lambda one: one.gains[BEAM].difference)
-            untold = len(self.compared) - len(higher) - len(lower)
-            rest = (
-                f", {len(lower) or 'none'} lower, and for {untold} no difference can be told."
-                if untold
-                else f" and {len(lower) or 'none'} lower."
-            )
-            told.append(
-                f"Beside the plain student of the same size, {len(higher) or 'none'} of {len(self.compared)} distilled students "
-                f"score higher{rest}"
-            )
-            for found, side in ((higher, "over"), (lower, "to")):
-                if found:
-                    told.append(f"Most of all, {self._verdict(found[0])} {side} `plain` at {self._place(found[0])}.")
-        return " ".join(told)
+        teacher = f"The teacher ({size} parameters) scores {score:.1f} BLEU on `{self.headline}`{under}."
+        if not self.compared:
+            return teacher
+        by_gain = sorted(self.compared, key=lambda s: -s.gains[BEAM].difference)
+        higher = [summary for summary in by_gain if summary.gains[BEAM].low > 0]
+        lower = [summary for summary in reversed(by_gain) if summary.gains[BEAM].high < 0]
+        unclear = len(self.compared) - len(higher) - len(lower)
+        parts = [f"{len(higher) or 'none'} {_verb(higher)} higher than the plain student of the same size"]
+        parts[0] += self._extreme(higher)
+        if lower:
+            parts.append(f"{len(lower)} {_verb(lower)} lower{self._extreme(lower)}")
+        if unclear:
+            parts.append(f"for {unclear} the interval contains 0")
+        students = f"{len(self.compared)} distilled student{'s' * (len(self.compared) > 1)}"
+        return f"{teacher} Of {students}, {_joined(parts)}."
 
     def numbers(self) -> list[tuple[str, str, str]]:
-        """(name, value, explanation): the teacher, the best student beside it, and how much of the way to it distillation went."""
+        """(name, value, explanation): the teacher, the best student, the share of the gap that was closed."""
         teacher, top = self.teacher, self._bleu(self.teacher)
-        rate = f", {teacher.rates[BEAM]:.0f} sentences/s" if BEAM in teacher.rates else ""
-        found = [("Teacher", f"{top:.1f}", f"BLEU, with {count(teacher.parameters)} parameters{rate}")]
-        beside = [one for one in self.students if one.noise == teacher.noise]
+        numbers = [("Teacher", f"{top:.1f}", f"BLEU, with {count(teacher.parameters)} parameters")]
+        beside = [summary for summary in self.students if summary.noise == teacher.noise]
         best = max(beside, key=self._bleu)
-        told = f"BLEU, {self._method(best)} at {self._place(best)}: "
-        told += f"{100 * best.parameters / teacher.parameters:.0f}% of the teacher's parameters"
-        if BEAM in teacher.rates and BEAM in best.rates:
-            told += f", {best.rates[BEAM] / teacher.rates[BEAM]:.1f} times its speed"
-        found.append(("Best student", f"{self._bleu(best):.1f}", told))
-        ways = []
-        for one in beside:
-            if BEAM in one.gains and one.gains[BEAM].low > 0:
-                plain = self._bleu(one) - one.gains[BEAM].difference
-                if plain < self._bleu(one) < top:
-                    ways.append((one.gains[BEAM].difference / (top - plain), plain, one))
-        if ways:
-            share, plain, one = max(ways, key=lambda way: way[0])
-            told = f"of the way from `plain` ({plain:.1f}) to the teacher ({top:.1f}), {self._method(one)} at {self._place(one)}"
-            found.append(("Gap closed", f"{100 * share:.0f}%", told))
-        return found
+        share = f"{100 * best.parameters / teacher.parameters:.0f}% of the teacher's parameters"
+        explanation = f"BLEU, {self._method(best)} at {self._setting(best)}: {share}"
+        numbers.append(("Best student", f"{self._bleu(best):.1f}", explanation))
+        gaps = []
+        for summary in beside:
+            if BEAM in summary.gains and summary.gains[BEAM].low > 0:
+                plain = self._bleu(summary) - summary.gains[BEAM].difference
+                if plain < self._bleu(summary) < top:
+                    gaps.append((summary.gains[BEAM].difference / (top - plain), plain, summary))
+        if gaps:
+            closed, plain, summary = max(gaps, key=lambda gap: gap[0])
+            explanation = (
+                f"of the way from `plain` ({plain:.1f}) to the teacher ({top:.1f}), "
+                f"{self._method(summary)} at {self._setting(summary)}"
+            )
+            numbers.append(("Gap closed", f"{100 * closed:.0f}%", explanation))
+        return numbers
 
-    def places(self) -> list[tuple[str, str]]:
-        """(place, sentence): each size under each noise condition, all methods beside plain."""
+    def settings(self) -> list[tuple[str, str]]:
+        """(setting, sentence): for each size under each noise condition, all methods beside plain."""
         groups: dict[str, list[Summary]] = {}
-        for one in self.compared:
-            groups.setdefault(self._place(one), []).append(one)
-        found = []
-        for place, members in groups.items():
-            first = members[0]
-            plain = self._bleu(first) - first.gains[BEAM].difference
-            told = "; ".join(self._verdict(one) for one in sorted(members, key=lambda one: -one.gains[BEAM].difference))
-            found.append((place, f"({sizes(one.parameters for one in members)} parameters, `plain` {plain:.1f} BLEU): {told}."))
-        return found
+        for summary in self.compared:
+            groups.setdefault(self._setting(summary), []).append(summary)
+        sentences = []
+        for setting, members in groups.items():
+            plain = self._bleu(members[0]) - members[0].gains[BEAM].difference
+            by_gain = sorted(members, key=lambda s: -s.gains[BEAM].difference)
+            verdicts = "; ".join(self._verdict(summary) for summary in by_gain)
+            parameters = sizes(summary.parameters for summary in members)
+            sentences.append((setting, f"({parameters} parameters, `plain` {plain:.1f} BLEU): {verdicts}."))
+        return sentences
 
-    def _verdict(self, one: Summary) -> str:
-        gain = one.gains[BEAM]
-        if not gain.told:
-            return f"{self._method(one)}: no difference can be told ({signed(gain.difference)}, {self._interval(gain)})"
+    def _extreme(self, summaries: Sequence[Summary]) -> str:
+        """The first of `summaries` in brackets, as the one that differs most."""
+        if not summaries:
+            return ""
+        first, gain = summaries[0], summaries[0].gains[BEAM]
+        most = "most: " if len(summaries) > 1 else ""
+        where = f"{self._method(first)} at {self._setting(first)}"
+        return f" ({most}{where}, {signed(gain.difference)}, {self._interval(gain)})"
+
+    def _verdict(self, summary: Summary) -> str:
+        gain = summary.gains[BEAM]
+        if not gain.excludes_zero:
+            return (
+                f"{self._method(summary)}: no clear difference "
+                f"({signed(gain.difference)}, {self._interval(gain)})"
+            )
         size = f"gains {signed(gain.difference)}" if gain.low > 0 else f"loses {-gain.difference:.1f}"
-        return f"{self._method(one)} {size} BLEU ({self._interval(gain)})"
+        return f"{self._method(summary)} {size} BLEU ({self._interval(gain)})"
 
     def _interval(self, gain: Comparison) -> str:
         return f"{self.level} interval {signed(gain.low)} to {signed(gain.high)}"
 
-    def _method(self, one: Summary) -> str:
-        plain_words = one.decoding in (GOLD, NONE) or not self.several_decodings
-        return f"`{one.method}`" if plain_words else f"`{one.method}` from `{one.decoding}`"
+    def _method(self, summary: Summary) -> str:
+        is_unique = summary.decoding in (GOLD, NONE) or not self.several_decodings
+        return f"`{summary.method}`" if is_unique else f"`{summary.method}` from `{summary.decoding}`"
 
-    def _place(self, one: Summary) -> str:
-        return f"`{one.capacity}` under `{one.noise}`" if self.several_noises else f"`{one.capacity}`"
+    def _setting(self, summary: Summary) -> str:
+        noise = f" under `{summary.noise}`" if self.several_noises else ""
+        return f"`{summary.capacity}`{noise}"
 
-    def _bleu(self, one: Summary) -> float:
-        return one.spreads[self.headline, BEAM, HEADLINE].mean
+    def _bleu(self, summary: Summary) -> float:
+        return summary.spreads[self.headline, BEAM, HEADLINE].mean
+
+
+def _verb(summaries: Sequence[Summary]) -> str:
+    return "score" if len(summaries) > 1 else "scores"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """An English list: a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,4 +1,4 @@
-"""Scores of a test set, each with the signature that says how it was computed (Post 2018, "A Call for Clarity")."""
+"""Scores of a test set. Each has a signature that tells how it was computed (Post 2018)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ HEADLINE = "bleu"  # the metric that models are compared by
 TOKENISED = "bleu_tok_lc"
 CHARACTERS = "chrf2"
 
-DEFINITIONS = {  # metric: what it is, in the words of a legend
+DEFINITIONS = {  # metric: its definition, for the notes under the table
     HEADLINE: "sacreBLEU on detokenised text, cased, 13a tokeniser",
-    TOKENISED: "BLEU on the corpus's own tokens, lower-cased: comparable with literature that reports it, not with the column BLEU",
+    TOKENISED: "BLEU on the corpus's own tokens, lower-cased: comparable with literature that reports it, "
+    "not with the column BLEU",
     CHARACTERS: "chrF2, F-score of character n-grams on detokenised text",
 }
 
-PLACES = 4  # decimals that are stored: finer than any difference that means something
+DECIMALS = 4  # of stored scores: finer than any difference that means something
 
 
 def score(
@@ -27,10 +28,11 @@ def score(
     tokenised_hypotheses: Sequence[str],
     tokenised_references: Sequence[str],
 ) -> list[dict[str, str | float]]:
-    """Corpus scores as {"metric", "value", "signature"}: `bleu` and `chrf2` of text, `bleu_tok_lc` of tokens joined by spaces.
+    """Corpus scores as {"metric", "value", "signature"}.
 
-    All four hold one segment an item, in the same order; values are percentages (0 to 100).
-    Raises ValueError where their numbers differ or there is none.
+    `bleu` and `chrf2` are computed on text, `bleu_tok_lc` on tokens joined by spaces.
+    Each argument holds one segment an item, all in the same order. Values are percentages (0 to 100).
+    Raises ValueError if the arguments differ in length or are empty.
     """
     sizes = {
         "hypotheses": len(hypotheses),
@@ -39,18 +41,28 @@ def score(
         "tokenised references": len(tokenised_references),
     }
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{number} {name}" for name, number in sizes.items())
-        raise ValueError(f"score: every segment needs one hypothesis and one reference, as text and as tokens; got {told}; translate again")
+        lengths = ", ".join(f"{number} {name}" for name, number in sizes.items())
+        raise ValueError(
+            "score: every segment needs one hypothesis and one reference, as text and as tokens; "
+            f"got {lengths}; translate again"
+        )
     if not hypotheses:
         raise ValueError("score: an empty test set has no score; leave it out, or give it segments")
     metrics = (
         (HEADLINE, BLEU(), hypotheses, references),
-        # force: the text is tokenised on purpose, which sacreBLEU would warn about.
-        (TOKENISED, BLEU(tokenize="none", lowercase=True, force=True), tokenised_hypotheses, tokenised_references),
+        # force: sacreBLEU would warn about tokenised text, which is on purpose here.
+        (
+            TOKENISED,
+            BLEU(tokenize="none", lowercase=True, force=True),
+            tokenised_hypotheses,
+            tokenised_references,
+        ),
         (CHARACTERS, CHRF(), hypotheses, references),
     )
     scores: list[dict[str, str | float]] = []
     for name, metric, system, gold in metrics:
         value = metric.corpus_score(system, [gold]).score
-        scores.append({"metric": name, "value": round(float(value), PLACES), "signature": str(metric.get_signature())})
+        scores.append(
+            {"metric": name, "value": round(float(value), DECIMALS), "signature": str(metric.get_signature())}
+        )
     return scores

@@ -18,18 +18,18 @@ def count(number: int) -> str:
 
 
 def sizes(parameters: Iterable[int]) -> str:
-    """Parameters of models of one capacity; a range where gated ones kept different numbers of units."""
-    found = sorted(set(parameters))
-    return count(found[0]) if len(found) == 1 else f"{count(found[0])} to {count(found[-1])}"
+    """Parameters of models of one capacity: a range if gated models kept different numbers of units."""
+    ordered = sorted(set(parameters))
+    return count(ordered[0]) if len(ordered) == 1 else f"{count(ordered[0])} to {count(ordered[-1])}"
 
 
 def signed(number: float) -> str:
-    """One decimal and a sign; what rounds to zero is +0.0."""
+    """One decimal and a sign. A number that rounds to zero is +0.0, never -0.0."""
     return f"{round(number, 1) + 0.0:+.1f}"
 
 
 def show(spread: Spread | None) -> str:
-    """A mean, with its sd where there is one."""
+    """A mean with its standard deviation, if there are several seeds. Empty if there is no score."""
     if spread is None:
         return ""
     return f"{spread.mean:.1f}" if spread.sd is None else f"{spread.mean:.1f} ±{spread.sd:.1f}"

@@ -1,7 +1,9 @@
 """What differences mean: paired bootstrap over a test set's segments, spread and t-intervals over seeds.
 
-The two answer different questions. The bootstrap asks whether two *models* differ on other sentences of the kind; it knows nothing
-of how far a second training with another seed would land. Only several seeds tell whether two *methods* differ.
+They answer different questions.
+The bootstrap asks whether two *models* differ on other sentences of the kind.
+It does not know how far a second training with another seed would land.
+Only several seeds show whether two *methods* differ.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ class Comparison:
     p_value: float
 
     @property
-    def told(self) -> bool:
-        """Whether the interval leaves no difference out."""
+    def excludes_zero(self) -> bool:
+        """True if the interval does not contain 0."""
         return self.low > 0.0 or self.high < 0.0
 
 
@@ -49,18 +51,20 @@ class Spread:
 
 
 def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> Array:
-    """BLEU's sufficient statistics [segments, 2 + 2 * ORDER]: hypothesis length, reference length, matches and n-grams by order.
+    """BLEU's sufficient statistics [segments, 2 + 2 * ORDER].
 
-    Counted by sacreBLEU with its defaults (13a, cased), so that a column sum gives exactly its corpus score.
+    Columns: hypothesis length, reference length, matches by order, n-grams by order.
+    sacreBLEU counts them with its defaults (13a, cased), so that sums over segments give its corpus score.
     """
-    metric = BLEU(effective_order=True)  # wanted by sentence_score; it changes the score, not the counts
-    found = (metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in zip(hypotheses, references, strict=True))
-    rows = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in found]
+    metric = BLEU(effective_order=True)  # sentence_score asks for it; it changes the score, not the counts
+    pairs = zip(hypotheses, references, strict=True)
+    scores = (metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in pairs)
+    rows = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
     return np.array(rows, dtype=np.int64).reshape(len(rows), 2 + 2 * ORDER)
 
 
 def bleu(statistics: Array) -> Array:
-    """Corpus BLEU [...] of summed statistics [..., 2 + 2 * ORDER], with sacreBLEU's default smoothing ("exp")."""
+    """Corpus BLEU [...] of summed statistics [..., 2 + 2 * ORDER], smoothed as by sacreBLEU ("exp")."""
     sums = np.asarray(statistics, dtype=np.float64)
     length, reference = sums[..., 0], sums[..., 1]
     matches, totals = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
@@ -75,36 +79,46 @@ def bleu(statistics: Array) -> Array:
 
 
 @lru_cache(maxsize=1)  # every comparison of a report uses the same resamples of the same test set
-def _resamples(segments: int, samples: int, seed: int) -> Array:
-    """How often each resample holds each segment [samples, segments]; drawn as sacrebleu.significance draws them."""
+def resamples(segments: int, samples: int, seed: int) -> Array:
+    """How often each resample holds each segment [samples, segments], drawn as sacreBLEU draws."""
     drawn = np.random.default_rng(seed).choice(segments, size=(samples, segments), replace=True)
     drawn += np.arange(samples)[:, None] * segments
-    return np.bincount(drawn.ravel(), minlength=samples * segments).reshape(samples, segments).astype(np.float64)
+    return (
+        np.bincount(drawn.ravel(), minlength=samples * segments).reshape(samples, segments).astype(np.float64)
+    )
 
 
 def bootstrap_differences(system: Array, baseline: Array, samples: int, seed: int) -> Array:
-    """BLEU of `system` minus BLEU of `baseline` [samples]; both are sentence statistics, resampled together."""
-    counts = _resamples(len(system), samples, seed)
+    """BLEU of `system` minus BLEU of `baseline` [samples], given sentence statistics; resampled together."""
+    counts = resamples(len(system), samples, seed)
     difference: Array = bleu(counts @ system) - bleu(counts @ baseline)
     return difference
 
 
 def paired_bootstrap(
-    system: Sequence[str], baseline: Sequence[str], references: Sequence[str], *, samples: int, seed: int, confidence: float
+    system: Sequence[str],
+    baseline: Sequence[str],
+    references: Sequence[str],
+    *,
+    samples: int,
+    seed: int,
+    confidence: float,
 ) -> Comparison:
-    """Difference in BLEU between two systems on one test set, by paired bootstrap resampling (Koehn 2004, section 4).
+    """Difference in BLEU between two systems on one test set, by paired bootstrap (Koehn 2004, section 4).
 
-    The interval is the percentile interval of the resampled differences d*. Koehn calls the better system significantly better at
-    level q where it wins in a share q of the resamples; the two-sided p-value that goes with it is
-        p = 2 * (1 + min(#{d* <= 0}, #{d* >= 0})) / (1 + samples), at most 1,
-    with 1 added so that p is never 0, as in sacreBLEU. It agrees with the interval: below 1 - confidence, the interval excludes 0.
-    sacreBLEU's own p counts |d*| - mean(|d*|) > |d|, which for a clear difference is one tail, about half of this p.
-    Raises ValueError where the three differ in length or hold nothing.
+    The interval is the percentile interval of the resampled differences d*.
+    Koehn calls the better system significantly better at level q if it wins in a share q of the resamples.
+    The matching two-sided p-value is
+        p = 2 * (1 + min(#{d* <= 0}, #{d* >= 0})) / (1 + samples), at most 1.
+    The 1 is added so that p is never 0, as in sacreBLEU.
+    p agrees with the interval: if p is below 1 - confidence, the interval excludes 0.
+    sacreBLEU's own p counts |d*| - mean(|d*|) > |d|. For a clear difference that is one tail: half of this p.
+    Raises ValueError if the three arguments differ in length or are empty.
     """
     if not len(system) == len(baseline) == len(references):
         raise ValueError(
-            f"paired bootstrap: both systems must translate the same test set; got {len(system)} and {len(baseline)} hypotheses "
-            f"for {len(references)} references; translate again"
+            f"paired bootstrap: both systems must translate the same test set; got {len(system)} and "
+            f"{len(baseline)} hypotheses for {len(references)} references; translate again"
         )
     if not references:
         raise ValueError("paired bootstrap: an empty test set cannot be resampled; give it segments")
@@ -130,11 +144,17 @@ def over_seeds(values: Sequence[float], confidence: float) -> Spread:
 
 
 def paired_seeds(system: Sequence[float], baseline: Sequence[float], confidence: float) -> Comparison:
-    """Mean difference of runs paired by seed, with Student's t-interval and the paired t-test's two-sided p; needs two seeds."""
+    """Mean difference of runs paired by seed, Student's t-interval, and the paired t-test's two-sided p.
+
+    Raises ValueError for fewer than two seeds.
+    """
     differences = [ours - theirs for ours, theirs in zip(system, baseline, strict=True)]
     spread = over_seeds(differences, confidence)
     if spread.sd is None or spread.low is None or spread.high is None:
-        raise ValueError("paired seeds: one seed has no spread; use paired_bootstrap, or name two seeds and more in grid.seeds")
+        raise ValueError(
+            "paired seeds: one seed has no spread; "
+            "use paired_bootstrap, or name two seeds and more in grid.seeds"
+        )
     error = spread.sd / math.sqrt(spread.n)
     if error == 0.0:
         p_value = 1.0 if spread.mean == 0.0 else 0.0
@@ -144,12 +164,15 @@ def paired_seeds(system: Sequence[float], baseline: Sequence[float], confidence:
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
-    """The t with P(|T| <= t) = confidence for Student's T with `freedom` degrees of freedom (for 0.95 and 2: 4.303).
+    """The t with P(|T| <= t) = confidence, for Student's T with `freedom` degrees of freedom.
 
+    For 0.95 and 2 it is 4.303.
     Raises ValueError outside 0 <= confidence < 1 and freedom >= 1.
     """
     if not 0.0 <= confidence < 1.0:
-        raise ValueError(f"report.confidence: must be at least 0 and below 1 for an interval over seeds; got {confidence}")
+        raise ValueError(
+            f"report.confidence: must be at least 0 and below 1 for an interval over seeds; got {confidence}"
+        )
     if freedom < 1:
         raise ValueError(f"t quantile: needs one degree of freedom and more; got {freedom}")
     return float(stdtrit(freedom, (1.0 + confidence) / 2.0))

@@ -1,42 +1,24 @@
-"""The table of a report: one row a cell of the grid over its seeds, beside the matching plain student; for the terminal and as Markdown."""
+"""The table of a report: a row for each method, capacity, noise and decoding, over all seeds.
+
+Each student stands beside the plain student that matches it. The table is written as Markdown and as text.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nmtkd import grid as cells
 from nmtkd.evidence.metrics import CHARACTERS, DEFINITIONS, HEADLINE, TOKENISED
 from nmtkd.evidence.numbers import count, show, signed
-from nmtkd.evidence.results import LONG, SEARCHES, TEACHER, Result, ResultsError
-from nmtkd.evidence.statistics import Comparison, Spread, over_seeds, paired_bootstrap, paired_seeds
-from nmtkd.params import Grid, Report
+from nmtkd.evidence.results import BEAM, GREEDY, LONG, TEACHER, Result
+from nmtkd.evidence.statistics import Comparison
+from nmtkd.evidence.summaries import Summary
+from nmtkd.plan.schema import Grid, Report
 
 TEXT_COLUMNS = ("method", "capacity", "noise", "decoding")  # left-aligned; all others hold numbers
-MEGABYTE = 1e6  # bytes
-SMALL_P = 0.001  # below it a p-value is printed as such: more digits promise what a resampling cannot keep
-AGREE = 0.001  # BLEU: a translation file and its stored score (4 decimals) may differ by rounding only
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A cell over its seeds. `spreads` is by (split, search, metric), `gains` (headline BLEU over plain) and `rates` by search."""
-
-    method: str
-    capacity: str
-    noise: str
-    decoding: str
-    parameters: int
-    megabytes: float
-    spreads: Mapping[tuple[str, str, str], Spread]
-    gains: Mapping[str, Comparison]
-    rates: Mapping[str, float]
-
-    def spread(self, split: str, search: str = SEARCHES[0], metric: str = HEADLINE) -> Spread | None:
-        """One score over the seeds, None where it was not computed."""
-        return self.spreads.get((split, search, metric))
+GAIN_COLUMN = "vs plain"
+SMALLEST_P = 0.001  # a smaller p is printed as "<0.001": a thousand resamples cannot bear more digits
 
 
 @dataclass(frozen=True)
@@ -48,184 +30,151 @@ class Table:
     notes: list[str]
 
 
-def summarise(
-    results: Sequence[Result],
-    grid: Grid,
-    settings: Report,
-    headline: str,
-    *,
-    hypotheses: Callable[[str, str], Sequence[str]],
-    references: Sequence[str],
-) -> list[Summary]:
-    """Summaries in the order of `results`. `hypotheses(key, search)` are a model's translations of `headline`.
-
-    Gains: with several seeds the mean of the differences paired by seed and its t-interval, with one the paired bootstrap.
-    Raises ResultsError where translations and stored scores do not belong together.
-    """
-    groups: dict[tuple[str, str, str, str], list[Result]] = {}
-    for one in results:
-        groups.setdefault((one.method, one.capacity, one.noise, one.decoding), []).append(one)
-    plain = baselines(grid, results)
-    summaries = []
-    for (method, capacity, noise, decoding), members in groups.items():
-        gains = {}
-        if members[0].key in plain:
-            for search in SEARCHES:
-                ours = [_value(one, headline, search) for one in members]
-                theirs = [_value(plain[one.key], headline, search) for one in members]
-                if len(members) > 1:
-                    gains[search] = paired_seeds(ours, theirs, settings.confidence)
-                else:
-                    keys = members[0].key, plain[members[0].key].key
-                    texts = [hypotheses(key, search) for key in keys]
-                    gains[search] = _bootstrap(texts, references, settings, ours[0] - theirs[0], f"{keys[0]} or {keys[1]}: {search}")
-        wanted = [(score.split, score.search, score.metric) for score in members[0].scores]
-        spreads = {name: over_seeds([_value(one, *name) for one in members], settings.confidence) for name in wanted}
-        rates = {speed.search: math.fsum(one.rate(speed.search) or 0.0 for one in members) / len(members) for speed in members[0].speed}
-        # Of gated students each seed keeps its own number of units: sizes are means.
-        parameters = round(math.fsum(one.parameters for one in members) / len(members))
-        megabytes = math.fsum(one.model_bytes for one in members) / len(members) / MEGABYTE
-        summaries.append(Summary(method, capacity, noise, decoding, parameters, megabytes, spreads, gains, rates))
-    return summaries
+def in_order(summaries: Sequence[Summary], grid: Grid) -> list[Summary]:
+    """The order of the table: teachers, then noise by noise and capacity by capacity."""
+    teachers = [summary for summary in summaries if summary.method == TEACHER]
+    students = [summary for summary in summaries if summary.method != TEACHER]
+    students.sort(key=lambda s: (grid.noises.index(s.noise), grid.capacities.index(s.capacity)))
+    return teachers + students
 
 
-def baselines(grid: Grid, results: Sequence[Result]) -> dict[str, Result]:
-    """For each student the plain student of the same capacity, noise and seed, by key; none where the grid has no plain method.
-
-    With several methods in the family `plain`, the first one is the baseline.
-    """
-    if not grid.methods.plain:
-        return {}
-    plain = {(one.capacity, one.noise, one.seed): one for one in results if one.method == grid.methods.plain[0]}
-    students = [one for one in results if one.role != TEACHER and one.method != grid.methods.plain[0]]
-    return {one.key: plain[one.capacity, one.noise, one.seed] for one in students}
+def axes(grid: Grid) -> list[str]:
+    """The columns that name a row. Noise and decoding appear only if the grid has several."""
+    return [
+        *("method", "capacity"),
+        *["noise"] * (len(grid.noises) > 1),
+        *["decoding"] * (len(grid.decodings) > 1),
+    ]
 
 
-def _value(result: Result, split: str, search: str, metric: str = HEADLINE) -> float:
-    value = result.score(split, search, metric)
-    assert value is not None, "results.read checks that cells hold the same scores"
-    return value
-
-
-def _bootstrap(texts: Sequence[Sequence[str]], references: Sequence[str], settings: Report, stored: float, place: str) -> Comparison:
-    """Of a system's and its baseline's `texts`; `stored` is the difference of their stored scores."""
-    samples, seed = settings.bootstrap_samples, settings.bootstrap_seed
-    found = paired_bootstrap(texts[0], texts[1], references, samples=samples, seed=seed, confidence=settings.confidence)
-    if abs(found.difference - stored) > AGREE:
-        raise ResultsError(
-            f"{place}: the translations differ by {found.difference:.4f} BLEU, the stored scores by {stored:.4f}; "
-            "they are not of one evaluation: evaluate these cells again"
-        )
-    return found
-
-
-def build(summaries: Sequence[Summary], grid: Grid, settings: Report, headline: str, long_words: int) -> Table:
-    """The table: teachers first, then noise by noise and capacity by capacity, so that methods stand side by side."""
-    axes = ["method", "capacity"] + ["noise"] * (len(grid.noises) > 1) + ["decoding"] * (len(grid.decodings) > 1)
-    rows = [*(one for one in summaries if one.method == TEACHER), *sorted(
-        (one for one in summaries if one.method != TEACHER),
-        key=lambda one: (grid.noises.index(one.noise), grid.capacities.index(one.capacity)),
-    )]  # fmt: skip
+def build(
+    summaries: Sequence[Summary], grid: Grid, settings: Report, headline: str, long_words: int
+) -> Table:
+    """The table: rows as in_order has them."""
+    summaries = in_order(summaries, grid)
     level = f"{100 * settings.confidence:g}%"
-    beam, greedy = SEARCHES
-    has_long = any(one.spread(headline + LONG) for one in rows)
-    numbers: list[tuple[str, Callable[[Summary], str]]] = [
-        ("params", lambda one: count(one.parameters)),
-        ("BLEU", lambda one: show(one.spread(headline))),
-        ("greedy", lambda one: show(one.spread(headline, greedy))),
-        *([(f"{long_words}+ words", lambda one: show(one.spread(headline + LONG)))] * has_long),
-        ("tok-lc", lambda one: show(one.spread(headline, beam, TOKENISED))),
-        ("chrF2", lambda one: show(one.spread(headline, beam, CHARACTERS))),
+    has_long = any(summary.spread(headline + LONG) for summary in summaries)
+    scores: list[tuple[str, Callable[[Summary], str]]] = [
+        ("params", lambda s: count(s.parameters)),
+        ("BLEU", lambda s: show(s.spread(headline))),
+        ("greedy", lambda s: show(s.spread(headline, GREEDY))),
+        *([(f"{long_words}+ words", lambda s: show(s.spread(headline + LONG)))] * has_long),
+        ("tok-lc", lambda s: show(s.spread(headline, BEAM, TOKENISED))),
+        ("chrF2", lambda s: show(s.spread(headline, BEAM, CHARACTERS))),
     ]
     gains: list[tuple[str, Callable[[Comparison], str]]] = [
-        ("vs plain", lambda gain: signed(gain.difference)),
+        (GAIN_COLUMN, lambda gain: signed(gain.difference)),
         (f"{level} interval", lambda gain: f"[{signed(gain.low)}, {signed(gain.high)}]"),
-        ("p", lambda gain: f"<{SMALL_P}" if gain.p_value < SMALL_P else f"{gain.p_value:.3f}"),
+        ("p", lambda gain: f"<{SMALLEST_P}" if gain.p_value < SMALLEST_P else f"{gain.p_value:.3f}"),
     ]
-    costs: list[tuple[str, Callable[[Summary], str]]] = [
-        ("MB", lambda one: f"{one.megabytes:.1f}"),
-        ("sent/s", lambda one: f"{one.rates[beam]:.0f}" if beam in one.rates else ""),
+    rows = [
+        [getattr(summary, axis) for axis in axes(grid)]
+        + [score(summary) for _, score in scores]
+        + [part(summary.gains[BEAM]) if BEAM in summary.gains else "" for _, part in gains]
+        + [f"{summary.megabytes:.1f}"]
+        for summary in summaries
     ]
-    body = [
-        [getattr(one, axis) for axis in axes]
-        + [tell(one) for _, tell in numbers]
-        + [tell(one.gains[beam]) if beam in one.gains else "" for _, tell in gains]
-        + [tell(one) for _, tell in costs]
-        for one in rows
-    ]
-    header = axes + [name for name, _ in (*numbers, *gains, *costs)]
-    return Table(header, body, notes(rows, settings, headline, long_words if has_long else 0))
+    header = [*axes(grid), *(name for name, _ in scores), *(name for name, _ in gains), "MB"]
+    return Table(header, rows, notes(summaries, settings, headline, long_words if has_long else 0))
 
 
 def notes(summaries: Sequence[Summary], settings: Report, headline: str, long_words: int) -> list[str]:
-    """What the columns mean and what the intervals can bear."""
-    seeds = max(spread.n for one in summaries for spread in one.spreads.values())
-    comparisons = sum(SEARCHES[0] in one.gains for one in summaries)
+    """What the columns mean, and how far the intervals carry."""
+    seeds = max(spread.n for summary in summaries for spread in summary.spreads.values())
+    comparisons = sum(BEAM in summary.gains for summary in summaries)
     lines = [
-        f"BLEU: {DEFINITIONS[HEADLINE]}; test set `{headline}`, beam search. greedy: the same by greedy search.",
+        f"BLEU: {DEFINITIONS[HEADLINE]}; test set `{headline}`, beam search. "
+        "greedy: the same by greedy search.",
         f"tok-lc: {DEFINITIONS[TOKENISED]}.",
         f"chrF2: {DEFINITIONS[CHARACTERS].removeprefix('chrF2, ')}.",
-        "MB: the model's file. sent/s: sentences a second by beam search; a number of the machine, to be compared within this table.",
+        "MB: the model's file.",
     ]
     if long_words:
-        lines.insert(1, f"{long_words}+ words: BLEU of the segments of {long_words} source words and more.")
+        words = f"{long_words}+ words: BLEU of the segments of {long_words} source words and more."
+        lines.insert(1, words)
     if seeds > 1:
         lines.append(f"±: standard deviation over {seeds} seeds; scores are means.")
     if comparisons:
         if seeds > 1:
             how = f"mean of {seeds} differences paired by seed, Student's t-interval and two-sided p"
         else:
-            how = f"interval and two-sided p by paired bootstrap over segments, {settings.bootstrap_samples} samples"
-        alone = f" Each stands for itself: not corrected for there being {comparisons}." if comparisons > 1 else ""
-        lines.append(f"vs plain: BLEU minus that of the plain student of the same capacity, noise and seed; {how}.{alone}")
+            how = (
+                "interval and two-sided p by paired bootstrap over segments, "
+                f"{settings.bootstrap_samples} samples"
+            )
+        uncorrected = (
+            f" p is not corrected for there being {comparisons} comparisons." if comparisons > 1 else ""
+        )
+        lines.append(
+            f"{GAIN_COLUMN}: BLEU minus that of the plain student of the same capacity, noise and seed; "
+            f"{how}.{uncorrected}"
+        )
     if seeds == 1:
-        lines.append("Caution, one seed a cell: intervals cover the choice of test sentences, not how far a second training would land.")
+        lines.append(
+            "Caution, one seed a cell: intervals cover the choice of test sentences, "
+            "not how far a second training would land."
+        )
     return lines
 
 
 def signature_notes(results: Sequence[Result]) -> list[str]:
     """One line a metric, as sacreBLEU signs it."""
-    return [f"{metric}: {signature}" for metric, signature in {score.metric: score.signature for score in results[0].scores}.items()]
+    signatures = {score.metric: score.signature for score in results[0].scores}
+    return [f"{metric}: {signature}" for metric, signature in signatures.items()]
 
 
 def _aligned(table: Table) -> list[list[str]]:
-    widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
+    """Header and rows, each cell padded to the width of its column."""
+    lines = [table.header, *table.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.header))]
     left = [name in TEXT_COLUMNS for name in table.header]
     return [
-        [cell.ljust(width) if is_left else cell.rjust(width) for cell, width, is_left in zip(row, widths, left, strict=True)]
-        for row in (table.header, *table.rows)
+        [
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(line, widths, left, strict=True)
+        ]
+        for line in lines
     ]
 
 
 def as_text(table: Table) -> str:
-    """For the terminal."""
+    """Header and rows for a terminal, without the notes."""
     head, *rows = ("  ".join(cells).rstrip() for cells in _aligned(table))
     rule = "-" * max(map(len, (head, *rows)))
-    return "\n".join([head, rule, *rows, "", *table.notes]) + "\n"
+    return "\n".join([head, rule, *rows]) + "\n"
 
 
-def as_markdown(table: Table) -> str:
-    """The same content for reports/table.md."""
+def as_markdown(table: Table, lead: str) -> str:
+    """For reports/table.md: `lead` says what the table means, the notes say how to read it."""
     head, *rows = (f"| {' | '.join(cells)} |" for cells in _aligned(table))
     marks = ["---" if name in TEXT_COLUMNS else "---:" for name in table.header]
     lines = [f"- {note}" for note in table.notes]
-    return "\n".join([head, f"| {' | '.join(marks)} |", *rows, "", *lines]) + "\n"
+    return "\n".join([lead, "", head, f"| {' | '.join(marks)} |", *rows, "", *lines]) + "\n"
+
+
+def from_markdown(text: str) -> tuple[Table, str]:
+    """The table and the lead that as_markdown wrote. Raises ValueError for other text."""
+    lines = text.splitlines()
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
+    header, _, *body = rows
+    if any(len(row) != len(header) for row in body):
+        raise ValueError("a row has another number of cells than the header")
+    lead = [line for line in lines if line and not line.startswith(("|", "- "))]
+    return Table(header, body, [line[2:] for line in lines if line.startswith("- ")]), " ".join(lead)
 
 
 def as_metrics(summaries: Sequence[Summary], grid: Grid, headline: str) -> dict[str, Any]:
-    """For `dvc metrics diff`: mean headline BLEU by method and capacity, then by noise and decoding where the grid has several."""
-    found: dict[str, Any] = {}
-    for one in summaries:
-        path = [one.method] if one.method == TEACHER else [one.method, one.capacity]
-        path += [one.noise] * (len(grid.noises) > 1)
-        path += [one.decoding] * (len(grid.decodings) > 1 and one.decoding in grid.decodings)
-        level = found
+    """For `dvc metrics diff`: mean headline BLEU by method and capacity.
+
+    Then by noise and by decoding, if the grid has several.
+    """
+    metrics: dict[str, Any] = {}
+    for summary in summaries:
+        path = [summary.method] if summary.method == TEACHER else [summary.method, summary.capacity]
+        path += [summary.noise] * (len(grid.noises) > 1)
+        path += [summary.decoding] * (len(grid.decodings) > 1 and summary.decoding in grid.decodings)
+        level = metrics
         for name in path[:-1]:
             level = level.setdefault(name, {})
-        level[path[-1]] = round(one.spreads[headline, SEARCHES[0], HEADLINE].mean, 2)
-    return found
-
-
-def methods(grid: Grid) -> list[str]:
-    """The grid's methods in the order of its families, the plain one first."""
-    return list(dict.fromkeys(run.method for run in cells.runs(grid)))
+        level[path[-1]] = round(summary.spreads[headline, BEAM, HEADLINE].mean, 2)
+    return metrics

@@ -1,4 +1,4 @@
-"""How often each word stands in a file: counted by all cores, in the memory of its distinct words."""
+"""Counts the words of a file on all cores, in the memory of its distinct words."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ from nmtkd import machine
 from nmtkd.text import workers
 from nmtkd.text.parallel import blocks, lines_of
 
-# Lines that are counted at a time: so many that most of their words come again, and few distinct ones are handed over.
+# Lines counted at a time: enough that most words repeat, so that a worker hands over few distinct ones.
 CHUNK = 50_000
-ALONE = 200_000  # lines up to which one process counts them sooner than others start: about 3 microseconds each
+# Lines below which one process finishes before others would have started: about 3 microseconds each.
+SERIAL_BELOW = 200_000
 
 
 def frequencies(stage: str, path: Path, lines: int) -> Counter[str]:
-    """The words of a file of so many lines, as they stand between single spaces, and their counts."""
-    found = Counter[str]()
+    """Counts of the words between single spaces in a file of `lines` lines. `stage` names progress lines."""
+    total = Counter[str]()
     done = 0
-    for some, seen in workers.each(_Count, (), blocks(path, CHUNK), alone=lines < ALONE):
-        found.update(some)
-        done += seen
+    for counts, size in workers.each(WordCounter, (), blocks(path, CHUNK), serial=lines < SERIAL_BELOW):
+        total.update(counts)
+        done += size
         machine.progress(stage, done, lines, f"lines of {path.name} counted")
-    return found
+    return total
 
 
-class _Count:
+class WordCounter:
+    """Counts the words between single spaces in a block of a file, and its lines."""
+
     def __call__(self, block: bytes) -> tuple[Counter[str], int]:
+        """The counts of the words, and the number of lines."""
         lines = lines_of(block)
-        found = Counter(word for line in lines for word in line.split(" "))
-        found.pop("", None)
-        return found, len(lines)
+        counts = Counter(word for line in lines for word in line.split(" "))
+        counts.pop("", None)
+        return counts, len(lines)
 
 
 def by_white_space(counts: Counter[str]) -> Counter[str]:
-    """The same counts of words between white space of any kind: no-break spaces and others part them, too."""
-    found = Counter[str]()
+    """Counts of the words between white space of any kind, from those of the words between spaces."""
+    total = Counter[str]()
     for word, count in counts.items():
         for part in word.split():
-            found[part] += count
-    return found
+            total[part] += count
+    return total

@@ -1,4 +1,4 @@
-"""Learns byte-pair merges: subword-nmt's algorithm by subword-nmt's own parts, driven without the copies that take most of its time."""
+"""Learns byte-pair merges with the parts of subword-nmt, without the copies that take most of its time."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from collections.abc import Iterable, Iterator
 
 from nmtkd import machine
 
-# subword-nmt's own: pairs rarer than a share of the most frequent one are set aside, which its counts and so its merges depend on.
+# subword-nmt's own constants. It sets aside pairs that are rarer than a share of the most frequent one; its
+# counts, and so its merges, depend on which.
 FIRST_SHARE = 10
 LATER_SHARE = 10_000.0
 END = "</w>"
 
 
-def merges(words: Iterable[tuple[str, int]], wanted: int, min_frequency: int) -> Iterator[str]:
-    """Up to `wanted` merges as lines of a codes file, of distinct words in this order and with these counts.
+def merges(words: Iterable[tuple[str, int]], limit: int, min_frequency: int) -> Iterator[str]:
+    """Up to `limit` merges as lines of a codes file, learnt from distinct words and their counts.
 
-    What subword_nmt.learn_bpe.learn_bpe writes. Raises ValueError where no word has two characters.
+    These are the merges that subword_nmt.learn_bpe.learn_bpe writes for the same words in the same order.
+    Raises ValueError where no word has two characters.
     """
     from subword_nmt.learn_bpe import get_pair_statistics, prune_stats, replace_pair, update_pair_statistics
 
-    ends: dict[str, str] = {}  # each in memory once, as single characters are by themselves
+    # Each final character with END is kept in memory once. Python does so for single characters by itself.
+    ends: dict[str, str] = {}
     vocabulary = [((*word[:-1], ends.setdefault(word[-1], word[-1] + END)), count) for word, count in words]
     vocabulary.sort(key=lambda item: item[1], reverse=True)
     stats, indices = get_pair_statistics(vocabulary)
-    every = stats.copy()  # with those set aside
+    all_stats = stats.copy()  # including the pairs that were set aside
     threshold = max(stats.values()) / FIRST_SHARE
-    for done in range(wanted):
+    for done in range(limit):
         count, pair = max(zip(stats.values(), stats, strict=True), default=(0, ("", "")))
         if not stats or (done and count < threshold):
-            prune_stats(stats, every, threshold)
-            stats = every.copy()
+            prune_stats(stats, all_stats, threshold)
+            stats = all_stats.copy()
             count, pair = max(zip(stats.values(), stats, strict=True))
             threshold = count * done / (done + LATER_SHARE)
-            prune_stats(stats, every, threshold)
+            prune_stats(stats, all_stats, threshold)
         if count < min_frequency:
             return
         yield " ".join(pair)
@@ -40,5 +43,5 @@ def merges(words: Iterable[tuple[str, int]], wanted: int, min_frequency: int) ->
         update_pair_statistics(pair, changes, stats, indices)
         stats[pair] = 0
         if not done % 100:
-            prune_stats(stats, every, threshold)
-        machine.progress("bpe", done + 1, wanted, "merges learnt")
+            prune_stats(stats, all_stats, threshold)
+        machine.progress("bpe", done + 1, limit, "merges learnt")

@@ -1,20 +1,19 @@
-"""Parallel text: UTF-8, LF, one sentence a line, sides equal in length. Reading checks it, writing keeps it."""
+"""Parallel text: UTF-8, LF, one sentence a line, sides of equal length. Reading checks it."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import os
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TypeVar
 
-# How many bad lines of a file a message spells out: enough to see the pattern, few enough to read.
+from nmtkd.files import writing
+
+# Bad lines of a file that a message spells out: enough to see the pattern, few enough to read.
 SHOWN = 5
-# Lines that are read at a time where a file need not be in memory as a whole: about a megabyte of sentences.
+# Lines read at a time where a file need not be in memory as a whole: about a megabyte of sentences.
 BLOCK = 10_000
 LINE_ENDS = "\r\n"
 
@@ -26,7 +25,8 @@ class ParallelTextError(ValueError):
 def read_lines(path: Path, *, allow_empty: bool = False) -> list[str]:
     """The lines of `path` without their LF. A missing LF at the very end is accepted.
 
-    Raises ParallelTextError for broken UTF-8, a byte order mark, CR characters and, unless `allow_empty`, blank lines.
+    Raises ParallelTextError for broken UTF-8, a byte order mark, CR characters and, unless `allow_empty`,
+    blank lines.
     """
     try:
         data = path.read_bytes()
@@ -36,10 +36,10 @@ def read_lines(path: Path, *, allow_empty: bool = False) -> list[str]:
 
 
 def decode_lines(data: bytes, where: str, *, allow_empty: bool = False) -> list[str]:
-    """The lines of a file's content; `where` names it in messages. Errors as in read_lines."""
+    """The lines of a file's content. `where` names the file in messages. Errors are those of read_lines."""
     faults = _Faults(where, allow_empty)
-    lines = faults.look(data)
-    faults.tell()
+    lines = faults.check(data)
+    faults.raise_if_any()
     return lines
 
 
@@ -48,10 +48,10 @@ def count_lines(path: Path, *, allow_empty: bool = False) -> int:
     faults = _Faults(str(path), allow_empty)
     try:
         for block in blocks(path):
-            faults.look(block)
+            faults.check(block)
     except FileNotFoundError:
         raise ParallelTextError(f"{path}: no such file") from None
-    faults.tell()
+    faults.raise_if_any()
     return faults.lines
 
 
@@ -64,25 +64,28 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
 
 def lines_of(block: bytes) -> list[str]:
     """The lines of a block of a file that was checked."""
-    # LF alone ends a line: str.splitlines would also cut at U+2028, U+0085 and others that occur inside sentences.
+    # LF alone ends a line. str.splitlines would also cut at U+2028, U+0085 and others that occur inside
+    # sentences.
     text = block.decode("utf-8")
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def block_of(lines: Sequence[str]) -> bytes:
-    """The lines as a block of a file; one that holds a line end is a bug."""
+    """The lines as a block of a file. A line that holds a line end is a bug."""
     text = "".join([f"{line}\n" for line in lines])
-    assert text.count("\n") == len(lines) and "\r" not in text, f"a line end inside a line: {[x for x in lines if set(x) & {*LINE_ENDS}]}"
+    assert text.count("\n") == len(lines) and "\r" not in text, (
+        f"a line end inside a line: {[line for line in lines if set(line) & {*LINE_ENDS}]}"
+    )
     return text.encode("utf-8")
 
 
 def collapse(text: str) -> str:
-    """`text` with every run of white space, line ends and no-break spaces among it, as one space, and none at the ends."""
+    """`text` with every run of white space, line ends and no-break spaces included, as one space; trimmed."""
     return " ".join(text.split())
 
 
 def read_pair(source: Path, target: Path) -> tuple[list[str], list[str]]:
-    """Both sides of a parallel file, equal in length, without blank lines. Raises ParallelTextError otherwise."""
+    """Both sides of a pair of files. Raises ParallelTextError for blank lines and for unequal lengths."""
     left, right = _both(read_lines, source, target)
     check_equal(len(left), len(right), str(source), str(target))
     return left, right
@@ -99,7 +102,7 @@ T = TypeVar("T")
 
 
 def _both(read: Callable[[Path], T], source: Path, target: Path) -> tuple[T, T]:
-    """What `read` makes of both files. The problems of both are told together."""
+    """The results of `read` for both files. One error lists the problems of both."""
     problems, sides = [], []
     for path in (source, target):
         try:
@@ -115,21 +118,21 @@ def check_equal(source: int, target: int, source_name: str, target_name: str) ->
     """Raises ParallelTextError unless both sides have as many lines."""
     if source != target:
         raise ParallelTextError(
-            f"{source_name} has {source} lines and {target_name} has {target}: line n of one must translate line n of the other; "
-            "export both sides again from one table"
+            f"{source_name} has {source} lines and {target_name} has {target}: "
+            "line n of one must translate line n of the other; export both sides again from one table"
         )
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes one line each, whole or not at all: to a temporary name beside `path`, which is then moved into place."""
-    waiting = iter(lines)
+    """Writes the lines as a file, whole or not at all, in the memory of one block."""
+    remaining = iter(lines)
     with writing(path) as file:
-        while some := list(itertools.islice(waiting, BLOCK)):
-            file.write(block_of(some))
+        while block := list(itertools.islice(remaining, BLOCK)):
+            file.write(block_of(block))
 
 
 def write_pair(folder: Path, name: str, pairs: Iterable[tuple[str, str]]) -> int:
-    """Writes NAME.src and NAME.tgt and returns the number of pairs. Raises ParallelTextError if there is none."""
+    """Writes NAME.src and NAME.tgt. Returns the number of pairs. Raises ParallelTextError for none."""
     rows = list(pairs)
     if not rows:
         raise _no_pair(folder, name)
@@ -151,41 +154,23 @@ def copy_pair(source: Path, target: Path, folder: Path, name: str) -> int:
 
 
 def _no_pair(folder: Path, name: str) -> ParallelTextError:
-    return ParallelTextError(f"{folder / name}: no pair to write; a corpus needs at least one in each of its files")
-
-
-def write_json(path: Path, obj: Any) -> None:
-    """Writes JSON with sorted keys, whole or not at all. NaN and infinity, which JSON does not have, raise ValueError."""
-    text = json.dumps(obj, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    with writing(path) as file:
-        file.write((text + "\n").encode("utf-8"))
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to under a temporary name beside `path`: it is moved into place at the end, or removed after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return ParallelTextError(
+        f"{folder / name}: no pair to write; a corpus needs at least one in each of its files"
+    )
 
 
 class _Faults:
-    """What breaks the contract in a file that is looked at block by block: the first few faults of each kind, and how many there are."""
+    """Checks a file block by block. Keeps the first few faults of each kind and counts all of them."""
 
     def __init__(self, where: str, allow_empty: bool) -> None:
-        self.lines = 0  # seen so far
+        self.lines = 0  # checked so far
         self._bytes = 0
         self._where, self._allow_empty = where, allow_empty
         self._shown: dict[str, list[str]] = {kind: [] for kind in ("broken", "mark", "return", "empty")}
         self._counts = Counter[str]()
 
-    def look(self, block: bytes) -> list[str]:
-        """Takes in the next lines of the file and returns them; none of a block that is not UTF-8."""
+    def check(self, block: bytes) -> list[str]:
+        """Checks the next lines of the file and returns them. Returns none of a block that is not UTF-8."""
         try:
             lines = lines_of(block)
         except UnicodeDecodeError:
@@ -193,7 +178,9 @@ class _Faults:
             self.lines += block.removesuffix(b"\n").count(b"\n") + 1
             lines = []
         if not self._bytes and block.startswith(BOM_UTF8):
-            self._note("mark", 1, "starts with a byte order mark (U+FEFF); save the file as UTF-8 without one")
+            self._note(
+                "mark", 1, "starts with a byte order mark (U+FEFF); save the file as UTF-8 without one"
+            )
         if b"\r" in block:
             for number, line in enumerate(lines, self.lines + 1):
                 if "\r" in line:
@@ -207,14 +194,14 @@ class _Faults:
         return lines
 
     def _broken_lines(self, block: bytes) -> None:
-        """Notes each line that is not UTF-8: where the first wrong byte lies, counted from the start of the file."""
+        """Notes each line that is not UTF-8, with the offset of its first wrong byte in the file."""
         start = self._bytes
         for number, line in enumerate(block.split(b"\n"), self.lines + 1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                place = f"byte 0x{line[error.start]:02x} at offset {start + error.start} of the file"
-                self._note("broken", number, f"not UTF-8: {place}; convert the file to UTF-8")
+                byte = f"byte 0x{line[error.start]:02x} at offset {start + error.start} of the file"
+                self._note("broken", number, f"not UTF-8: {byte}; convert the file to UTF-8")
             start += len(line) + 1
 
     def _note(self, kind: str, number: int, fault: str) -> None:
@@ -222,8 +209,11 @@ class _Faults:
         if len(self._shown[kind]) < SHOWN:
             self._shown[kind].append(f"{self._where}: line {number}: {fault}")
 
-    def tell(self) -> None:
-        """Raises ParallelTextError if there was a fault. Where a file is not UTF-8, the rest says little and is left out."""
+    def raise_if_any(self) -> None:
+        """Raises ParallelTextError if there was a fault.
+
+        Where a file is not UTF-8, faults of other kinds say little and are left out.
+        """
         kinds = ["broken"] if self._counts["broken"] else ["mark", "return", "empty"]
         shown = [fault for kind in kinds for fault in self._shown[kind]][:SHOWN]
         count = sum(self._counts[kind] for kind in kinds)

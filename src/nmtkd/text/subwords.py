@@ -1,4 +1,4 @@
-"""Joint byte-pair encoding with subword-nmt, and the one dictionary that every model of a corpus shares."""
+"""Joint byte-pair encoding with subword-nmt, and the dictionary that all models of a corpus share."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from nmtkd import machine
-from nmtkd.params import Bpe
+from nmtkd.plan.data import Bpe
+from nmtkd.plan.layout import CODES, DICTIONARY
 from nmtkd.text import workers
 from nmtkd.text.frequencies import by_white_space, frequencies
 from nmtkd.text.merges import merges
 from nmtkd.text.parallel import count_lines, read_lines, write_lines
-from nmtkd.text.words import NUMBERED
+from nmtkd.text.words import NUMBERED, SEPARATOR
 
-SEPARATOR = "@@"  # subword-nmt's own mark at the end of a piece that is continued
-VERSION = "#version: 0.2"  # of the format of codes, the first line
-CODES = "codes.bpe"
-DICTIONARY = "dict.txt"  # fairseq's format: a token and its count a line, most frequent first
-CACHED = 50_000  # words whose pieces are kept: all but a few of a hundred that a text goes on with, in some 10 MB
+VERSION = "#version: 0.2"  # first line of a codes file: the version of its format
+CACHED = 50_000  # words whose pieces are kept: nearly all of the words to come, in some 10 MB
 CHUNK = 10_000  # distinct words that a worker splits at a time
-ALONE = 100_000  # distinct words up to which one process splits them sooner than others start: about 20 microseconds each
+# Distinct words below which one process finishes before others would have started: some 20 microseconds each.
+SERIAL_BELOW = 100_000
 
 
 class Subwords:
@@ -35,10 +34,15 @@ class Subwords:
             self._bpe: Any = BPE(file, separator=SEPARATOR, glossaries=[NUMBERED])
         self._cache: dict[str, str] = {}
 
+    @property
+    def cached_words(self) -> int:
+        """How many words it holds the pieces of: CACHED at most."""
+        return len(self._cache)
+
     def split(self, line: str) -> str:
         """Moses tokens as BPE pieces, both joined by spaces."""
         if line.strip("\r\n ") != line:
-            pieces: str = self._bpe.process_line(line)  # it keeps what lies around the words
+            pieces: str = self._bpe.process_line(line)  # keeps the white space around the words
             return pieces
         return " ".join([self._cache.get(word) or self._pieces(word) for word in line.split(" ") if word])
 
@@ -49,85 +53,79 @@ class Subwords:
         return self._cache.setdefault(word, " ".join(self._bpe.segment_tokens([word])))
 
 
-def join(pieces: str) -> str:
-    """BPE pieces as Moses tokens again; a piece that waits for more at the end of the line loses its mark."""
-    return (pieces + " ").replace(f"{SEPARATOR} ", "").strip()
-
-
 def learn(sides: Sequence[Iterable[str]], settings: Bpe, codes: Path) -> int:
-    """Learns one set of merges on all sides together, writes them to `codes` and returns how many there are."""
-    return _learn(_to_learn_from(Counter(word for lines in sides for line in lines for word in line.split())), settings, codes)
+    """Learns one set of merges on all sides together and writes them to `codes`. Returns their number."""
+    counts = Counter(word for lines in sides for line in lines for word in line.split())
+    return _learn(counts, settings, codes)
 
 
-def _to_learn_from(counts: Counter[str]) -> list[tuple[str, int]]:
-    """Words and counts without placeholders, which are no words; sorted, so that ties never go by the order of the text."""
-    return sorted(item for item in by_white_space(counts).items() if not item[0].startswith("{"))
-
-
-def _learn(words: list[tuple[str, int]], settings: Bpe, codes: Path) -> int:
-    found = list(merges(words, settings.merges, settings.min_frequency))
-    write_lines(codes, [VERSION, *found])
-    return len(found)
+def _learn(counts: Counter[str], settings: Bpe, codes: Path) -> int:
+    # Placeholders are no words. Sorted, so that ties do not depend on the order of the text.
+    vocabulary = sorted(item for item in by_white_space(counts).items() if not item[0].startswith("{"))
+    learnt = list(merges(vocabulary, settings.merges, settings.min_frequency))
+    write_lines(codes, [VERSION, *learnt])
+    return len(learnt)
 
 
 def write_dictionary(path: Path, sides: Sequence[Iterable[str]]) -> int:
-    """Writes the joint dictionary of BPE text; returns its size. Ties go by the token, so that the order is always the same."""
+    """Writes the joint dictionary of BPE text and returns its size. Equal counts are sorted by token."""
     return _write_counts(path, Counter(piece for lines in sides for line in lines for piece in line.split()))
 
 
 def _write_counts(path: Path, counts: Counter[str]) -> int:
-    write_lines(path, [f"{piece} {count}" for piece, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))])
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    write_lines(path, [f"{piece} {count}" for piece, count in rows])
     return len(counts)
 
 
 class _PieceCounter:
-    """Counts the pieces of words that have counts."""
+    """Counts the pieces of words, each as often as its word."""
 
     def __init__(self, codes: Path) -> None:
         self._subwords = Subwords(codes)
 
     def __call__(self, words: list[tuple[str, int]]) -> Counter[str]:
-        found = Counter[str]()
+        pieces = Counter[str]()
         for word, count in words:
             for piece in self._subwords.split(word).split():
-                found[piece] += count
-        return found
+                pieces[piece] += count
+        return pieces
 
 
-def _pieces(counts: Counter[str], codes: Path) -> Counter[str]:
-    """How often each piece stands in a text of these words: each word is split the same way wherever it stands."""
-    found = Counter[str]()
+def count_pieces(counts: Counter[str], codes: Path) -> Counter[str]:
+    """Counts of the pieces in a text whose words have these counts: a word is always split the same way."""
+    total = Counter[str]()
     words = iter(counts.items())
     tasks = iter(lambda: list(itertools.islice(words, CHUNK)), [])
-    for some in workers.each(_PieceCounter, (codes,), tasks, alone=len(counts) < ALONE):
-        found.update(some)
-    return found
+    for pieces in workers.each(_PieceCounter, (codes,), tasks, serial=len(counts) < SERIAL_BELOW):
+        total.update(pieces)
+    return total
 
 
 def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) -> dict[str, Any]:
-    """The `bpe` stage: codes and dictionary from the clean training text, applied to the held-out sets. Returns the card.
+    """The `bpe` stage: learns codes and dictionary on the clean training text and encodes the held-out sets.
 
-    Unknown pieces of a held-out set are counted: they are characters that training never showed. Of the training text only its distinct
-    words are in memory.
+    Returns the card. It counts the unknown pieces of each held-out set: these are characters that training
+    never showed. Of the training text only the distinct words are in memory.
     """
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
     lines = {side: count_lines(path) for side, path in files.items()}
     counts = {side: frequencies("bpe", path, lines[side]) for side, path in files.items()}
-    learnt = _learn(_to_learn_from(counts["src"] + counts["tgt"]), settings, out / CODES)
-    pieces = {side: _pieces(words, out / CODES) for side, words in counts.items()}
+    learnt = _learn(counts["src"] + counts["tgt"], settings, out / CODES)
+    pieces = {side: count_pieces(words, out / CODES) for side, words in counts.items()}
     known = pieces["src"] + pieces["tgt"]
     size = _write_counts(out / DICTIONARY, known)
     subwords = Subwords(out / CODES)
     unknown = {}
     for done, name in enumerate(held_out, start=1):
         for side in ("src", "tgt"):
-            split = [subwords.split(line) for line in read_lines(prepared / f"{name}.{side}")]
-            write_lines(out / f"{name}.{side}", split)
-            unknown[f"{name}.{side}"] = sum(piece not in known for line in split for piece in line.split())
+            encoded = [subwords.split(line) for line in read_lines(prepared / f"{name}.{side}")]
+            write_lines(out / f"{name}.{side}", encoded)
+            unknown[f"{name}.{side}"] = sum(piece not in known for line in encoded for piece in line.split())
         machine.progress("bpe", done, len(held_out), "held-out sets encoded")
     return {
         "merges": learnt,
         "dictionary": size,
-        "train_pieces": {side: found.total() for side, found in pieces.items()},
+        "train_pieces": {side: counts.total() for side, counts in pieces.items()},
         "unknown_pieces": unknown,
     }

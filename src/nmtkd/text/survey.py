@@ -1,4 +1,4 @@
-"""A first look at raw pairs: which ones are equal and which ones are fit to be kept, in 33 bytes a pair instead of their text."""
+"""A first pass over raw pairs: which are equal and which are usable, in 33 bytes a pair."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from nmtkd.text import words, workers
 from nmtkd.text.parallel import BLOCK, blocks, lines_of
 from nmtkd.text.splitting import Pair
 
-# Pairs up to which one process looks at them sooner than others start: about 20 microseconds each.
-ALONE = 100_000
-DIGEST = 16  # bytes that stand for a text: that two of a thousand million texts share one has a chance of 1 in 10^21
-# What a pair is, one bit each.
+# Pairs below which one process finishes before others would have started: about 20 microseconds each.
+SERIAL_BELOW = 100_000
+# Bytes that stand for a text. The chance that two of 10^9 texts share them is 1 in 10^21.
+DIGEST = 16
+# Properties of a pair, one bit each.
 VISIBLE, SAME_PLACEHOLDERS, SHORT = 1, 2, 4
 
 
 @dataclass(frozen=True)
 class Survey:
-    """`digests` [N, 2] of source and target, normalised, and `bits` [N]."""
+    """`digests` [N, 2] of the normalised source and target, and the property `bits` [N]."""
 
     digests: NDArray[np.void]
     bits: NDArray[np.uint8]
 
     def which(self, bit: int) -> NDArray[np.bool_]:
-        """The pairs that are so, as a mask [N]."""
+        """The pairs that have a property, as a mask [N]."""
         return (self.bits & bit) != 0
 
     def unique(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """`mask` without pairs that are equal to an earlier one in it."""
-        places = np.flatnonzero(mask)
-        first = np.unique(self.digests[places].view(f"V{2 * DIGEST}").ravel(), return_index=True)[1]
-        found = np.zeros_like(mask)
-        found[places[first]] = True
-        return found
+        """`mask` without the pairs that equal an earlier one in it."""
+        indices = np.flatnonzero(mask)
+        first = np.unique(self.digests[indices].view(f"V{2 * DIGEST}").ravel(), return_index=True)[1]
+        unique = np.zeros_like(mask)
+        unique[indices[first]] = True
+        return unique
 
 
 def normalised(sources: Iterable[str], targets: Iterable[str]) -> Iterator[Pair]:
@@ -48,25 +49,32 @@ def normalised(sources: Iterable[str], targets: Iterable[str]) -> Iterator[Pair]
 
 
 def digests(pairs: Iterable[Pair]) -> NDArray[np.void]:
-    """What stands for each text [N, 2]."""
-    data = b"".join(hashlib.blake2b(text.encode(), digest_size=DIGEST).digest() for pair in pairs for text in pair)
+    """The digest of each text [N, 2]."""
+    data = b"".join(
+        hashlib.blake2b(text.encode(), digest_size=DIGEST).digest() for pair in pairs for text in pair
+    )
     return np.frombuffer(data, f"V{DIGEST}").reshape(-1, 2)
 
 
 def survey(source: Path, target: Path, count: int, max_words: int) -> Survey:
-    """Looks at `count` pairs of files that were checked; SHORT are those of at most `max_words` words a side, at spaces."""
-    found = Survey(np.empty((count, 2), f"V{DIGEST}"), np.empty(count, np.uint8))
+    """The survey of `count` pairs of checked files.
+
+    A pair is SHORT if each side has at most `max_words` words between spaces.
+    """
+    result = Survey(np.empty((count, 2), f"V{DIGEST}"), np.empty(count, np.uint8))
     done = 0
     tasks = zip(blocks(source), blocks(target), strict=True)
-    for some in workers.each(_Look, (max_words,), tasks, alone=count < ALONE):
-        here = slice(done, done + len(some.bits))
-        found.digests[here], found.bits[here] = some.digests, some.bits
-        done = here.stop
-        machine.progress("prepare", done, count, "pairs looked at")
-    return found
+    for block in workers.each(_Surveyor, (max_words,), tasks, serial=count < SERIAL_BELOW):
+        span = slice(done, done + len(block.bits))
+        result.digests[span], result.bits[span] = block.digests, block.bits
+        done = span.stop
+        machine.progress("prepare", done, count, "pairs surveyed")
+    return result
 
 
-class _Look:
+class _Surveyor:
+    """Surveys a block of each side."""
+
     def __init__(self, max_words: int) -> None:
         self._max_words = max_words
 
@@ -76,25 +84,30 @@ class _Look:
 
     def _bits(self, pair: Pair) -> int:
         bits = VISIBLE if all(pair) else 0
-        if not any("{" in side for side in pair) or len({tuple(sorted(words.PLACEHOLDER.findall(side))) for side in pair}) == 1:
+        if not any("{" in side for side in pair) or _same_placeholders(pair):
             bits |= SAME_PLACEHOLDERS
         if max(side.count(" ") for side in pair) < self._max_words:
             bits |= SHORT
         return bits
 
 
-def pick(source: Path, target: Path, places: Sequence[int]) -> list[Pair]:
-    """The pairs at `places`, in rising order, in normal form."""
-    found: list[Pair] = []
-    wanted = iter(places)
-    place = next(wanted, None)
+def _same_placeholders(pair: Pair) -> bool:
+    source, target = (sorted(words.PLACEHOLDER.findall(side)) for side in pair)
+    return source == target
+
+
+def pick(source: Path, target: Path, indices: Sequence[int]) -> list[Pair]:
+    """The pairs at `indices`, which must rise, in normal form."""
+    pairs: list[Pair] = []
+    remaining = iter(indices)
+    index = next(remaining, None)
     for number, sides in enumerate(zip(blocks(source), blocks(target), strict=True)):
-        if place is None:
+        if index is None:
             break
-        if place >= (number + 1) * BLOCK:
+        if index >= (number + 1) * BLOCK:
             continue
         lines = [lines_of(side) for side in sides]
-        while place is not None and place < (number + 1) * BLOCK:
-            found += normalised([lines[0][place - number * BLOCK]], [lines[1][place - number * BLOCK]])
-            place = next(wanted, None)
-    return found
+        while index is not None and index < (number + 1) * BLOCK:
+            pairs += normalised([lines[0][index - number * BLOCK]], [lines[1][index - number * BLOCK]])
+            index = next(remaining, None)
+    return pairs

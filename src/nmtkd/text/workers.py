@@ -1,4 +1,4 @@
-"""Work on text in chunks, by all cores, in order and in bounded memory."""
+"""Runs a function over tasks on all cores, in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,37 +13,46 @@ from nmtkd import machine
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Tasks a worker that are handed over ahead of the one waited for: enough that none waits for the parent, few enough for memory.
+# Tasks submitted ahead for each worker: enough that none waits for the parent, few enough for memory.
 AHEAD = 3
 
-_hired: list[Callable[[Any], Any]] = []  # in a worker: what it does with each task
+_worker_functions: list[
+    Callable[[Any], Any]
+] = []  # in a worker: the one function that it calls with each task
 
 
-def each(make: Callable[..., Callable[[Task], Result]], given: tuple[Any, ...], tasks: Iterable[Task], *, alone: bool) -> Iterator[Result]:
-    """What `make(*given)` makes of each task, in the order of the tasks.
+def each(
+    make: Callable[..., Callable[[Task], Result]],
+    args: tuple[Any, ...],
+    tasks: Iterable[Task],
+    *,
+    serial: bool,
+) -> Iterator[Result]:
+    """The results of the function `make(*args)` for the tasks, in the order of the tasks.
 
-    All cores work at it, each with a `make(*given)` of its own, in processes that import what `make`, `given` and the results need. `alone`
-    says that the work is too little to start them for (a second or so): then it is done here. Tasks are taken from their iterator
-    only a few ahead, so that neither they nor their results pile up. A worker that dies raises BrokenProcessPool.
+    A process on each core makes a function of its own; it imports what `make`, `args` and the results need.
+    `serial` computes here instead: right for work that takes less than the second or so that workers need to
+    start. Only a few tasks are taken ahead of the result that is waited for, so that neither tasks nor
+    results pile up. A worker that dies raises BrokenProcessPool.
     """
     workers = machine.threads()
-    if alone or workers == 1:
-        yield from map(make(*given), tasks)
+    if serial or workers == 1:
+        yield from map(make(*args), tasks)
         return
     # Spawned, not forked: the parent may have threads, and a worker needs nothing of its memory.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _hire, (make, given)) as pool:
-        waiting: deque[Future[Result]] = deque()
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (make, args)) as pool:
+        pending: deque[Future[Result]] = deque()
         for task in tasks:
-            waiting.append(pool.submit(_do, task))
-            if len(waiting) > AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(_call, task))
+            if len(pending) > AHEAD * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _hire(make: Callable[..., Callable[[Any], Any]], given: tuple[Any, ...]) -> None:
-    _hired[:] = [make(*given)]
+def _start_worker(make: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
+    _worker_functions[:] = [make(*args)]
 
 
-def _do(task: Any) -> Any:
-    return _hired[0](task)
+def _call(task: Any) -> Any:
+    return _worker_functions[0](task)

@@ -1,1 +1,0 @@
-../../../../../src/nmtkd/distil/hypotheses.py

@@ -1,1 +1,0 @@
-../../../../../src/nmtkd/models/conversion.py

@@ -1,1 +1,0 @@
-../../../../src/nmtkd_fairseq/online.py

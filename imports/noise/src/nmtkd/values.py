@@ -1,1 +1,0 @@
-../../../../src/nmtkd/values.py

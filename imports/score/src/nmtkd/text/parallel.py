@@ -1,1 +1,0 @@
-../../../../../src/nmtkd/text/parallel.py

@@ -1,1 +1,0 @@
-../../../../../src/nmtkd/distil/gates.py

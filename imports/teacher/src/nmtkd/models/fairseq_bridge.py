@@ -1,1 +1,0 @@
-../../../../../src/nmtkd/models/fairseq_bridge.py

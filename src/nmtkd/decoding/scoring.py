@@ -1,0 +1,95 @@
+"""The teacher's distributions along given prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from nmtkd import machine
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network import transformer
+
+ROWS = 256  # positions of a chunk of logits: it stays in the cache
+
+# Shapes: N positions without padding, B sentences, T target positions with EOS, V vocabulary, K kept tokens.
+
+
+def distributions(
+    folder: Path,
+    sources: Sequence[str],
+    prefixes: Sequence[str],
+    top_k: int,
+    temperature: float,
+    max_tokens: int,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yields (line, ids_TK, probs_TK) for each pair of BPE lines, in any order. T counts EOS.
+
+    probs are the K largest of softmax(logits / temperature) at each position, given the prefix before it, in
+    float32, largest first. An ensemble's members are averaged. The teacher is in eval mode. Raises
+    bridge.ModelError for a line that is too long, ValueError for K above V.
+    """
+    torch.set_num_threads(machine.threads())
+    machine.keep_freed_memory()
+    members = bridge.load_models(folder, machine.device())
+    loaded = members[0]
+    if top_k > len(loaded.dictionary):
+        raise ValueError(
+            f"targets.top_k: {top_k} tokens asked for, the dictionary has {len(loaded.dictionary)}; lower it"
+        )
+    dataset = bridge.pairs(loaded, sources, prefixes)
+    for batch in bridge.batches(dataset, max_tokens):
+        sample = bridge.collate(dataset, batch, loaded.device)
+        real_BT = sample["target"].ne(loaded.dictionary.pad())
+        with torch.inference_mode():
+            features = [
+                transformer.features(member.model, **sample["net_input"])[real_BT] for member in members
+            ]
+            parts = []
+            for start in range(0, int(real_BT.sum()), ROWS):
+                logits = [
+                    transformer.project(member.model, features_NC[start : start + ROWS])
+                    for member, features_NC in zip(members, features, strict=True)
+                ]
+                top = transformer.soften(logits, temperature).topk(top_k, dim=-1)
+                parts.append((top.indices, top.values))
+        ids_NK, probs_NK = (torch.cat(chunks).cpu() for chunks in zip(*parts, strict=True))
+        lengths = real_BT.sum(1).tolist()
+        yield from zip(
+            sample["id"].tolist(), torch.split(ids_NK, lengths), torch.split(probs_NK, lengths), strict=True
+        )
+
+
+def vocabulary(folder: Path) -> int:
+    """Size of the target dictionary of a model's folder, fairseq's special tokens included."""
+    return len(Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt")))
+
+
+def forced(
+    folder: Path,
+    sources: Sequence[str],
+    prefixes: Sequence[str],
+    max_tokens: int,
+    progress: Callable[[int, int], None],
+) -> list[tuple[str, float]]:
+    """Teacher forcing: (text, score) of each line from the argmax at each gold prefix, up to the first EOS.
+
+    The score is the mean log probability of these tokens, EOS included. Without an EOS the text is one token
+    longer than the gold text, whose EOS position is read too.
+    """
+    dictionary = Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt"))
+    eos = dictionary.eos()
+    outputs: list[tuple[str, float]] = [("", 0.0)] * len(sources)
+    for done, (line, ids_TK, probs_TK) in enumerate(
+        distributions(folder, sources, prefixes, 1, 1.0, max_tokens), start=1
+    ):
+        ids_T, probs_T = ids_TK[:, 0], probs_TK[:, 0]
+        ends = (ids_T == eos).nonzero()
+        length = int(ends[0]) if len(ends) else len(ids_T)
+        score = probs_T[: length + 1].log().mean()
+        outputs[line] = (bridge.text(dictionary, ids_T[:length]), float(score))
+        progress(done, len(sources))
+    return outputs

@@ -1,0 +1,44 @@
+"""Settings and results of a search, shared by both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nmtkd.plan.decoding import Sampling
+
+BATCH_TOKENS = 4096  # source tokens of a batch; changes speed and memory, not the result
+
+NBest = list[tuple[str, float]]  # an engine's (BPE text, score), best first
+Group = tuple[Sequence[str], int]  # lines that share a limit, and the limit in BPE tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Beam search (beam 1 is greedy), or `beam` samples with `sampling`.
+
+    An output is cut at factor * (source length) + offset BPE tokens.
+    """
+
+    beam: int
+    nbest: int = 1
+    length_penalty: float
+    max_length_factor: float
+    max_length_offset: int
+    sampling: Sampling | None = None
+
+    def limit(self, source: str) -> int:
+        """The maximal number of BPE tokens of an output."""
+        return int(self.max_length_factor * len(source.split())) + self.max_length_offset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """A translation in BPE.
+
+    score = log probability / length ** length_penalty; truncated if it reached the limit.
+    """
+
+    text: str
+    score: float
+    truncated: bool

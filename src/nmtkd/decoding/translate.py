@@ -1,0 +1,71 @@
+"""Translation of BPE lines with a trained model, by either engine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nmtkd.decoding import with_ctranslate2, with_fairseq
+from nmtkd.decoding.search import Hypothesis, Search
+from nmtkd.network import fairseq_bridge as bridge
+
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def translate(
+    folder: Path, sources: Sequence[str], search: Search, engine: str, progress: Progress = _silent
+) -> list[list[Hypothesis]]:
+    """The n best translations of each source line (BPE), best first, in the order of `sources`.
+
+    Only lines of the same limit share a search: a translation never depends on the other lines.
+    """
+    # CTranslate2 takes a single model. fairseq translates ensembles, with the same search.
+    single = len(bridge.members(folder)) == 1
+    nbest_lists = (with_ctranslate2 if engine == "ctranslate2" and single else with_fairseq).nbest_lists
+    # Longest first: else the slowest batch would run last, beside idle workers.
+    order = sorted(range(len(sources)), key=lambda index: (-len(sources[index].split()), index))
+    groups = [
+        list(group) for _, group in itertools.groupby(order, key=lambda index: search.limit(sources[index]))
+    ]
+    limited = [([sources[index] for index in group], search.limit(sources[group[0]])) for group in groups]
+    translations: dict[int, list[Hypothesis]] = {}
+    nbest = nbest_lists(folder, limited, search)
+    for done, (index, hypotheses) in enumerate(
+        zip(itertools.chain.from_iterable(groups), nbest, strict=True), start=1
+    ):
+        translations[index] = [_cut(text, score, search.limit(sources[index])) for text, score in hypotheses]
+        progress(done, len(sources))
+    return [translations[index] for index in range(len(sources))]
+
+
+def _cut(text: str, score: float, limit: int) -> Hypothesis:
+    pieces = text.split()
+    return Hypothesis(text=" ".join(pieces[:limit]), score=round(score, 4), truncated=len(pieces) >= limit)
+
+
+CURVE_OFFSET = (
+    20  # limit for the curve, beyond the source's length: an early model repeats tokens without end
+)
+
+
+def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
+    """Greedy translations by a model in memory, for the learning curve.
+
+    All lines share the limit of the longest one.
+    """
+    from nmtkd.decoding.conversion import InMemory
+
+    limit = max(len(line.split()) for line in sources) + CURVE_OFFSET
+    search = Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET)
+    # On a CPU this takes half a second less than fairseq's search, conversion included; a training calls it
+    # eight times.
+    if loaded.device == "cpu":
+        nbest = with_ctranslate2.of_converter(InMemory(loaded), [(sources, limit)], search)
+    else:
+        nbest = with_fairseq.generate([loaded], sources, search, limit)
+    return [hypotheses[0][0] for hypotheses in nbest]

@@ -1,0 +1,65 @@
+"""Decoding with CTranslate2, the fast engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nmtkd import machine
+from nmtkd.decoding.search import BATCH_TOKENS, Group, NBest, Search
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan.layout import MODEL
+
+PADDING = "<blank>"  # CTranslate2's name for fairseq's padding
+UNDER_WAY = 2000  # lines queued at once: enough for all workers, few enough for memory and progress
+
+
+def nbest_lists(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[NBest]:
+    """Converts the model of `folder` and yields the n-best list of each line."""
+    from nmtkd.decoding.conversion import Converter
+
+    yield from of_converter(
+        Converter(str(folder / MODEL), str(folder), bridge.SOURCE, bridge.TARGET), groups, search
+    )
+
+
+def of_converter(converter: Any, groups: Sequence[Group], search: Search) -> Iterator[NBest]:
+    """Yields the n-best list of each line by the model of `converter`. Several groups are decoded at once."""
+    import ctranslate2
+
+    device = machine.device()
+    workers = 1 if device == "cuda" else machine.threads()
+    with tempfile.TemporaryDirectory() as converted:
+        with bridge.quiet():
+            converter.convert(converted, force=True)
+        translator = ctranslate2.Translator(
+            converted, device=device, compute_type="float32", inter_threads=workers, intra_threads=1
+        )
+        waiting: deque[Any] = deque()
+        for lines, limit in groups:
+            waiting += translator.translate_batch(
+                [line.split() for line in lines],
+                beam_size=search.beam,
+                num_hypotheses=search.nbest,
+                length_penalty=search.length_penalty,
+                max_decoding_length=limit,
+                # An untrained model may give padding a high probability; fairseq's generator never writes it.
+                suppress_sequences=[[PADDING]],
+                max_input_length=0,  # no input is cut
+                max_batch_size=BATCH_TOKENS,
+                batch_type="tokens",
+                return_scores=True,
+                asynchronous=True,
+            )
+            while len(waiting) > UNDER_WAY:
+                yield _nbest(waiting.popleft())
+        while waiting:
+            yield _nbest(waiting.popleft())
+
+
+def _nbest(pending: Any) -> NBest:
+    result = pending.result()
+    return [(" ".join(tokens), score) for tokens, score in zip(result.hypotheses, result.scores, strict=True)]

@@ -1,0 +1,57 @@
+"""What this machine measured of each model: files in reports/machine/, which no stage depends on.
+
+A model from a cache may have no file, or the file of an earlier model.
+A fact counts only if it names the same model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nmtkd import files, machine
+from nmtkd.evidence.results import BEAM
+from nmtkd.plan import layout
+
+FUNCTION = "machine"  # of page.js: a file of facts is a script that calls it
+TRAINING, DECODING = "training", "decoding"  # kinds of facts: each has a folder
+NOTHING = "-"  # shown if this machine measured nothing
+NOTE = (
+    "sent/s: sentences a second by beam search. train s: seconds of training. "
+    f"This machine measured both; {NOTHING}: the model comes from a cache."
+)
+
+
+def write_decoding(key: str, model: str, rates: Mapping[str, float]) -> None:
+    """Writes how fast a model translates: sentences a second by search."""
+    facts = {
+        "kind": DECODING,
+        "key": key,
+        "model": model,
+        "machine": machine.description(),
+        "sentences_per_second": dict(rates),
+    }
+    files.write_script(layout.machine_file(DECODING, key), FUNCTION, facts)
+
+
+def columns(models: Mapping[str, str], root: Path = Path()) -> dict[str, str]:
+    """The two columns of a table's row, `sent/s` and `train s`: means over the runs that were measured here.
+
+    `models` are the content hashes of the row's models by key. `root` holds `reports/`.
+    """
+    rates = [facts.get("sentences_per_second", {}).get(BEAM) for facts in _facts(DECODING, models, root)]
+    seconds = [facts.get("seconds") for facts in _facts(TRAINING, models, root)]
+    return {"sent/s": _mean(rates), "train s": _mean(seconds)}
+
+
+def _facts(kind: str, models: Mapping[str, str], root: Path) -> list[dict[str, Any]]:
+    """The facts of one kind that are about these very models."""
+    facts = {key: files.read_script(root / layout.machine_file(kind, key)) for key in models}
+    return [f for key, f in facts.items() if isinstance(f, dict) and f.get("model") == models[key]]
+
+
+def _mean(values: list[float | None]) -> str:
+    measured = [value for value in values if value is not None]
+    return f"{math.fsum(measured) / len(measured):.0f}" if measured else NOTHING

@@ -1,0 +1,92 @@
+"""The last screen of a run: the table, what it means, the path of the page, and the next command to try.
+
+It is read from files alone, so that it can be shown again at any time.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from nmtkd import files
+from nmtkd.evidence import machine_facts
+from nmtkd.evidence.results import ResultsError, teacher_axes
+from nmtkd.evidence.tables import Table, as_text, axes, from_markdown
+from nmtkd.plan import layout
+from nmtkd.plan.runs import runs
+from nmtkd.plan.schema import Grid
+
+TABLE = layout.REPORTS / "table.md"
+PAGE = layout.REPORTS / "index.html"
+WIDTH = 110  # columns
+EXPENDABLE = ("tok-lc", "chrF2", "MB", "p")  # left out in this order where the table is wider
+NEXT = {  # whether the grid has several seeds: the command, and why
+    False: ("dvc exp run -S study=capacity", "three seeds show what one seed cannot: whether methods differ"),
+    True: ("dvc exp run -S study=noise", "which gains remain under noise"),
+}
+
+
+def text(grid: Grid, root: Path = Path()) -> str:
+    """The screen. `root` holds `reports/`, which is of `grid`. Raises ResultsError if there is no table."""
+    path = root / TABLE
+    try:
+        table, lead = from_markdown(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: missing; run `dvc repro`") from None
+    except ValueError as error:
+        raise ResultsError(f"{path}: no table of this report ({error}); run `dvc repro`") from None
+    command, reason = NEXT[len(grid.seeds) > 1]
+    return "\n".join(
+        [
+            as_text(_fitted(_with_machine(table, grid, root))),
+            textwrap.fill(lead, WIDTH),
+            "",
+            f"Page   {(root / PAGE).resolve()}",
+            f"Notes  {TABLE}; sent/s, train s: this machine's ({machine_facts.NOTHING}: from a cache)",
+            f"Next   {command}   {reason}",
+        ]
+    )
+
+
+def _with_machine(table: Table, grid: Grid, root: Path) -> Table:
+    """The table with two columns more: what this machine measured of each row's models."""
+    names = axes(grid)
+    models = _models(grid, root)
+    columns = []
+    for row in table.rows:
+        cells = dict(zip(table.header, row, strict=True))
+        columns.append(
+            machine_facts.columns(models.get(tuple(cells.get(name, "") for name in names), {}), root)
+        )
+    rows = [[*row, *extra.values()] for row, extra in zip(table.rows, columns, strict=True)]
+    return Table([*table.header, *machine_facts.columns({})], rows, table.notes)
+
+
+def _models(grid: Grid, root: Path) -> dict[tuple[str, ...], Mapping[str, str]]:
+    """For each row of the table, named as its first columns name it: the models' content hashes by key."""
+    keys: dict[tuple[str, ...], list[str]] = {}
+    teachers = [(layout.teacher_key(noise), teacher_axes(noise)) for noise in grid.noises]
+    for key, values in (*teachers, *((run.key, run.axes()) for run in runs(grid))):
+        keys.setdefault(tuple(str(values[name]) for name in axes(grid)), []).append(key)
+    return {row: _hashes(members, root) for row, members in keys.items()}
+
+
+def _hashes(keys: list[str], root: Path) -> dict[str, str]:
+    """The models' content hashes as the results name them."""
+    paths = {key: root / layout.result_file(key) for key in keys}
+    return {key: str(files.read_json(path).get("model")) for key, path in paths.items() if path.is_file()}
+
+
+def _fitted(table: Table) -> Table:
+    """The table without as many expendable columns as it takes to fit the screen."""
+    left_out: list[str] = []
+    for name in ("", *EXPENDABLE):
+        left_out.append(name)
+        chosen = [i for i, column in enumerate(table.header) if column not in left_out]
+        fitted = Table(
+            [table.header[i] for i in chosen], [[row[i] for i in chosen] for row in table.rows], []
+        )
+        if max(map(len, as_text(fitted).splitlines())) <= WIDTH:
+            break
+    return fitted

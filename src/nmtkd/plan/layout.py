@@ -1,0 +1,81 @@
+"""Paths: each folder and file that one stage writes and another reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+BPE = Path("data/bpe")
+REPORTS = Path("reports")
+RUNS = REPORTS / "runs"
+MACHINE = REPORTS / "machine"  # times and rates: neither output nor input of a stage
+MANIFESTS = Path("manifests")
+
+CARD = "card.json"  # in most folders: counts, and how the folder was made
+CURVE = "curve.csv"  # validation by update
+CODES = "codes.bpe"
+DICTIONARY = "dict.txt"  # fairseq's format: a token and its count a line, most frequent first
+TEACHER_TEXT = "teacher"  # in a noise folder: the teacher's text, where it differs from the students'
+MODEL = "model.pt"
+# Content hash of the model. A student of stored targets depends on this file, not on the model itself.
+HASH = "model.sha256"
+
+GOLD = "gold"  # the prefix of word-level targets; no decoding strategy may have this name
+NONE = "none"  # `decoding` in results.csv of methods without a teacher's output
+STUDENT = "student"  # `decoding` in results.csv where prefixes are the student's own samples
+
+
+def noise_dir(noise: str) -> Path:
+    """Training text under a noise condition."""
+    return Path("data/noise") / noise
+
+
+def teacher_dir(noise: str) -> Path:
+    """The teacher of a noise condition."""
+    return Path("models/teacher") / noise
+
+
+def hypotheses_dir(noise: str, decoding: str) -> Path:
+    """The teacher's translations of the training source."""
+    return Path("data/hypotheses") / f"{noise}-{decoding}"
+
+
+def targets_dir(noise: str, prefix: str) -> Path:
+    """The teacher's distributions along a prefix: `gold`, or the name of a decoding."""
+    return Path("data/targets") / f"{noise}-{prefix}"
+
+
+def student_dir(key: str) -> Path:
+    """A trained student."""
+    return Path("models/student") / key
+
+
+def model_dir(trained: Path) -> Path:
+    """Subfolder of a teacher or student: model files, dictionaries and hash, all that decides its output."""
+    return trained / "model"
+
+
+def translations_dir(key: str) -> Path:
+    """A model's translations of the held-out sets. `key` is a run's key or `teacher-NOISE`."""
+    return Path("data/translations") / key
+
+
+def result_file(key: str) -> Path:
+    """A model's scores: small, tracked by git."""
+    return RUNS / f"{key}.json"
+
+
+def teacher_key(noise: str) -> str:
+    """The teacher's name among results."""
+    return f"teacher-{noise}"
+
+
+def manifest(entry: str) -> Path:
+    """Which code `stages.ENTRY` runs (src/runner/manifests.py)."""
+    return MANIFESTS / f"{entry}.json"
+
+
+def machine_file(kind: str, key: str) -> Path:
+    """Measurements of one model on this machine: `kind` is training or decoding."""
+    return MACHINE / kind / f"{key}.js"

@@ -1,0 +1,129 @@
+"""Typed parameters: the one reader of params.yaml.
+
+A stage calls `load("training", "methods.word")` with the names that its block in dvc.yaml lists under
+`params:`. The whole file is validated: a typo anywhere stops the first stage that runs, with all problems
+listed at once. Only the named sections can be read: a stage cannot depend on a value that DVC does not
+track for it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from nmtkd.plan.rules import cross_checks, unknown_names
+from nmtkd.plan.schema import Params
+from nmtkd.plan.values import Section
+
+__all__ = ["Params", "ParamsError", "load", "validate"]
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class ParamsError(ValueError):
+    """All problems of params.yaml, one a line."""
+
+
+def load(*names: str, path: Path = PARAMS_FILE) -> Params:
+    """Validates all of `path` and returns only the named parts.
+
+    A name is a section ("training") or one value of a section ("methods.word", "prepare.long_words").
+    Raises ParamsError that lists all problems, each with its yaml path, rule, value and remedy.
+    """
+    all_params = validate(read_yaml(path), path)
+    sections: dict[str, Any] = {}
+    for name in names:
+        section, _, entry = name.partition(".")
+        value = getattr(all_params, section)
+        if not entry:
+            sections[section] = value
+        elif isinstance(value, dict) and entry in value:
+            sections.setdefault(section, {})[entry] = value[entry]
+        elif isinstance(value, Section) and entry in type(value).model_fields:
+            before = vars(sections[section]) if section in sections else {}
+            sections[section] = type(value).model_construct(
+                _fields_set=None, **before, **{entry: getattr(value, entry)}
+            )
+        else:
+            known = ", ".join(sorted(value if isinstance(value, dict) else type(value).model_fields))
+            raise ParamsError(
+                f"{path}: {name}: no such entry (known: {known}); "
+                f"add it under `{section}:` or correct the name"
+            )
+    return Params.model_construct(_fields_set=None, **sections)
+
+
+def read_yaml(path: Path) -> Any:
+    """The parsed file. Raises ParamsError if it does not exist or is not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: not found; run from the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not readable as YAML: {error}") from None
+
+
+def validate(raw: Any, path: Path = PARAMS_FILE) -> Params:
+    """Params of parsed YAML. Raises ParamsError that lists all problems."""
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        if isinstance(raw, dict):
+            lines += unknown_names(raw)
+        raise _problems(path, lines) from None
+    lines = unknown_names(raw) + cross_checks(params)
+    if lines:
+        raise _problems(path, lines)
+    return params
+
+
+def _problems(path: Path, lines: list[str]) -> ParamsError:
+    count = f"{len(lines)} problem" + ("s" if len(lines) > 1 else "")
+    return ParamsError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _explain(item: Any) -> str:
+    """A pydantic error as "yaml path: rule; got; remedy"."""
+    where = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    where = where.replace(".[key]", "")
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key; remove it or correct its spelling{_siblings(item['loc'])}"
+    if item["type"] == "missing":
+        return f"{where}: missing; add it"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = item["input"]
+    shown = "" if isinstance(got, dict) else f"; got {got!r}"
+    hint = ""
+    if isinstance(got, str) and re.fullmatch(r"[0-9.]+[eE][-+]?[0-9]+", got):
+        hint = "; YAML 1.1 reads this as text: write it with a decimal point and without an exponent, "
+        hint += "as in 0.0005"
+    elif (
+        isinstance(got, str)
+        and item["type"] in ("int_type", "float_type")
+        and re.fullmatch(r"-?[0-9.]+", got)
+    ):
+        hint = "; remove the quotes"
+    elif isinstance(got, bool) and item["type"] == "string_type":
+        hint = "; YAML reads a bare no, yes, on or off as a truth value: quote it"
+    return f"{where}: {message}{shown}{hint}"
+
+
+def _siblings(location: tuple[Any, ...]) -> str:
+    """The known keys of the section that holds an unknown one."""
+    model: Any = Params
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        annotation = field.annotation if field else None
+        if annotation is None:  # an entry of a named section: dict[Name, Section]
+            continue
+        # X of dict[Name, X] and of X | None
+        sections = [arg for arg in getattr(annotation, "__args__", ()) if hasattr(arg, "model_fields")]
+        model = sections[-1] if sections else annotation
+    fields = getattr(model, "model_fields", {})
+    return f" (known: {', '.join(sorted(fields))})" if fields else ""

@@ -1,0 +1,68 @@
+"""The schema of params.yaml."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nmtkd.plan.data import Bpe, Corpus, Noise, Prepare
+from nmtkd.plan.decoding import Decoding, Evaluate, Targets
+from nmtkd.plan.methods import Method
+from nmtkd.plan.models import Architecture, Teacher, Training
+from nmtkd.plan.values import Fraction, Name, Positive, Section, Seed
+
+
+class Report(Section):
+    """Significance tests against the matching plain student, by paired bootstrap."""
+
+    bootstrap_samples: Positive
+    bootstrap_seed: Seed
+    confidence: Fraction
+
+
+class Families(Section):
+    """Methods by what a student reads.
+
+    Each family is a block of dvc.yaml, since DVC has no conditional dependencies.
+    """
+
+    plain: list[Name]  # the training text
+    word: list[Name]  # the training text, and soft targets along it
+    seq: list[Name]  # the teacher's hypotheses
+    both: list[Name]  # the teacher's hypotheses, and soft targets along them
+    hybrid: list[Name]  # the training text, soft targets along it, and hypotheses, weighed by a gate
+    online: list[Name]  # the training text, and the teacher model
+
+
+class Grid(Section):
+    """The axes whose product is the set of runs."""
+
+    methods: Families
+    capacities: list[Name]
+    noises: list[Name]
+    decodings: list[Name]
+    seeds: list[Seed]
+
+
+class Params(Section):
+    """params.yaml."""
+
+    corpus: Corpus
+    prepare: Prepare
+    bpe: Bpe
+    noises: dict[Name, Noise]
+    teacher: Teacher
+    decodings: dict[Name, Decoding]
+    targets: Targets
+    methods: dict[Name, Method]
+    capacities: dict[Name, Architecture]
+    training: Training
+    evaluate: Evaluate
+    report: Report
+    grid: Grid
+
+    if not TYPE_CHECKING:  # mypy still reports a misspelt section
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"params.{name} was not asked for: name it in load() and under `params:` in dvc.yaml"
+            )

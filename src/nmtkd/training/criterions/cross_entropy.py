@@ -1,0 +1,158 @@
+"""Label-smoothed cross-entropy by the chunked loss, with the budget penalty of gated units."""
+
+# No `from __future__ import annotations` here: fairseq reads option types from dataclass fields, as types,
+# not strings.
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.logging import metrics
+from torch import Tensor
+
+from nmtkd.distil.chunked_loss import ChunkedLoss, Positions, chunked_loss
+from nmtkd.network import transformer
+from nmtkd.network.gated import open_units
+from nmtkd.network.unit_gates import budget_penalty
+from nmtkd.plan.models import UnitGates
+
+CRITERION = "chunked_cross_entropy"
+LOGGED = ("gate", "openness")  # logged as means over sentences
+
+
+@dataclass
+class CrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
+    """Options of the stock criterion, and the gates of the architecture."""
+
+    unit_gates: str = field(
+        default="", metadata={"help": "plan.models.UnitGates as JSON; empty for a model without gates"}
+    )
+
+
+@register_criterion(CRITERION, dataclass=CrossEntropyConfig)
+class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
+    """The stock loss in training and validation. In training, a gated model's budget penalty is added."""
+
+    num_updates = 0  # set before each step
+
+    def __init__(self, task: Any, cfg: CrossEntropyConfig) -> None:
+        super().__init__(
+            task, cfg.sentence_avg, cfg.label_smoothing, cfg.ignore_prefix_size, cfg.report_accuracy
+        )
+        self.cfg = cfg
+        self.unit_gates = UnitGates.model_validate_json(cfg.unit_gates) if cfg.unit_gates else None
+
+    @classmethod
+    def build_criterion(cls, cfg: CrossEntropyConfig, task: Any) -> "CrossEntropyCriterion":
+        """The criterion of a fairseq configuration."""
+        return cls(task, cfg)
+
+    def forward(
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """fairseq's (summed loss, sample size, log)."""
+        if self.fast(model):
+            features_BTC = transformer.features(model, **sample["net_input"])
+            if self.needs_no_logits(model, sample):
+                chunked = self.chunked(model, features_BTC, sample)
+                loss, nll = chunked.total, chunked.nll_N.sum()
+            else:
+                loss, nll = self.compute_loss(model, (model.decoder.output_layer(features_BTC), None), sample)
+            log = self.log(sample, loss, nll)
+            size = log["sample_size"]
+        else:
+            loss, size, log = super().forward(model, sample, reduce=reduce)
+        return self.within_budget(model, sample, sample["target"], loss, size, log)
+
+    def fast(self, model: Any) -> bool:
+        """Whether a training step may use the faster forward pass of network/transformer.py."""
+        return (
+            self.training
+            and self.ignore_prefix_size == 0
+            and not self.report_accuracy
+            and transformer.fits(model)
+        )
+
+    def needs_no_logits(self, model: Any, sample: dict[str, Any]) -> bool:
+        """Whether the chunked loss can compute this loss."""
+        return True
+
+    def chunked(
+        self,
+        model: Any,
+        features_BTC: Tensor,
+        sample: dict[str, Any],
+        *,
+        share_B: Tensor | None = None,
+        **positions: Any,
+    ) -> ChunkedLoss:
+        """The chunked loss of a batch from the decoder's features. `share` holds weights of sentences [B]."""
+        target_BT = sample["target"]
+        places_N = target_BT.flatten().ne(self.padding_idx).nonzero().squeeze(-1)
+        features_NC = features_BTC.flatten(0, 1).index_select(0, places_N)
+        ones = features_NC.new_ones(len(places_N))
+        share_N = ones if share_B is None else share_B[places_N // target_BT.size(1)]
+        weighted = self.positions(sample, places_N, share_N, **positions)
+        return chunked_loss(features_NC, model.decoder.output_projection.weight, weighted)
+
+    def positions(self, sample: dict[str, Any], places_N: Tensor, share_N: Tensor) -> Positions:
+        """Targets of the real positions of a batch: the labels, with the weights of their sentences."""
+        target_N = sample["target"].flatten()[places_N]
+        return Positions(target_N=target_N, label_weight_N=share_N, smoothing=self.eps)
+
+    def log(self, sample: dict[str, Any], loss: Tensor, nll: Tensor) -> dict[str, Any]:
+        """The log of the stock criterion."""
+        sentences, tokens = sample["target"].size(0), sample["ntokens"]
+        size = sentences if self.sentence_avg else tokens
+        return {
+            "loss": loss.data,
+            "nll_loss": nll.data,
+            "ntokens": tokens,
+            "nsentences": sentences,
+            "sample_size": size,
+        }
+
+    def within_budget(
+        self,
+        model: Any,
+        sample: dict[str, Any],
+        target_BT: Tensor,
+        loss: Tensor,
+        size: int,
+        log: dict[str, Any],
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Adds the budget penalty in training. `target` is that of the model's last decoder pass.
+
+        Units close at update `closing`; the penalty applies before it only.
+        """
+        gates = self.unit_gates
+        if not self.training or gates is None:
+            return loss, size, log
+        padding = sample["net_input"]["src_tokens"].eq(self.padding_idx), target_BT.eq(self.padding_idx)
+        open_LU = open_units(model, *padding)
+        progress = self.num_updates / gates.closing
+        if progress < 1.0:
+            loss = loss + size * gates.weight * budget_penalty(
+                open_LU, gates.budget, progress * gates.polarity
+            )
+        opened = float(torch.cat(open_LU).mean().detach()) * log["nsentences"]
+        return loss, size, {**log, "loss": loss.data, "openness": opened}
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """The stock metrics, and the means of LOGGED."""
+        super().reduce_metrics(logging_outputs)
+        for name in LOGGED:
+            logs = [log for log in logging_outputs if name in log]
+            if logs:
+                sentences = sum(log["nsentences"] for log in logs)
+                metrics.log_scalar(name, sum(log[name] for log in logs) / sentences, sentences)
+
+
+def use_chunked_cross_entropy(cfg: Any) -> None:
+    """Sets this criterion in fairseq's configuration."""
+    cfg.criterion._name = CRITERION

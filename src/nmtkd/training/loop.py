@@ -1,0 +1,313 @@
+"""The training loop: fairseq's trainer and data. A killed training resumes and ends in the same bytes.
+
+All random numbers follow from the seed and the update (fairseq reseeds at every step): a run resumed from its
+last checkpoint equals an uninterrupted one. Selection is the same for all models: a fixed number of updates,
+then the mean of the last checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import tasks
+from fairseq.trainer import Trainer
+from omegaconf import DictConfig, open_dict
+
+from nmtkd import files, machine
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan import layout
+from nmtkd.plan.models import Architecture, Training
+from nmtkd.training import checkpoints, validation
+from nmtkd.training.adaptive import AdaptiveCapacity
+from nmtkd.training.batches import KeptBatches
+from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
+from nmtkd.training.step import Stepper
+from nmtkd.training.validation import Sides
+
+# Losses are in bits per token, as in fairseq's logs. gate and openness are means since the last row, empty
+# for models without gates.
+CURVE = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness"
+WATCHED = ("gate", "openness")
+STATE = "state.pt"
+
+
+Adapt = Callable[[DictConfig], None]  # sets task and criterion in fairseq's configuration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Text in BPE, aligned by line."""
+
+    dictionary: Path
+    train: Sides
+    valid: Sides
+    # the teacher's translations of the training source, where they are used beside gold
+    hypotheses: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Result of a training: the card, which follows from its settings, and its cost on this machine."""
+
+    card: dict[str, Any]
+    seconds: float
+    target_tokens: int
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Seconds of training, and target tokens per second."""
+        rate = self.target_tokens / max(self.seconds, math.ulp(1.0))
+        return {"seconds": round(self.seconds, 1), "target_tokens_per_second": round(rate, 1)}
+
+
+def train(
+    data: Data,
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    scratch: Path,
+    out: Path,
+    *,
+    stage: str,
+    adapt: Adapt = use_chunked_cross_entropy,
+    name: str = layout.MODEL,
+) -> Trained:
+    """Trains in `scratch`, from the last checkpoint if a killed process left one there.
+
+    Writes the model and its hash to out/model/. The first member of an ensemble also writes the dictionaries
+    there, and out/curve.csv. Raises bridge.ModelError if a line is longer than max_positions or max_tokens.
+    """
+    run = begin(data, architecture, training, seed, scratch, stage=stage, adapt=adapt)
+    run.resume()
+    with bridge.quiet():
+        run.to_the_end()
+        run.average()
+        shape = run.adaptive.trim() if run.adaptive else []
+    folder = layout.model_dir(out)
+    folder.mkdir(exist_ok=True)
+    command = [*bridge.arguments(architecture, training, seed), *shape]
+    bridge.save_model(folder / name, command, run.trainer.get_model().state_dict(), training.updates)
+    (folder / layout.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
+    if name == layout.MODEL:
+        for side in (bridge.SOURCE, bridge.TARGET):
+            (folder / f"dict.{side}.txt").write_bytes((scratch / "data" / f"dict.{side}.txt").read_bytes())
+        files.write_csv(out / layout.CURVE, CURVE, run.rows)
+    card: dict[str, Any] = {"parameters": run.loaded.parameters(), "updates": training.updates}
+    if run.adaptive:
+        card["gates"] = run.adaptive.facts
+    return Trained(card=card, seconds=run.seconds, target_tokens=run.tokens)
+
+
+def begin(
+    data: Data,
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    scratch: Path,
+    *,
+    stage: str,
+    adapt: Adapt = use_chunked_cross_entropy,
+) -> Run:
+    """A training at update 0, with its data binarised in `scratch`."""
+    machine.keep_freed_memory()
+    torch.set_num_threads(machine.threads())
+    folder = scratch / "data"
+    complete = folder / "complete"
+    if not complete.exists():
+        splits = {"train": data.train, "valid": data.valid}
+        if data.hypotheses is not None:
+            splits["hypotheses"] = (data.train[0], data.hypotheses)
+        bridge.write_data(folder, data.dictionary, splits)
+        complete.touch()
+    run = Run(bridge.arguments(architecture, training, seed), scratch, training, stage, data.valid, adapt)
+    if architecture.gates:
+        run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid)
+    return run
+
+
+class Run:
+    """fairseq's objects of a training, and its progress."""
+
+    def __init__(
+        self, command: list[str], scratch: Path, training: Training, stage: str, valid: Sides, adapt: Adapt
+    ) -> None:
+        cfg = bridge.configuration(command)
+        device = machine.device()
+        with open_dict(cfg):
+            cfg.task.data = str(scratch / "data")
+            cfg.common.cpu = device == "cpu"
+            if cfg.common.cpu:
+                cfg.dataset.data_buffer_size = 0  # a loader thread would compete for the cores
+            adapt(cfg)
+        if device == "cuda":
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        with bridge.quiet():
+            bridge.seed_everything(cfg.common.seed)
+            self.task = tasks.setup_task(cfg.task)
+            model = self.task.build_model(cfg.model)
+            self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
+            self.task.load_dataset("valid", combine=False, epoch=1)
+            self._check_lengths()
+            self.task.datasets["train"] = KeptBatches(self.task.dataset("train"))
+            self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
+            self.stepper = Stepper(self.trainer)
+            self.trainer.lr_step(0)
+        self.scratch = scratch
+        self.training = training
+        self.stage = stage
+        self.loaded = bridge.Loaded(
+            model=self.trainer.get_model(),
+            task=self.task,
+            dictionary=self.task.target_dictionary,
+            device=device,
+        )
+        self.adaptive: AdaptiveCapacity | None = None
+        self.sample = validation.sample(valid, training.curve_pairs)
+        self.rows: list[list[Any]] = []
+        self.seconds = 0.0
+        self.tokens = 0
+        self._since = time.monotonic()
+        self._losses: list[tuple[float, float]] = []  # (sum of losses, tokens) since the last checkpoint
+        # one value per batch since the last checkpoint
+        self._watched: dict[str, list[float]] = {name: [] for name in WATCHED}
+
+    def _check_lengths(self) -> None:
+        """Raises ModelError for a line that fairseq would skip as too long: runs must not differ in data."""
+        self.task.load_dataset("train", combine=False, epoch=1)
+        bound = min(self.trainer.get_model().max_positions())
+        for split in ("train", "valid"):
+            longest = int(self.task.dataset(split).sizes.max())
+            if longest > bound:
+                raise bridge.ModelError(
+                    f"{split}: a line of {longest} BPE tokens; the model takes {bound}; "
+                    "lower prepare.max_words"
+                )
+            if split == "train" and longest > self.trainer.cfg.dataset.max_tokens:
+                raise bridge.ModelError(
+                    f"train: a line of {longest} BPE tokens does not fit a batch of max_tokens; "
+                    "raise max_tokens"
+                )
+
+    def resume(self) -> None:
+        """Restores the last complete checkpoint, if there is one."""
+        path = self.scratch / STATE
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.trainer.get_model().load_state_dict(state["model"])
+        self.trainer.get_criterion().load_state_dict(state["criterion"])
+        self.trainer.optimizer.load_state_dict(state["optimizer"])
+        self.trainer.set_num_updates(state["update"])
+        self.epochs.load_state_dict(state["epochs"])
+        self.rows, self.seconds, self.tokens = state["rows"], state["seconds"], state["tokens"]
+        if self.adaptive:
+            self.adaptive.facts = state["gates"]
+        print(f"[{self.stage}] going on from update {state['update']}", flush=True)
+
+    def save(self) -> None:
+        """Writes a checkpoint: first the weights, then the state that refers to them.
+
+        A kill in between loses only the updates since the previous checkpoint.
+        """
+        update = self.trainer.get_num_updates()
+        weights = self.trainer.get_model().state_dict()
+        checkpoints.write(self.scratch / f"weights-{update}.pt", weights)
+        state = {
+            "model": weights,
+            "criterion": self.trainer.get_criterion().state_dict(),
+            "optimizer": self.trainer.optimizer.state_dict(),
+            "update": update,
+            "epochs": self.epochs.state_dict(),
+            "rows": self.rows,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "gates": self.adaptive.facts if self.adaptive else {},
+        }
+        checkpoints.write(self.scratch / STATE, state)
+        expired = update - self.training.average * self.training.checkpoint_every
+        (self.scratch / f"weights-{expired}.pt").unlink(missing_ok=True)
+
+    def to_the_end(self) -> None:
+        """Runs all remaining updates."""
+        self._since = time.monotonic()
+        while self.trainer.get_num_updates() < self.training.updates:
+            self.trainer.begin_epoch(self.epochs.next_epoch_idx)
+            batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
+            for sample in batches:
+                self._step(sample)
+                update = self.trainer.get_num_updates()
+                if self.adaptive and update == self.adaptive.gates.closing:
+                    self._close(self.adaptive)
+                if update % self.training.checkpoint_every == 0:
+                    self._validate()
+                    self.save()
+                if update >= self.training.updates:
+                    break
+
+    def _step(self, sample: dict[str, Any]) -> None:
+        log = self.stepper.step(sample)
+        tokens = int(sample["ntokens"])
+        self.tokens += tokens
+        self._losses.append((log["loss"] * tokens, tokens))
+        for name in WATCHED:
+            self._watched[name] += [log[name] / log["nsentences"]] if name in log else []
+        done, total = self.trainer.get_num_updates(), self.training.updates
+        machine.progress(
+            self.stage,
+            done,
+            total,
+            f"updates, loss {log['loss']:.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}",
+        )
+
+    def _eta(self, done: int) -> str:
+        elapsed = self.seconds + time.monotonic() - self._since
+        return f", about {(self.training.updates - done) * elapsed / done:.0f} s left"
+
+    def _close(self, adaptive: AdaptiveCapacity) -> None:
+        """Closes units of gates, outside the measured time of training."""
+        self.seconds += time.monotonic() - self._since
+        print(f"[{self.stage}] {adaptive.close(validation.batches(self.trainer))}", flush=True)
+        self._since = time.monotonic()
+
+    def _validate(self) -> None:
+        """Adds a row to the learning curve. Validation loss is the stock one, without a teacher's term."""
+        self.seconds += time.monotonic() - self._since
+        loss, bleu = validation.loss(self.trainer), validation.bleu(self.loaded, self.sample)
+        train_loss = sum(loss for loss, _ in self._losses) / max(1, sum(tokens for _, tokens in self._losses))
+        watched = [sum(values) / len(values) if values else None for values in self._watched.values()]
+        self._losses, self._watched = [], {name: [] for name in WATCHED}
+        row = [
+            self.trainer.get_num_updates(),
+            self.epochs.epoch,
+            train_loss,
+            loss,
+            bleu,
+            self.tokens,
+            *watched,
+        ]
+        self.rows.append([round(value, 4) if isinstance(value, float) else value for value in row])
+        shown = "" if bleu is None else f", BLEU {bleu:.1f} (greedy, {len(self.sample[0])} validation pairs)"
+        shown += "".join(
+            f", {name} {value:.2f}" for name, value in zip(WATCHED, watched, strict=True) if value is not None
+        )
+        print(
+            f"[{self.stage}] update {row[0]}: train loss {train_loss:.3f}, valid loss {row[3]:.3f}{shown}",
+            flush=True,
+        )
+        self._since = time.monotonic()
+
+    def average(self) -> None:
+        """Sets the model's weights to the mean of its last checkpoints."""
+        training = self.training
+        last = [
+            training.updates - back * training.checkpoint_every for back in reversed(range(training.average))
+        ]
+        self.trainer.get_model().load_state_dict(
+            checkpoints.average([self.scratch / f"weights-{update}.pt" for update in last])
+        )

@@ -1,0 +1,180 @@
+"""One student: its checked inputs, its training, and the choice of a validated gate's value."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nmtkd import files, machine
+from nmtkd.distil import hypotheses, targets
+from nmtkd.network.fairseq_bridge import members, stamped_hash
+from nmtkd.plan import layout
+from nmtkd.plan.methods import FAMILIES, Method
+from nmtkd.plan.models import Architecture, Training
+from nmtkd.plan.runs import Run
+from nmtkd.text import words
+from nmtkd.text.parallel import read_pair
+from nmtkd.training import checkpoints, loop, options, validation
+from nmtkd.training.loop import Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """A run's checked inputs: text, the files it came from, and the teacher's output or model."""
+
+    data: loop.Data
+    paths: list[Path]
+    temperature: float
+    targets: Path | None = None
+    teachers: Sequence[Path] = ()
+
+
+def gather(run: Run, method: Method, temperature: float) -> Material:
+    """Reads and checks the inputs of the run's family.
+
+    `temperature` is for a teacher in memory; stored targets have their own. Raises
+    hypotheses.HypothesesError, targets.TargetsError or bridge.ModelError if an input belongs to another text,
+    dictionary or teacher.
+    """
+    family = FAMILIES[run.family]
+    text, dictionary = layout.noise_dir(run.noise), layout.BPE / layout.DICTIONARY
+    paths = [
+        text / "train.src",
+        text / "train.tgt",
+        layout.BPE / "valid.src",
+        layout.BPE / "valid.tgt",
+        dictionary,
+    ]
+    sources, gold = read_pair(paths[0], paths[1])
+    train_target, translations = gold, None
+    if family.hypotheses:
+        translations, path = _translations(run, method, sources, gold)
+        paths.append(path)
+        train_target = gold if family.targets == "gold" else translations
+    data = loop.Data(
+        dictionary=dictionary,
+        train=(sources, train_target),
+        valid=read_pair(paths[2], paths[3]),
+        hypotheses=translations if method.gate else None,
+    )
+    material = Material(data=data, paths=paths, temperature=temperature)
+    if family.targets:
+        stored = _stored_targets(run, train_target)
+        material = replace(
+            material,
+            temperature=stored.header.temperature,
+            targets=stored.folder,
+            paths=[*material.paths, stored.folder / targets.HEADER],
+        )
+    if family.teacher:
+        folder = layout.model_dir(layout.teacher_dir(run.noise))
+        stamped_hash(folder)
+        material = replace(material, teachers=members(folder), paths=[*material.paths, *members(folder)])
+    return material
+
+
+def _translations(
+    run: Run, method: Method, sources: Sequence[str], gold: Sequence[str]
+) -> tuple[list[str], Path]:
+    """The translation of each line that the method selects, and the file with all hypotheses."""
+    folder = layout.hypotheses_dir(run.noise, run.decoding)
+    nbest = hypotheses.read(folder, sources)
+    pairs = zip(nbest, gold, strict=True)
+    if method.sequence == "closest":
+        chosen = [hypotheses.closest(entries, reference, words.join) for entries, reference in pairs]
+    else:
+        chosen = [0 for _ in pairs]
+    lines = [entries[index][0] for entries, index in zip(nbest, chosen, strict=True)]
+    return lines, folder / hypotheses.RECORDS
+
+
+def _stored_targets(run: Run, train_target: Sequence[str]) -> targets.TokenTargets:
+    """The token targets along `train_target`, checked."""
+    family = FAMILIES[run.family]
+    prefix = layout.GOLD if family.targets == "gold" else run.decoding
+    stored = targets.TokenTargets(layout.targets_dir(run.noise, prefix))
+    if family.hypotheses:
+        teacher = hypotheses.read_card(layout.hypotheses_dir(run.noise, run.decoding))["teacher_hash"]
+    else:
+        stamp = layout.model_dir(layout.teacher_dir(run.noise)) / layout.HASH
+        teacher = stamp.read_text(encoding="utf-8").strip()
+    dictionary = files.file_hash(layout.BPE / layout.DICTIONARY)
+    stored.check(dictionary_hash=dictionary, teacher_hash=teacher, prefix=train_target)
+    return stored
+
+
+def train(
+    run: Run, method: Method, architecture: Architecture, training: Training, material: Material, out: Path
+) -> Trained:
+    """Trains the run's student into `out` and writes its card."""
+    if method.gate and method.gate.kind == "validated":
+        trained = best_of(method.gate.values, run, method, architecture, training, material, out)
+    else:
+        fixed = method.gate.values[0] if method.gate and method.gate.values else None
+        trained = _train_one(run, method, architecture, training, material, out, fixed)
+    files.write_json(out / layout.CARD, trained.card)
+    return trained
+
+
+def best_of(
+    values: Sequence[float],
+    run: Run,
+    method: Method,
+    architecture: Architecture,
+    training: Training,
+    material: Material,
+    out: Path,
+) -> Trained:
+    """Trains a student per gate value and keeps the one with the best validation BLEU (greedy, all pairs)."""
+    students: dict[float, Trained] = {}
+    scores: dict[float, float] = {}
+    for value in values:
+        folder = out / f"{value:g}"
+        folder.mkdir()
+        students[value] = _train_one(run, method, architecture, training, material, folder, value)
+        scores[value] = validation.quality(layout.model_dir(folder), material.data.valid)
+    chosen = max(scores, key=lambda value: scores[value])
+    for path in (out / f"{chosen:g}").iterdir():
+        shutil.move(path, out / path.name)
+    for value in values:
+        shutil.rmtree(out / f"{value:g}")
+    tried = {f"{value:g}": round(score, 4) for value, score in scores.items()}
+    card = {**students[chosen].card, "gate": chosen, "tried": tried, "valid_bleu": scores[chosen]}
+    return Trained(
+        card=card,
+        seconds=sum(student.seconds for student in students.values()),  # of all trainings
+        target_tokens=sum(student.target_tokens for student in students.values()),
+    )
+
+
+def _train_one(
+    run: Run,
+    method: Method,
+    architecture: Architecture,
+    training: Training,
+    material: Material,
+    out: Path,
+    gate: float | None,
+) -> Trained:
+    """One training. Its scratch folder's key hashes all that decides the result: settings, inputs, code."""
+    parts: list[Any] = [method.model_dump_json(), architecture.model_dump_json(), training.model_dump_json()]
+    parts += [run, gate, material.temperature]
+    key = files.fingerprint("\n".join(map(str, parts)), [*material.paths, layout.manifest("student")])
+    need = checkpoints.need_bytes(architecture, training, material.data.dictionary)
+    adapt = options.distil(
+        run.family,
+        method,
+        architecture,
+        targets=material.targets,
+        teachers=material.teachers,
+        temperature=material.temperature,
+        gate=gate,
+    )
+    stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
+    with machine.scratch("student", key, need) as scratch:
+        return loop.train(
+            material.data, architecture, training, run.seed, scratch, out, stage=stage, adapt=adapt
+        )

@@ -1,0 +1,86 @@
+"""The teacher of a noise condition: trained, or copied from a condition with the same teacher."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nmtkd import files, machine
+from nmtkd.network.fairseq_bridge import member_name, model_hash
+from nmtkd.plan import layout
+from nmtkd.plan.models import Teacher
+from nmtkd.text.parallel import read_pair
+from nmtkd.training import checkpoints, loop
+from nmtkd.training.criterions.consistency import regularise
+from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
+from nmtkd.training.loop import Trained
+
+
+def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
+    """Trains the teacher of `noise` into `out`, or copies an equal teacher and returns that one's folder.
+
+    Conditions whose teacher sees clean text share one teacher: another training would give the same bytes.
+    """
+    text = layout.noise_dir(noise)
+    text = text / layout.TEACHER_TEXT if (text / layout.TEACHER_TEXT).exists() else text
+    bpe = layout.BPE
+    paths = [
+        text / "train.src",
+        text / "train.tgt",
+        bpe / "valid.src",
+        bpe / "valid.tgt",
+        bpe / layout.DICTIONARY,
+    ]
+    recipe = files.fingerprint(teacher.model_dump_json(), [*paths, layout.manifest("teacher")])
+    siblings = sorted(layout.teacher_dir(noise).parent.glob("[!.]*"))
+    twins = [folder for folder in siblings if folder.name != noise and made_by(folder, recipe)]
+    if twins:
+        shutil.copytree(twins[0], out, dirs_exist_ok=True)
+        return twins[0]
+    data = loop.Data(dictionary=paths[4], train=read_pair(*paths[:2]), valid=read_pair(*paths[2:4]))
+    members = [
+        _train_member(number, noise, teacher, data, recipe, out)
+        for number in range(1, len(teacher.seeds) + 1)
+    ]
+    card: dict[str, Any] = {
+        **members[0].card,
+        "parameters": sum(member.card["parameters"] for member in members),
+        "recipe": recipe,
+        "seeds": teacher.seeds,
+    }
+    files.write_json(out / layout.CARD, card)
+    return Trained(
+        card=card,
+        seconds=sum(member.seconds for member in members),
+        target_tokens=sum(member.target_tokens for member in members),
+    )
+
+
+def _train_member(
+    number: int, noise: str, teacher: Teacher, data: loop.Data, recipe: str, out: Path
+) -> Trained:
+    """Trains one member of the ensemble; `number` counts from 1."""
+    seed, consistency = teacher.seeds[number - 1], teacher.training.consistency
+    stage = f"teacher {noise}" if len(teacher.seeds) == 1 else f"teacher {noise}, seed {seed}"
+    need = checkpoints.need_bytes(teacher.architecture, teacher.training, data.dictionary)
+    with machine.scratch("teacher", f"{recipe}-{seed}", need) as scratch:
+        return loop.train(
+            data,
+            teacher.architecture,
+            teacher.training,
+            seed,
+            scratch,
+            out,
+            stage=stage,
+            adapt=regularise(consistency) if consistency else use_chunked_cross_entropy,
+            name=member_name(number),
+        )
+
+
+def made_by(folder: Path, recipe: str) -> bool:
+    """Whether `folder` holds a complete teacher of this recipe."""
+    card, stamp = folder / layout.CARD, layout.model_dir(folder) / layout.HASH
+    if not card.exists() or not stamp.exists() or files.read_json(card).get("recipe") != recipe:
+        return False
+    return stamp.read_text(encoding="utf-8").strip() == model_hash(stamp.parent)

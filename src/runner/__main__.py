@@ -1,0 +1,125 @@
+"""`python -m runner JOBS`: `dvc repro`, with JOBS stages at once, progress of the whole, and the result on the last screen.
+
+Each stage runs through DVC's own command line, so that DVC's record is its own. DVC is imported once: stages are forks
+of this process, which has read nothing of the repository (a process that imports DVC anew costs a quarter of a second).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from dvc import cli
+from dvc.exceptions import DvcException
+from dvc.repo import Repo, lock_repo
+
+from nmtkd import files
+from nmtkd.plan import layout
+from runner import lockfile, schedule
+
+# A process that writes dvc.lock makes the others wait, not fail. Stages speak for themselves, DVC only of errors.
+REPRO = ("--wait-for-lock", "repro", "--quiet")
+PRELOADED = (
+    "dvc.cli.parser", "dvc.dvcfile", "dvc.repo.reproduce", "dvc.stage.cache", "dvc.stage.run", "dvc_data.hashfile.build",
+    "networkx",
+)  # fmt: skip
+FORKS = multiprocessing.get_context("fork")
+SECONDS = layout.MACHINE / "stages.json"  # what each stage took when it last ran
+
+
+def command(arguments: list[str], environment: Mapping[str, str]) -> None:
+    """`dvc ARGUMENTS`, as a process's target."""
+    os.environ.update(environment)
+    sys.argv = ["dvc", *arguments]  # what DVC writes into its lock file, and names to those who wait
+    raise SystemExit(cli.main(arguments))
+
+
+def start(stage: str, environment: Mapping[str, str]) -> BaseProcess:
+    """`dvc repro --single-item STAGE` in a process of its own."""
+    process = FORKS.Process(target=command, args=([*REPRO, "--single-item", stage], environment))
+    process.start()
+    return process
+
+
+def send_graph(sender: Connection) -> None:
+    """Sends each stage's direct dependencies and which stages are stale; in a process of its own, as DVC keeps files open."""
+    try:
+        with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
+            graph = repo.index.graph
+            depends = {
+                stage.addressing: [other.addressing for other in graph.successors(stage)]
+                for stage in repo.index.stages
+            }
+            sender.send((depends, list(repo.status())))
+    except DvcException:  # `dvc repro` meets it again, and tells it
+        sender.close()
+
+
+def read_graph() -> tuple[dict[str, list[str]], list[str]] | None:
+    """Dependencies by stage and stale stages, as DVC sees them; None where DVC cannot read them, for `dvc repro` to tell why."""
+    receiver, sender = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=send_graph, args=(sender,))
+    process.start()
+    sender.close()
+    try:
+        depends, stale = receiver.recv()
+        return depends, stale
+    except EOFError:
+        return None
+    finally:
+        process.join()
+
+
+def tell(line: str) -> None:
+    """A line of progress of the whole."""
+    print(f"[repro] {line}", file=sys.stderr, flush=True)
+
+
+def run_stale(jobs: int) -> tuple[int, bool]:
+    """Runs what is stale; the exit status, and whether the report was made anew."""
+    manifests = start("manifests", {})
+    manifests.join()
+    if manifests.exitcode:
+        return manifests.exitcode, False
+    graph = read_graph()
+    if graph is None:
+        return cli.main([*REPRO]), False
+    depends, stale = graph
+    before: dict[str, float] = files.read_json(SECONDS) if SECONDS.exists() else {}
+    status, took = schedule.run(schedule.Plan(depends, stale), jobs, start, before, tell)
+    if took:
+        files.write_text(
+            SECONDS,
+            json.dumps({**before, **{name: round(s, 1) for name, s in took.items()}}, indent=1) + "\n",
+        )
+    status = status or cli.main([*REPRO])  # sees that nothing is left
+    lockfile.sort(Path("dvc.lock"), list(depends))
+    return status, "report" in took
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("jobs", type=int)
+    jobs = parser.parse_args().jobs
+    if jobs < 1:
+        parser.error(f"JOBS must be 1 or more; got {jobs}")
+    for name in PRELOADED:
+        importlib.import_module(name)
+    status, reported = run_stale(jobs)
+    if not status and not reported:
+        status = subprocess.run([sys.executable, "-m", "stages.report", "--show"], check=False).returncode
+    raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()

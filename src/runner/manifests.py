@@ -1,0 +1,176 @@
+"""Manifests of the code that each entry of stages/ runs: they make a stage stale and are part of resume keys.
+
+A manifest holds:
+- for each file that the entry imports, a hash of its syntax tree without comments and docstrings;
+- for files beside a module (page.css), a hash of their bytes;
+- the pinned versions of the libraries that these files import.
+plan/ and machine.py are in no manifest: they can stop a run, not change it. The exception is FAMILIES:
+`student` holds what families read and their criterion, `report` their sentences.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+from nmtkd import files
+from nmtkd.plan import layout
+from nmtkd.plan.methods import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {name: ROOT / "src" / name for name in ("nmtkd", "nmtkd_fairseq")} | {"stages": ROOT / "stages"}
+# These can stop a run, not change it: what is asked for, facts of the machine, how an entry ends.
+LEFT_OUT = (ROOT / "src/nmtkd/plan", ROOT / "src/nmtkd/machine.py", ROOT / "stages/__init__.py")
+LOCK = ROOT / "requirements.lock"
+
+
+class ManifestError(ValueError):
+    """The present code is not the code of a manifest."""
+
+
+def entries() -> list[str]:
+    """The modules of stages/ that stages run, without the one that writes the manifests."""
+    return sorted(
+        path.stem for path in (ROOT / "stages").glob("*.py") if path.stem not in ("__init__", "manifests")
+    )
+
+
+@lru_cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports anywhere; "from a import b" gives both a and a.b."""
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files_of(module: str) -> list[Path]:
+    """First-party files that run when a dotted name is imported, its packages' and its own; no libraries."""
+    package, *rest = module.split(".")
+    if package not in PACKAGES:
+        return []
+    folders = [PACKAGES[package].joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
+    paths = [folder / "__init__.py" for folder in folders] + [folders[-1].with_suffix(".py")] * bool(rest)
+    return [path for path in paths if path.exists() and path.read_text(encoding="utf-8").strip()]
+
+
+def closure(path: Path) -> set[Path]:
+    """`path` and all first-party files it imports, also indirectly, without those that change no result."""
+    reached: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        if current in reached or any(left == current or left in current.parents for left in LEFT_OUT):
+            continue
+        reached.add(current)
+        waiting += [file for module in imported(current) for file in files_of(module)]
+    return reached
+
+
+def tree_hash(path: Path) -> str:
+    """Hash of a file's syntax tree. Comments, white space and docstrings do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[: files.SHORT_DIGITS]
+
+
+def libraries(paths: Iterable[Path]) -> dict[str, str]:
+    """The pinned version of each library that `paths` import, without a build (+cpu, +cu).
+
+    Raises ManifestError if requirements.lock does not pin a library.
+    """
+    modules = {name.partition(".")[0] for path in paths for name in imported(path)}
+    modules -= PACKAGES.keys() | set(sys.stdlib_module_names)
+    pinned = dict(
+        re.findall(r"^([A-Za-z0-9._-]+)==([^\s+]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    versions = {_plain(name): version for name, version in pinned.items()}
+    distributions = packages_distributions()
+    libraries: dict[str, str] = {}
+    for module in sorted(modules):
+        names = [_plain(name) for name in distributions.get(module, [module])]
+        known = [name for name in names if name in versions]
+        if not known:
+            raise ManifestError(
+                f"{LOCK.name}: pins no version of {module}, which a stage imports; run `make lock`"
+            )
+        libraries |= {name: versions[name] for name in known}
+    return dict(sorted(libraries.items()))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def manifest(entry: str) -> dict[str, Any]:
+    """The content of manifests/ENTRY.json for the present code."""
+    modules = closure(ROOT / "stages" / f"{entry}.py")
+    beside = {
+        path
+        for module in modules
+        for path in module.parent.glob(f"{module.stem}.*")
+        if path.suffix not in (".py", ".pyc")
+    }
+    code = {path: tree_hash(path) for path in modules}
+    code |= {path: files.file_hash(path)[: files.SHORT_DIGITS] for path in beside}
+    content: dict[str, Any] = {
+        "code": {path.relative_to(ROOT).as_posix(): digest for path, digest in sorted(code.items())},
+        "libraries": libraries(modules),
+    }
+    if rows := family_rows(entry):
+        content["families"] = rows
+    return content
+
+
+def family_rows(entry: str) -> dict[str, Any]:
+    """The part of FAMILIES that decides what `entry` writes."""
+    rows = {name: asdict(family) for name, family in FAMILIES.items()}
+    sentences = {name: row.pop("sentence") for name, row in rows.items()}
+    return json.loads(json.dumps({"student": rows, "report": sentences}.get(entry, {})))
+
+
+def write() -> None:
+    """Writes manifests/ENTRY.json for each entry, into the current folder."""
+    for entry in entries():
+        files.write_json(layout.manifest(entry), manifest(entry))
+
+
+def check(entry: str) -> None:
+    """Raises ManifestError unless manifests/ENTRY.json matches the code: else DVC would record other code."""
+    path = layout.manifest(entry)
+    if not path.exists():
+        raise ManifestError(f"{path}: not there; run `dvc repro manifests`, then this stage again")
+    recorded, present = files.read_json(path), manifest(entry)
+    if recorded != present:
+        changes = [
+            str(name)
+            for part in sorted(recorded.keys() | present.keys())
+            for name in sorted(recorded.get(part, {}).keys() | present.get(part, {}).keys())
+            if recorded.get(part, {}).get(name) != present.get(part, {}).get(name)
+        ]
+        raise ManifestError(
+            f"{path}: names other code than there is now ({', '.join(changes)} differ); "
+            "run `dvc repro manifests`, then this stage again"
+        )

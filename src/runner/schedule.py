@@ -1,0 +1,162 @@
+"""Running stages in parallel: which ones must run, which may start, their processes, and the time left."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Collection, Mapping
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+
+from nmtkd import machine
+
+# A teacher runs alone on all cores: nearly everything waits for it, and its bytes are equal for every JOBS.
+EXCLUSIVE_STAGES = frozenset({"teacher"})
+MINUTE = 60.0  # seconds
+
+# Starts a process for a stage, from the stage's name and its environment.
+Start = Callable[[str, Mapping[str, str]], BaseProcess]
+Tell = Callable[[str], None]  # shows a message
+
+
+class Plan:
+    """The stages still to run. A stage may start when its dependencies are up to date."""
+
+    def __init__(self, depends: Mapping[str, Collection[str]], stale: Collection[str]) -> None:
+        """`depends` holds each stage's direct dependencies.
+
+        Stages that depend on a stale one are planned too; DVC decides whether they must run.
+        """
+        self.left: dict[str, set[str]] = {}
+        reached = set(stale)
+        while dependents := {
+            stage for stage, others in depends.items() if stage not in reached and reached & set(others)
+        }:
+            reached |= dependents
+        for stage, others in depends.items():
+            if stage in reached:
+                self.left[stage] = set(others) & reached
+        self.after = chains(self.left)
+
+    def ready(self) -> list[str]:
+        """Stages that may start, those before the longest chain first: a teacher precedes plain students."""
+        startable = [stage for stage, others in self.left.items() if not others]
+        return sorted(startable, key=lambda stage: -self.after[stage])
+
+    def start(self, stage: str) -> None:
+        """Removes a started stage. Stages that depend on it still wait."""
+        del self.left[stage]
+
+    def done(self, stage: str) -> None:
+        """Frees the stages that waited for this one."""
+        for others in self.left.values():
+            others.discard(stage)
+
+
+def chains(depends: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """For each stage, the length of the longest chain of stages after it."""
+    lengths = dict.fromkeys(depends, 0)
+    for _ in depends:  # no chain has more stages than there are
+        longer = [
+            (other, lengths[stage] + 1)
+            for stage, others in depends.items()
+            for other in others
+            if lengths[other] <= lengths[stage]
+        ]
+        if not longer:
+            break
+        for other, length in longer:
+            lengths[other] = max(lengths[other], length)
+    return lengths
+
+
+def block(stage: str) -> str:
+    """The block of dvc.yaml that defines a stage."""
+    return stage.partition("@")[0]
+
+
+def exclusive(stage: str) -> bool:
+    """Whether a stage must run alone."""
+    return block(stage) in EXCLUSIVE_STAGES
+
+
+def following(plan: Plan, running: Collection[str], jobs: int) -> list[str]:
+    """Stages to start now. An exclusive one waits until nothing runs; meanwhile nothing else starts."""
+    ready = plan.ready()
+    if any(map(exclusive, running)):
+        return []
+    if ready and exclusive(ready[0]):
+        return [] if running else ready[:1]
+    return list(itertools.takewhile(lambda stage: not exclusive(stage), ready))[: jobs - len(running)]
+
+
+def time_left(
+    left: Collection[str],
+    running: Mapping[str, float],
+    took: Mapping[str, float],
+    before: Mapping[str, float],
+    jobs: int,
+) -> float | None:
+    """Seconds until all stages are done; None if no stage of some block was ever timed.
+
+    `running` holds elapsed seconds of running stages, `took` seconds of finished ones, `before` seconds of an
+    earlier run. That may be from another machine: its times are scaled by the stages in both.
+    """
+    both = took.keys() & before.keys()
+    earlier = sum(before[stage] for stage in both)
+    scale = sum(took[stage] for stage in both) / earlier if earlier else 1.0
+    known = {**{stage: scale * seconds for stage, seconds in before.items()}, **took}
+    total = 0.0
+    for stage in [*left, *running]:
+        alike = [seconds for other, seconds in known.items() if block(other) == block(stage)]
+        if stage not in known and not alike:
+            return None
+        needed = known[stage] if stage in known else sum(alike) / len(alike)
+        total += max(0.0, needed - running.get(stage, 0.0)) / (1 if exclusive(stage) else jobs)
+    return total
+
+
+def clock(seconds: float) -> str:
+    """A rounded duration: 40 s, 12 min."""
+    return f"{seconds:.0f} s" if seconds < 2 * MINUTE else f"{seconds / MINUTE:.0f} min"
+
+
+def run(
+    plan: Plan, jobs: int, start: Start, before: Mapping[str, float], tell: Tell
+) -> tuple[int, dict[str, float]]:
+    """Runs a plan, at most `jobs` stages at once, and reports progress.
+
+    Returns the first non-zero exit status, or 0, and the seconds of each stage. After a failure no stage is
+    started.
+    """
+    total, failed = len(plan.left), 0
+    running: dict[str, tuple[BaseProcess, float]] = {}
+    took: dict[str, float] = {}
+    while running or (plan.left and not failed):
+        for stage in [] if failed else following(plan, list(running), jobs):
+            plan.start(stage)
+            cores = str(max(1, machine.threads() // (1 if exclusive(stage) else jobs)))
+            running[stage] = (
+                start(stage, {"NMTKD_THREADS": cores, "OMP_NUM_THREADS": cores}),
+                time.monotonic(),
+            )
+            tell(f"{len(took)}/{total} done; starting {stage}")
+        connection.wait([process.sentinel for process, _ in running.values()])
+        for stage, (process, began) in list(running.items()):
+            if process.exitcode is None:
+                continue
+            del running[stage]
+            plan.done(stage)
+            failed = failed or process.exitcode
+            if process.exitcode:
+                tell(f"{stage} FAILED; what is done stays done: mend it and run the same command again")
+                continue
+            took[stage] = time.monotonic() - began
+            if len(took) == total:
+                continue  # the last screen says it
+            now = time.monotonic()
+            run_for = {name: now - since for name, (_, since) in running.items()}
+            seconds = time_left(plan.left, run_for, took, before, jobs)
+            left = "" if seconds is None else f", about {clock(seconds)} left"
+            tell(f"{len(took)}/{total} done{left}; {stage} took {clock(took[stage])}")
+    return failed, took

@@ -1,0 +1,53 @@
+"""`targets NOISE PREFIX`: the teacher's distributions along the gold text (PREFIX gold) or its own output (a decoding)."""
+
+import argparse
+from collections.abc import Sequence
+
+from stages import entry  # first: it puts src/ on the path
+
+from nmtkd import files, machine
+from nmtkd.decoding import scoring
+from nmtkd.distil import hypotheses, targets
+from nmtkd.network.fairseq_bridge import stamped_hash
+from nmtkd.plan import layout, params
+from nmtkd.text.parallel import read_pair
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("noise")
+    parser.add_argument("prefix")
+    args = parser.parse_args(argv)
+    settings = params.load("targets").targets
+    text, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
+    sources, prefix = read_pair(text / "train.src", text / "train.tgt")
+    if args.prefix != layout.GOLD:
+        nbest = hypotheses.read(layout.hypotheses_dir(args.noise, args.prefix), sources)
+        prefix = [entries[0][0] for entries in nbest]
+    header = targets.Header(
+        top_k=settings.top_k,
+        temperature=settings.temperature,
+        vocabulary=scoring.vocabulary(model),
+        dictionary_hash=files.file_hash(layout.BPE / layout.DICTIONARY),
+        teacher_hash=stamped_hash(model),
+        prefix=args.prefix,
+        prefix_hash=files.lines_hash(prefix),
+    )
+    stage = f"targets {args.noise} {args.prefix}"
+    with files.written_whole(layout.targets_dir(args.noise, args.prefix)) as out:
+        writer = targets.Writer(out, [len(line.split()) + 1 for line in prefix], header)
+        rows = scoring.distributions(
+            model, sources, prefix, settings.top_k, settings.temperature, settings.max_tokens
+        )
+        for done, (line, ids, probs) in enumerate(rows, start=1):
+            writer.put(line, ids, probs)
+            machine.progress(stage, done, len(prefix), "lines done")
+        writer.close()
+        size = sum(file.stat().st_size for file in out.iterdir())
+    print(
+        f"[{stage}] top {settings.top_k} of {header.vocabulary} tokens, {size / writer.positions:.0f} bytes a token"
+    )
+
+
+if __name__ == "__main__":
+    entry(main)

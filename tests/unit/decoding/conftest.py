@@ -1,0 +1,34 @@
+"""Greedy translations of the tiny model, and a second model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmtkd.decoding.search import Hypothesis
+from nmtkd.decoding.translate import translate
+from tests.conftest import Tiny
+from tests.unit.decoding.helpers import ENGINES, search
+from tests.unit.network.building import changed
+
+
+@pytest.fixture(scope="session")
+def greedy_by_engine(tiny: Tiny) -> dict[str, list[Hypothesis]]:
+    """Greedy translations by each engine."""
+    return {
+        engine: [nbest[0] for nbest in translate(tiny.folder, tiny.sources, search(), engine)]
+        for engine in ENGINES
+    }
+
+
+@pytest.fixture
+def other(tiny: Tiny, tmp_path: Path) -> Path:
+    """A second model: the tiny one with other attention."""
+
+    def change(weights: dict[str, Any], _: Any) -> None:
+        for name, value in weights.items():
+            if "attn" in name and name.endswith("weight"):
+                value.mul_(-1.5)
+
+    (tmp_path / "other").mkdir()
+    return changed(tiny, tmp_path / "other", change)

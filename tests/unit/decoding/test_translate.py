@@ -1,0 +1,169 @@
+"""nmtkd.decoding.translate: both engines find the same, in the order of the sources, within the limits."""
+
+from pathlib import Path
+
+import pytest
+
+from nmtkd.decoding import with_ctranslate2, with_fairseq
+from nmtkd.decoding.scoring import distributions
+from nmtkd.decoding.search import Hypothesis
+from nmtkd.decoding.translate import CURVE_OFFSET, greedy, translate
+from nmtkd.network import fairseq_bridge as bridge
+from tests.conftest import Tiny
+from tests.unit.decoding.helpers import ENGINES, drawn, search, texts
+from tests.unit.network.building import changed
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "kept", "truncated"),
+    [
+        ("a b c", 4, "a b c", False),
+        ("a b c", 3, "a b c", True),
+        ("a b c", 2, "a b", True),
+        ("", 3, "", False),
+    ],
+)
+def test_output_is_cut_at_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, limit: int, kept: str, truncated: bool
+) -> None:
+    monkeypatch.setattr(with_ctranslate2, "nbest_lists", lambda *_: iter([[(text, -0.123456)]]))
+    how = search(max_length_factor=0.1, max_length_offset=limit)
+    wanted = Hypothesis(text=kept, score=-0.1235, truncated=truncated)
+    assert translate(tmp_path, ["w1"], how, "ctranslate2") == [[wanted]]
+
+
+def test_greedy_search_is_the_same_by_both_engines(greedy_by_engine: dict[str, list[Hypothesis]]) -> None:
+    ours, reference = greedy_by_engine["ctranslate2"], greedy_by_engine["fairseq"]
+    assert [one.text for one in ours] == [other.text for other in reference]
+    assert [one.truncated for one in ours] == [other.truncated for other in reference]
+    whole = [
+        (one.score, other.score) for one, other in zip(ours, reference, strict=True) if not one.truncated
+    ]
+    assert 5 < len(whole) < 35  # some end by themselves, some are cut
+    # fairseq forbids EOS as first token after the softmax, CTranslate2 before it: scores differ by the little mass of EOS there.
+    assert all(one == pytest.approx(other, abs=0.02) for one, other in whole)
+    assert len({one.text for one in ours}) > 20
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_truncated_outputs_are_those_that_meet_the_limit(
+    tiny: Tiny, greedy_by_engine: dict[str, list[Hypothesis]], engine: str
+) -> None:
+    for source, hypothesis in zip(tiny.sources, greedy_by_engine[engine], strict=True):
+        length = len(hypothesis.text.split())
+        assert length <= search().limit(source)
+        assert hypothesis.truncated == (length == search().limit(source))
+    short = search(max_length_factor=0.5, max_length_offset=1)
+    for source, (hypothesis,), (whole) in zip(
+        tiny.sources,
+        translate(tiny.folder, tiny.sources, short, engine),
+        greedy_by_engine[engine],
+        strict=True,
+    ):
+        limit = len(source.split()) // 2 + 1
+        assert hypothesis.text.split() == whole.text.split()[:limit]
+        assert hypothesis.truncated == (len(whole.text.split()) >= limit)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("beam", [1, 4])
+def test_line_is_translated_alike_in_any_company(
+    tiny: Tiny, engine: str, beam: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order, the batches and the other lines: also where a search meets its limit."""
+    together = texts(translate(tiny.folder, tiny.sources, search(beam=beam, nbest=beam), engine))
+    seen: list[tuple[int, int]] = []
+    back = translate(
+        tiny.folder,
+        tiny.sources[::-1],
+        search(beam=beam, nbest=beam),
+        engine,
+        lambda done, total: seen.append((done, total)),
+    )
+    assert texts(back)[::-1] == together
+    assert seen == [(done, 40) for done in range(1, 41)]
+    assert (
+        texts(translate(tiny.folder, tiny.sources[5:15], search(beam=beam, nbest=beam), engine))
+        == together[5:15]
+    )
+    for module in (with_ctranslate2, with_fairseq):
+        monkeypatch.setattr(module, "BATCH_TOKENS", 25)
+    monkeypatch.setattr(with_ctranslate2, "UNDER_WAY", 3)
+    assert texts(translate(tiny.folder, tiny.sources, search(beam=beam, nbest=beam), engine)) == together
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nbest_come_best_first(tiny: Tiny, engine: str) -> None:
+    for entries in translate(tiny.folder, tiny.sources, search(beam=4, nbest=3), engine):
+        assert len(entries) == 3
+        scores = [hypothesis.score for hypothesis in entries]
+        assert scores == sorted(scores, reverse=True)
+        assert len({hypothesis.text for hypothesis in entries}) == 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_beam_finds_what_scores_at_least_as_well(
+    tiny: Tiny, greedy_by_engine: dict[str, list[Hypothesis]], engine: str
+) -> None:
+    wide = [entries[0] for entries in translate(tiny.folder, tiny.sources, search(beam=6), engine)]
+    assert sum(one.score for one in wide) > sum(one.score for one in greedy_by_engine[engine])
+    assert [one.text for one in wide] != [one.text for one in greedy_by_engine[engine]]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_length_penalty_is_passed_on(tiny: Tiny, engine: str) -> None:
+    short, long = (
+        sum(
+            len(entries[0].text.split())
+            for entries in translate(
+                tiny.folder, tiny.sources, search(beam=4, length_penalty=penalty), engine
+            )
+        )
+        for penalty in (0.0, 2.0)
+    )
+    assert short < long
+
+
+def test_curves_view_is_greedy_search(tiny: Tiny) -> None:
+    loaded = bridge.load_model(tiny.folder, "cpu")
+    wanted = translate(
+        tiny.folder, tiny.sources, search(max_length_factor=1.0, max_length_offset=CURVE_OFFSET), "fairseq"
+    )
+    found = greedy(loaded, tiny.sources)
+    assert all(
+        entries[0].text == text or entries[0].truncated for entries, text in zip(wanted, found, strict=True)
+    )
+    assert all(text.startswith(entries[0].text) for entries, text in zip(wanted, found, strict=True))
+    assert sum(not entries[0].truncated for entries in wanted) > 5
+
+
+def test_blank_is_never_written(tiny: Tiny, tmp_path: Path) -> None:
+    """Padding, which CTranslate2 calls <blank>, though the model finds it likeliest everywhere."""
+    folder = changed(
+        tiny,
+        tmp_path,
+        lambda weights, words: weights["encoder.embed_tokens.weight"][words.pad(), 0].fill_(9.0),
+    )
+    pad = bridge.load_model(folder, "cpu").dictionary.pad()
+    assert all(
+        ids.eq(pad).all() for _, ids, _ in distributions(folder, tiny.sources, tiny.targets, 1, 1.0, 1000)
+    )
+    searches = [(engine, search(beam=beam)) for engine in ENGINES for beam in (1, 3)]
+    for engine, how in [*searches, ("fairseq", drawn()), ("fairseq", drawn(top_p=0.5))]:
+        written = {
+            word
+            for entries in translate(folder, tiny.sources, how, engine)
+            for word in entries[0].text.split()
+        }
+        assert written and not written & {"<pad>", "<blank>"}, (engine, how)
+
+
+def test_lost_line_is_no_silence(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = with_ctranslate2.nbest_lists
+    monkeypatch.setattr(with_ctranslate2, "nbest_lists", lambda *given: list(whole(*given))[1:])
+    with pytest.raises(ValueError, match="shorter"):
+        translate(tiny.folder, tiny.sources[:3], search(), "ctranslate2")
+
+
+def test_no_sources_no_translations(tiny: Tiny) -> None:
+    assert translate(tiny.folder, [], search(), "ctranslate2") == []

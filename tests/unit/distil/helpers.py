@@ -1,0 +1,21 @@
+"""Methods and their terms for tests: as params.yaml would have them."""
+
+from typing import Any
+
+from nmtkd.distil.token_loss import TeacherTerm
+from nmtkd.plan.methods import Method
+
+
+def method(**changes: Any) -> Method:
+    """Half of forward KL along gold, with some values replaced; no divergence where the teacher has no weight."""
+    values = {"sequence": "gold", "teacher_weight": 0.5} | changes
+    if values["teacher_weight"] > 0.0:
+        values.setdefault("divergence", "forward_kl")
+    if values.get("divergence") == "jensen_shannon":
+        values.setdefault("beta", 0.5)
+    return Method.model_validate(values)
+
+
+def teacher_term(temperature: float = 1.0, **changes: Any) -> TeacherTerm:
+    """The term of such a method."""
+    return TeacherTerm(method=method(**changes), temperature=temperature)

@@ -1,0 +1,211 @@
+"""nmtkd.distil.hypotheses: records that know their source line, and a card that counts what is odd."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmtkd.distil.hypotheses import RECORDS, HypothesesError, NBest, closest, read, read_card, write
+from nmtkd.files import line_hash
+from nmtkd.text.words import join
+
+SOURCES = ["the lamp", "the door", "the lamp", "a fan"]
+NBESTS: list[NBest] = [
+    [("die Lampe", -0.5), ("Lampe", -1.25)],
+    [("the door", -0.1)],
+    [("", -2.0), ("x", -3.0)],
+    [("ein Lü@@ fter", -0.75)],
+]
+
+
+def records(folder: Path) -> list[str]:
+    return (folder / RECORDS).read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def test_hypotheses_come_back(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    assert read(tmp_path, SOURCES) == NBESTS
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(), st.lists(st.tuples(st.text(), st.floats(allow_nan=False)), min_size=1, max_size=3)
+        ),
+        max_size=5,
+    )
+)
+def test_hypotheses_of_any_text_survive(
+    tmp_path_factory: pytest.TempPathFactory, found: list[tuple[str, list[tuple[str, float]]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    sources = [source.encode("utf-8", "replace").decode() for source, _ in found]
+    nbest = [
+        [(text.encode("utf-8", "replace").decode(), score) for text, score in entries] for _, entries in found
+    ]
+    write(folder, sources, nbest, 0, {})
+    assert read(folder, sources) == nbest
+
+
+def test_card_of_hypotheses_counts(tmp_path: Path) -> None:
+    card = write(tmp_path, SOURCES, NBESTS, 3, {"teacher_hash": "abc", "decoding": {"beam": 5}})
+    assert card == read_card(tmp_path)
+    assert card == {
+        "teacher_hash": "abc",
+        "decoding": {"beam": 5},
+        "lines": 4,
+        "tokens": 7,
+        "empty": 1,
+        "truncated": 3,
+        "copied": 1,
+    }
+
+
+def test_hypotheses_of_equal_content_are_equal_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, SOURCES, NBESTS, 0, {"x": 1})
+    assert [path.read_bytes() for path in sorted((tmp_path / "a").iterdir())] == [
+        path.read_bytes() for path in sorted((tmp_path / "b").iterdir())
+    ]
+
+
+def test_read_refuses_a_wrong_order_though_counts_agree(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    first, second, *rest = records(tmp_path)
+    (tmp_path / RECORDS).write_text("".join([second, first, *rest]), encoding="utf-8")
+    with pytest.raises(
+        HypothesesError,
+        match=r"hypotheses\.jsonl, line 1: id 1 where 0 should stand: records are out of order or lost; decode again",
+    ):
+        read(tmp_path, SOURCES)
+
+
+@given(st.integers(1, 5), st.randoms(use_true_random=False))
+def test_shuffled_shards_merge_by_their_ids(
+    tmp_path_factory: pytest.TempPathFactory, shards: int, draw: random.Random
+) -> None:
+    """Records bring their line and their n-best order along: sorting by id is all that putting them together takes."""
+    folder = tmp_path_factory.mktemp("shards")
+    write(folder, SOURCES, NBESTS, 0, {})
+    whole = records(folder)
+    parts = [whole[start::shards] for start in range(shards)]
+    draw.shuffle(parts)
+    for part in parts:
+        draw.shuffle(part)
+    merged = sorted((line for part in parts for line in part), key=lambda line: int(json.loads(line)["id"]))
+    assert merged == whole
+    (folder / RECORDS).write_text("".join(merged), encoding="utf-8")
+    assert read(folder, SOURCES) == NBESTS
+
+
+def test_swapped_records_with_repaired_ids_are_refused_by_their_sources(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    first, second, *rest = map(json.loads, records(tmp_path))
+    lines = [
+        json.dumps(record | {"id": number}) + "\n" for number, record in enumerate([second, first, *rest])
+    ]
+    (tmp_path / RECORDS).write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(
+        HypothesesError,
+        match=r"line 1: made from another source line than line 1 of the training text; decode again",
+    ):
+        read(tmp_path, SOURCES)
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_read_refuses_any_swapped_pair_of_lines(tmp_path: Path, at: int) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    lines = records(tmp_path)
+    lines[at], lines[at + 1] = lines[at + 1], lines[at]
+    (tmp_path / RECORDS).write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(HypothesesError, match=rf"line {at + 1}: id {at + 1} where {at} should stand"):
+        read(tmp_path, SOURCES)
+
+
+def test_read_refuses_a_lost_record(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    (tmp_path / RECORDS).write_text("".join(records(tmp_path)[:1] + records(tmp_path)[2:]), encoding="utf-8")
+    with pytest.raises(HypothesesError, match=r"line 2: id 2 where 1 should stand"):
+        read(tmp_path, SOURCES)
+
+
+def test_read_refuses_another_source(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    with pytest.raises(
+        HypothesesError,
+        match=r"line 2: made from another source line than line 2 of the training text; decode again",
+    ):
+        read(tmp_path, ["the lamp", "the Door", "the lamp", "a fan"])
+    with pytest.raises(HypothesesError, match=r"line 2: made from another source line"):
+        read(tmp_path, ["the lamp", "the lamp", "the door", "a fan"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_read_refuses_too_few_records(tmp_path: Path, count: int) -> None:
+    write(tmp_path, SOURCES[:count], NBESTS[:count], 0, {})
+    with pytest.raises(
+        HypothesesError,
+        match=rf"hypotheses\.jsonl: {count} records for 4 lines of training text; decode again",
+    ):
+        read(tmp_path, SOURCES)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_read_refuses_too_many_records(tmp_path: Path, count: int) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    with pytest.raises(HypothesesError, match=rf"records for {count} lines of training text; decode again"):
+        read(tmp_path, SOURCES[:count])
+
+
+def test_records_are_one_json_object_a_line(tmp_path: Path) -> None:
+    write(tmp_path, ["a\u2028b"], [[("c\u2028d", -1.0)]], 0, {})
+    (line,) = (tmp_path / RECORDS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    assert json.loads(line) == {
+        "id": 0,
+        "source": line_hash("a\u2028b"),
+        "hypotheses": [{"text": "c\u2028d", "score": -1.0}],
+    }
+
+
+# The entry most like the gold text
+
+
+def nbest(*texts: str) -> NBest:
+    """Best first."""
+    return [(text, -float(place)) for place, text in enumerate(texts)]
+
+
+def test_closest_entry_by_hand() -> None:
+    """Against "a b": "c d" scores 0, "a c" sqrt(1/2 * 1/2) = 50, "b a" sqrt(1 * 1/2) = 71, "a b" 100 (exponential smoothing)."""
+    assert closest(nbest("c d", "a c"), "a b", str) == 1
+    assert closest(nbest("c d", "a c", "b a"), "a b", str) == 2
+    assert closest(nbest("c d", "a b", "b a", "a c"), "a b", str) == 1
+    assert closest(nbest("a c", "b a", "c d"), "a b", str) == 1
+    assert closest(nbest("", "c d"), "a b", str) == 0
+    assert closest(nbest("", "a"), "a b", str) == 1
+
+
+def test_closest_of_equals_is_the_better_scored() -> None:
+    assert closest(nbest("b c", "a b", "a b"), "a b", str) == 1
+    assert closest(nbest("a x", "a y", "y b"), "a b", str) == 0
+    assert closest(nbest("x", "y", "z"), "a b", str) == 0
+
+
+def test_closest_compares_words_not_pieces() -> None:
+    """The first entry holds all pieces of gold and none of its words, "low" and "lamp"."""
+    entries = nbest("lo@@ lam@@ p w", "a fan is lo@@ w")
+    assert closest(entries, "lo@@ w lam@@ p", join) == 1
+    assert closest(entries, "lo@@ w lam@@ p", str) == 0
+
+
+def test_closest_of_one_entry_takes_no_look() -> None:
+    assert closest(nbest("anything"), "a b", lambda text: pytest.fail("never asked")) == 0
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join), min_size=1, max_size=5))
+def test_closest_is_gold_where_it_is_among_the_entries(texts: list[str]) -> None:
+    assert closest(nbest(*texts, "a b c d a"), "a b c d a", str) == [*texts, "a b c d a"].index("a b c d a")

@@ -1,0 +1,217 @@
+"""A tiny results tree on invented text: by default one teacher, plain and seq at two capacities.
+
+Students at `gated` have openness, and their size depends on the seed.
+Students of `hybrid_best` have a gate and the values that were tried for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from nmtkd import files
+from nmtkd.evidence import canvas, curves, machine_facts, metrics, results
+from nmtkd.evidence.results import Result
+from nmtkd.evidence.summaries import Summary
+from nmtkd.evidence.summaries import summarise as summaries_of
+from nmtkd.plan import layout
+from nmtkd.plan.methods import FAMILIES
+from nmtkd.plan.runs import methods as grid_methods
+from nmtkd.plan.runs import runs
+from nmtkd.plan.schema import Grid, Report
+
+REFERENCES = [
+    "Die rote Lampe im Flur ist aus .",
+    "Öffne das Fenster in der Küche bitte sofort .",
+    "Der kleine Motor läuft seit zwei Stunden ohne Pause .",
+    "Bitte das Tor schließen",
+    "Heute bleibt es bis zum Abend warm und trocken .",
+    "Der neue Sensor meldet keine Daten mehr .",
+    "Stelle die Heizung im Bad auf zwanzig Grad .",
+    "Alle Türen sind zu",
+    "Das Licht im Garten geht um neun Uhr an .",
+    "Die Pumpe braucht frisches Wasser und neuen Strom .",
+    "Sende mir morgen eine kurze Nachricht .",
+    "Der Akku ist fast leer und muss geladen werden .",
+]
+SCALE = {"tiny": 51_234, "gated": 60_000, "small": 264_500, "teacher": 2_614_784}
+WRONG = {
+    "teacher": 6,
+    "hybrid_best": 5,
+    "seq": 4,
+    "plain": 2,
+}  # every n-th word of a model's output is another: the higher, the better
+CURVE = ("100,1,5.0,4.5,,9000", "200,2,4.0,3.75,12.5,18000")
+REPORT = Report(bootstrap_samples=200, bootstrap_seed=12345, confidence=0.95)
+CARD = {
+    "corpus": "lamps",
+    "license": "CC0",
+    "raw_pairs": 1400,
+    "dropped": {"exact duplicates": 25, "sides too uneven": 3},
+    "splits": {
+        "train": {"pairs": 1360, "source_tokens": 9000, "target_tokens": 8800},
+        "test": {"pairs": 12, "source_tokens": 80, "target_tokens": 81},
+    },
+    "near_duplicates": {"threshold": 0.8, "test": 3},
+}
+
+
+def methods(**families: list[str]) -> dict[str, list[str]]:
+    """These methods and no others."""
+    return {family: families.get(family, []) for family in FAMILIES}
+
+
+ADAPTIVE: dict[str, Any] = {
+    "methods": methods(plain=["plain"], seq=["seq"], hybrid=["hybrid_best"]),
+    "capacities": ["tiny", "gated"],
+}
+
+
+def grid(**changes: Any) -> Grid:
+    """plain and seq at tiny and small, one noise, decoding and seed; `changes` replace whole axes."""
+    axes: dict[str, Any] = {
+        "methods": methods(plain=["plain"], seq=["seq"]),
+        "capacities": ["tiny", "small"],
+        "noises": ["clean"],
+        "decodings": ["beam"],
+        "seeds": [1],
+    }
+    return Grid.model_validate(axes | changes)
+
+
+def translate(method: str, capacity: str, search: str, seed: int = 1) -> list[str]:
+    """The references with every n-th word replaced; small is better than tiny, beam better than greedy."""
+    every = WRONG[method] + (capacity == "small") + (search == "beam")
+    lines = []
+    for number, line in enumerate(REFERENCES):
+        words = line.split()
+        lines.append(
+            " ".join(
+                "etwas" if (place + number * seed) % every == 0 else word for place, word in enumerate(words)
+            )
+        )
+    return lines
+
+
+def write(root: Path, study: Grid) -> None:
+    """Everything that the report of `study` reads, below `root`."""
+    prepared = root / layout.PREPARED
+    prepared.mkdir(parents=True)
+    (prepared / "test.ref").write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
+    (prepared / "card.json").write_text(json.dumps(CARD), encoding="utf-8")
+    for noise in study.noises:
+        (root / layout.noise_dir(noise)).mkdir(parents=True)
+        hits = {"source": {"words": 9000, "hit": 901}, "target": {"words": 8800, "hit": 882}}
+        (root / layout.noise_dir(noise) / "card.json").write_text(json.dumps(hits), encoding="utf-8")
+        _cell(root, layout.teacher_key(noise), ("teacher", "teacher", noise, "none", 7))
+    for run in runs(study):
+        _cell(root, run.key, (run.method, run.capacity, run.noise, run.decoding, run.seed))
+
+
+def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> None:
+    method, capacity, noise, decoding, seed = identity
+    scores: list[dict[str, Any]] = []
+    (root / layout.translations_dir(key)).mkdir(parents=True)
+    for search in ("beam", "greedy"):
+        lines = translate(method, capacity, search, seed)
+        (root / layout.translations_dir(key) / f"test.{search}").write_text(
+            "\n".join(lines) + "\n", encoding="utf-8"
+        )
+        chosen = [i for i, line in enumerate(REFERENCES) if len(line.split()) >= 5]
+        for split, wanted in (("test", range(len(lines))), ("test_long", chosen)):
+            ours, gold = [lines[i] for i in wanted], [REFERENCES[i] for i in wanted]
+            found = metrics.score(ours, gold, tokenised_hypotheses=ours, tokenised_references=gold)
+            scores += [{"split": split, "search": search, **one} for one in found]
+    size = SCALE[capacity] + (1000 * seed if capacity == "gated" else 0)
+    result: dict[str, Any] = {
+        "key": key,
+        "role": "teacher" if method == "teacher" else "student",
+        "corpus": "lamps",
+        "pair": "en-de",
+        "method": method,
+        "capacity": capacity,
+        "noise": noise,
+        "decoding": decoding,
+        "seed": seed,
+        "parameters": size,
+        "model_bytes": 4 * size,
+        "model": model_hash(key),
+        "updates": 300,
+        "scores": scores,
+    }
+    if method == "hybrid_best":
+        result |= {"gate": 0.25, "tried": {"0.25": 12.5, "0.75": 11.0}}
+    if capacity == "gated":
+        shape: dict[str, Any] = {
+            "units": 64,
+            "kept": 37,
+            "effective_capacity": 0.5781,
+            "encoder": [16],
+            "decoder": [21],
+        }
+        result["gates"] = {
+            **shape,
+            "parameters_before": 70_000,
+            "valid_bleu_before": 12.75,
+            "valid_bleu_closed": 12.5,
+            "valid_bleu_end": 12.625,
+        }
+    path = root / layout.result_file(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result), encoding="utf-8")
+    gates = ["0.5", "0.25"] if method == "hybrid_best" else ["", ""]
+    opened = ["0.75", f"0.5{seed}"] if capacity == "gated" else ["", ""]
+    rows = [f"{start},{gate},{open_}\n" for start, gate, open_ in zip(CURVE, gates, opened, strict=True)]
+    curve = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness\n" + "".join(rows)
+    (root / layout.translations_dir(key) / "curve.csv").write_text(curve, encoding="utf-8")
+
+
+def model_hash(key: str) -> str:
+    """What a run's model is called."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def write_machine(root: Path, key: str, beam: float, seconds: float, model: str | None = None) -> None:
+    """What a machine measured of a run: of its model, if no other one is named."""
+    facts: dict[str, Any] = {"key": key, "model": model or model_hash(key)}
+    facts |= {"machine": {"processor": "Abacus <9>", "device": "cpu", "cores": 2}}
+    for kind, measured in (
+        ("training", {"seconds": seconds, "target_tokens_per_second": 40123.4}),
+        ("decoding", {"sentences_per_second": {"beam": beam, "greedy": 2 * beam}}),
+    ):
+        path = root / layout.machine_file(kind, key)
+        files.write_script(path, machine_facts.FUNCTION, facts | {"kind": kind} | measured)
+
+
+def edit(root: Path, key: str, change: dict[str, Any]) -> None:
+    """Replaces fields of one result."""
+    path = root / layout.result_file(key)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+
+
+def summarise(root: Path, study: Grid, settings: Report = REPORT) -> tuple[list[Result], list[Summary]]:
+    """Results and summaries of a tree."""
+    found = results.read(study, ["test"], root)
+
+    def hypotheses(key: str, search: str) -> list[str]:
+        return results.read_lines(root / layout.translations_dir(key) / f"test.{search}")
+
+    return found, summaries_of(found, study, settings, "test", hypotheses=hypotheses, references=REFERENCES)
+
+
+def figure_data(root: Path, study: Grid) -> canvas.FigureData:
+    """What figures read."""
+    found, summaries = summarise(root, study)
+    points = {
+        one.key: curves.read_curve(root / layout.translations_dir(one.key) / "curve.csv") for one in found
+    }
+    return canvas.FigureData(
+        summaries,
+        curves.mean_curves(found, points),
+        study,
+        "95%",
+        "test",
+        canvas.method_styles(grid_methods(study)),
+    )

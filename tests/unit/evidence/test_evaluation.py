@@ -1,0 +1,155 @@
+"""A model on the held-out sets: what is written where, and that no result depends on the machine."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import evaluate
+
+from nmtkd import files
+from nmtkd.decoding.search import Hypothesis, Search
+from nmtkd.evidence import evaluation, results
+from nmtkd.plan import layout
+from tests.unit.evidence import report_tree
+from tests.unit.evidence.test_report import ROOT
+
+KEY = "plain-tiny-clean-1"
+HASH = "ab" * 32
+SETS = {
+    "valid": ["open the window", "lamp"],
+    "test": ["turn on the red lamp now", "turn it off", "the door is open"],
+}
+
+
+def _write(root: Path, trained: Path) -> None:
+    """Params, held-out sets whose translation is their own source, and a model that was never trained."""
+    raw: dict[str, Any] = {}
+    for name in ("config", "corpus/homeassistant", "scale/quick"):
+        raw |= yaml.safe_load((ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8"))
+    del raw["defaults"]
+    raw["prepare"]["long_words"] = 4
+    raw["corpus"]["tests"] = ["test"]
+    raw["grid"] = report_tree.grid().model_dump()
+    (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    for split, lines in SETS.items():
+        text = "".join(f"{line}\n" for line in lines)
+        files.write_text(root / layout.BPE / f"{split}.src", text)
+        for suffix in ("raw", "ref", "tgt"):
+            files.write_text(root / layout.PREPARED / f"{split}.{suffix}", text)
+        files.write_text(root / layout.PREPARED / f"{split}.names", "[]\n" * len(lines))
+    model = layout.model_dir(root / trained)
+    files.write_text(model / layout.MODEL, "weights")
+    files.write_text(model / layout.HASH, f"{HASH}\n")
+    files.write_text(root / trained / layout.CURVE, "update,valid_loss\n")
+    files.write_json(
+        root / trained / layout.CARD, {"parameters": 12, "updates": 30, "other": 1, "seeds": [1]}
+    )
+
+
+def _translate_as_is(seconds: float, folders: list[Path]) -> Any:
+    def translate(
+        folder: Path, sources: Sequence[str], search: Search, engine: str
+    ) -> list[list[Hypothesis]]:
+        folders.append(folder)
+        time.sleep(seconds)
+        lines = sources if search.beam > 1 else [line.replace("open", "shut") for line in sources]
+        return [[Hypothesis(text=line, score=0.0, truncated=False)] for line in lines]
+
+    return translate
+
+
+def _evaluate(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *argv: str, seconds: float = 0.001
+) -> tuple[dict[str, bytes], list[Path]]:
+    """The files of the result and of the translations, and the folders that a model was read from."""
+    folders: list[Path] = []
+    monkeypatch.setenv("NMTKD_DEVICE", "cpu")
+    monkeypatch.setattr(evaluation, "translate", _translate_as_is(seconds, folders))
+    monkeypatch.chdir(root)
+    evaluate.main(argv)
+    outs = [path for folder in ("reports/runs", "data/translations") for path in Path(folder).rglob("*")]
+    return {str(path): path.read_bytes() for path in outs if path.is_file()}, folders
+
+
+def test_a_result_is_scores_and_facts_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = layout.student_dir(KEY)
+    _write(tmp_path, trained)
+    outs, folders = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    assert set(folders) == {layout.model_dir(trained)}
+    translations = f"data/translations/{KEY}"
+    assert set(outs) == {
+        f"reports/runs/{KEY}.json",
+        f"{translations}/curve.csv",
+        *(f"{translations}/{split}.{search}" for split in SETS for search in ("beam", "greedy")),
+    }
+    raw = json.loads(outs[f"reports/runs/{KEY}.json"])
+    assert set(raw) == {
+        *("key", "role", "corpus", "pair", "method", "capacity", "noise", "decoding", "seed"),
+        *("model", "model_bytes", "parameters", "updates", "scores", "seeds"),
+    }
+    result = results.Result.model_validate_json(outs[f"reports/runs/{KEY}.json"])
+    assert (result.role, result.cell, result.seed) == ("student", ("plain", "tiny", "clean", "none"), 1)
+    assert (result.corpus, result.pair, result.model) == ("homeassistant", "en-de", HASH)
+    assert (result.model_bytes, result.parameters, result.updates) == (len("weights"), 12, 30)
+    splits = [(score.split, score.search) for score in result.scores if score.metric == "bleu"]
+    sets = ["valid", "test", "test_long"]
+    assert splits == [(split, search) for search in ("beam", "greedy") for split in sets]
+    assert result.score("test", "beam", "bleu") == 100.0 == result.score("test_long", "beam", "bleu")
+    assert (result.score("test", "greedy", "bleu") or 0.0) < 100.0
+    assert outs[f"{translations}/test.greedy"].decode().splitlines()[2] == "the door is shut"
+
+
+def test_equal_models_have_equal_results_whatever_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates go to reports/machine/, beside the model that they are about."""
+    _write(tmp_path, layout.student_dir(KEY))
+    fast, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    path = tmp_path / layout.machine_file("decoding", KEY)
+    first = files.read_script(path)
+    slow, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY, seconds=0.05)
+    second = files.read_script(path)
+    assert fast == slow
+    assert path.read_text(encoding="utf-8").startswith("machine({")
+    assert set(first) == {"kind", "key", "model", "machine", "sentences_per_second"}
+    assert (first["kind"], first["key"], first["model"]) == ("decoding", KEY, HASH)
+    assert set(first["machine"]) == {"processor", "device", "cores"}
+    for search in ("beam", "greedy"):
+        assert first["sentences_per_second"][search] > second["sentences_per_second"][search] > 0.0
+
+
+def test_a_teacher_is_named_by_its_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = layout.teacher_dir("clean")
+    _write(tmp_path, trained)
+    outs, folders = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
+    assert set(folders) == {layout.model_dir(trained)}
+    result = results.Result.model_validate_json(outs["reports/runs/teacher-clean.json"])
+    assert (result.key, result.role, result.seed) == ("teacher-clean", "teacher", 0)
+    assert result.cell == ("teacher", "teacher", "clean", "none")
+    assert (tmp_path / layout.machine_file("decoding", "teacher-clean")).is_file()
+
+
+def test_an_ensemble_weighs_what_its_members_weigh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = layout.teacher_dir("clean")
+    _write(tmp_path, trained)
+    (layout.model_dir(tmp_path / trained) / "model2.pt").write_text("more", encoding="utf-8")
+    outs, _ = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
+    result = results.Result.model_validate_json(outs["reports/runs/teacher-clean.json"])
+    assert result.model_bytes == len("weights") + len("more")
+
+
+def test_a_failed_evaluation_leaves_the_translations_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    before, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    (tmp_path / layout.PREPARED / "test.ref").unlink()
+    with pytest.raises(ValueError, match=r"test\.ref: no such file"):
+        _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    monkeypatch.chdir(tmp_path)
+    assert {name: Path(name).read_bytes() for name in before} == before

@@ -1,0 +1,141 @@
+"""The page: what it holds, that it needs nothing but itself, and what it shows of this machine."""
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmtkd.evidence import figures, page, tables
+from nmtkd.plan.methods import FAMILIES
+from nmtkd.plan.runs import runs
+from tests.unit.evidence import report_tree
+
+
+def _page(
+    root: Path, card: dict[str, Any] = report_tree.CARD, **changes: Any
+) -> tuple[str, list[figures.Drawing]]:
+    study = report_tree.grid(**changes)
+    report_tree.write(root, study)
+    (root / "figures").mkdir()
+    data = report_tree.figure_data(root, study)
+    drawings = figures.draw(data, root / "figures")
+    results, summaries = report_tree.summarise(root, study)
+    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
+    return page.build(results, data, table, drawings, card), drawings
+
+
+def _without_scripts(html: str) -> str:
+    return re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+
+
+def test_the_page_holds_every_figure_and_needs_nothing_else(tmp_path: Path) -> None:
+    """But what this machine measured, which it can do without."""
+    html, drawings = _page(tmp_path)
+    assert len(drawings) == 3
+    keys = ["teacher-clean", *(run.key for run in runs(report_tree.grid()))]
+    sources = [f"machine/{kind}/{key}.js" for key in keys for kind in ("training", "decoding")]
+    assert sorted(re.findall(r'<script src="([^"]*)"></script>', html)) == sorted(sources)
+    assert re.findall(r"\b(?:fetch|import|XMLHttpRequest)\b", page.SCRIPT) == []
+    html = _without_scripts(html)
+    for drawing in drawings:
+        assert f'<figure id="{drawing.name}">' in html and drawing.caption.split(";")[0] in html
+    assert '<figure id="quality_and_speed">' in html
+    assert html.count("<svg") == 3
+    assert "<script" not in html and "<link" not in html and "<img" not in html and "@import" not in html
+    assert not re.findall(r'(?:href|src)="(?!#)(?!(?:table\.md|[a-z]+\.csv)")[^"]*"', html)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    for reference in re.findall(r'(?:href="#|url\(#)([^")]+)', html):
+        assert reference in ids
+
+
+def test_the_page_shows_data_and_signatures(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path, report_tree.CARD | {"license": "<b>odd & old</b>"})
+    assert "&lt;b&gt;odd &amp; old&lt;/b&gt;" in html and "<b>odd" not in html
+    assert "<td>1,360</td>" in html and "<td>3 (25.0%)</td>" in html and "exact duplicates" in html
+    assert "bleu: nrefs:1|case:mixed" in html and "One seed a cell." in html
+
+
+def test_the_page_shows_what_students_chose(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path / "adaptive", **report_tree.ADAPTIVE)
+    section = html[html.index('<section id="adapted">') : html.index('<section id="data">')]
+    row = '<th scope="row">hybrid_best-tiny-clean-beam-1</th><td>0.25</td><td>0.25: 12.5, 0.75: 11.0</td>'
+    assert row in section
+    row = '<th scope="row">plain-gated-clean-1</th><td>64</td><td>37</td><td>58%</td><td>70k</td><td>61k</td>'
+    row += "<td>12.8</td><td>12.5</td><td>12.6</td>"
+    assert row in section
+    assert "plain-tiny" not in section
+    html, _ = _page(tmp_path / "plain")
+    assert "What students chose" not in html
+
+
+def test_every_family_is_explained_where_the_grid_has_it(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path, **report_tree.ADAPTIVE)
+    for name, methods in (("plain", "plain"), ("seq", "seq"), ("hybrid", "hybrid_best")):
+        assert f"<b>{methods}</b> {FAMILIES[name].sentence}" in html
+    for name in ("word", "both", "online"):
+        assert FAMILIES[name].sentence not in html
+
+
+def _opened(root: Path, html: str) -> dict[str, Any]:
+    """What page.js makes of the page and of the files beside it."""
+    path = root / "reports/index.html"
+    path.write_text(html, encoding="utf-8")
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node runs the page's script; there is none")
+    command = [node, str(Path(__file__).with_name("open_page.js")), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    opened: dict[str, Any] = json.loads(done.stdout)
+    return opened
+
+
+def test_the_page_shows_no_time_and_no_rate_by_itself(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path)
+    assert html.count(">-</td>") == 10  # five models, two columns
+    assert "No speed was measured" in html
+    opened = _opened(tmp_path, html)
+    assert {text for _, _, text in opened["cells"]} == {"-"}
+    assert (opened["plot"], opened["caption"]) == ("", "")
+
+
+def test_the_page_shows_what_this_machine_measured(tmp_path: Path) -> None:
+    """Of these very models: a fact of another model with the same name does not count."""
+    html, _ = _page(tmp_path)
+    report_tree.write_machine(tmp_path, "teacher-clean", 100.4, 61.7)
+    report_tree.write_machine(tmp_path, "plain-tiny-clean-1", 950.0, 30.0)
+    report_tree.write_machine(tmp_path, "seq-tiny-clean-beam-1", 9000.0, 9.0, model="another")
+    opened = _opened(tmp_path, html)
+    cells = {(value, key): text for value, key, text in opened["cells"]}
+    assert cells["beam", "teacher-clean"] == "100" and cells["seconds", "teacher-clean"] == "62"
+    assert cells["beam", "plain-tiny-clean-1"] == "950" and cells["seconds", "plain-tiny-clean-1"] == "30"
+    assert cells["beam", "seq-tiny-clean-beam-1"] == cells["seconds", "seq-tiny-clean-beam-1"] == "-"
+    assert cells["beam", "plain-small-clean-1"] == "-"
+    svg = ET.fromstring(opened["plot"])
+    marks = [mark for mark in svg if mark.tag in ("circle", "polygon")]
+    assert len(marks) == 2 * 2 + 2  # beam and greedy of two models, and the methods above
+    assert [mark.get("fill") for mark in marks if mark.tag == "circle"] == ["#555555", "#fff", "#555555"]
+    texts = [text.text for text in svg.iter("text")]
+    assert {"teacher", "plain", "tiny", "200", "1000", "sentences a second"} <= set(texts)
+    assert "seq" not in texts
+    assert opened["caption"] == "Measured on Abacus <9>, 2 cores."
+
+
+def test_several_seeds_show_the_mean_of_those_that_were_measured(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path, seeds=[1, 2, 3])
+    for seed, beam in ((1, 100.0), (3, 300.0)):
+        report_tree.write_machine(tmp_path, f"plain-tiny-clean-{seed}", beam, 10.0 * seed)
+    cells = {(value, key): text for value, key, text in _opened(tmp_path, html)["cells"]}
+    assert cells["beam", "plain-tiny-clean-1"] == "200" and cells["seconds", "plain-tiny-clean-1"] == "20"
+
+
+def test_sentences_on_the_page_tell_no_speed(tmp_path: Path) -> None:
+    """A sentence is the same on every machine."""
+    html, _ = _page(tmp_path)
+    section = html[html.index('<section id="findings">') : html.index('<section id="table">')]
+    assert "speed" not in section and "sentences/s" not in section

@@ -1,0 +1,202 @@
+"""Reading the grid's results and writing them as tidy rows."""
+
+from pathlib import Path
+
+import pytest
+
+from nmtkd import files
+from nmtkd.evidence import curves, results
+from nmtkd.evidence.results import ResultsError
+from nmtkd.plan import layout
+from tests.unit.evidence import report_tree
+
+GOLDEN = Path(__file__).parent.parent.parent / "golden"
+
+
+def test_tidy_rows_are_the_golden_ones(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    files.write_csv(tmp_path / "results.csv", results.RESULTS_HEADER, results.tidy_rows(found))
+    assert (tmp_path / "results.csv").read_bytes() == (GOLDEN / "report_results.csv").read_bytes()
+
+
+def test_cells_come_in_the_order_of_the_grid_and_orphans_do_not(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    smaller = report_tree.grid(capacities=["small"])
+    assert [one.key for one in results.read(smaller, ["test"], tmp_path)] == [
+        "teacher-clean",
+        "plain-small-clean-1",
+        "seq-small-clean-beam-1",
+    ]
+
+
+def test_missing_cells_are_listed_at_once(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    for key in ("teacher-clean", "seq-tiny-clean-beam-1"):
+        (tmp_path / layout.result_file(key)).unlink()
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test"], tmp_path)
+    lines = str(error.value).splitlines()
+    assert lines[1].startswith("  teacher-clean: missing; ") and lines[1].endswith(
+        "reports/runs/teacher-clean.json is not there"
+    )
+    assert lines[2].startswith("  seq-tiny-clean-beam-1: missing; ")
+    assert lines[3] == "  2 of 5 cells of the grid are missing: finish the pipeline, or name fewer in `grid:`"
+    assert len(lines) == 4
+
+
+def test_one_metric_has_one_signature(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    scores = [score.model_dump() for score in found[1].scores]
+    for score in scores:
+        score["signature"] = score["signature"].replace("tok:13a", "tok:intl")
+    report_tree.edit(tmp_path, found[1].key, {"scores": scores})
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test"], tmp_path)
+    message = str(error.value)
+    assert "bleu: computed in several ways" in message
+    assert "tok:intl|smooth:exp|version:2.6.0: plain-tiny-clean-1\n" in message + "\n"
+    assert (
+        "tok:13a|smooth:exp|version:2.6.0: "
+        "teacher-clean, plain-small-clean-1, seq-tiny-clean-beam-1, seq-small-clean-beam-1" in message
+    )
+    assert "chrf2: computed" not in message
+
+
+def test_cells_must_hold_the_same_scores(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    kept = [
+        score.model_dump() for score in found[2].scores if (score.split, score.search) != ("test", "greedy")
+    ]
+    report_tree.edit(tmp_path, found[2].key, {"scores": kept})
+    with pytest.raises(
+        ResultsError,
+        match=r"(?s)scores differ between cells.*"
+        r"plain-small-clean-1: no bleu of test by greedy; evaluate this cell again",
+    ):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
+def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    report_tree.edit(tmp_path, "plain-tiny-clean-1", {"seed": 2})
+    with pytest.raises(
+        ResultsError,
+        match=r"plain-tiny-clean-1: of another run; .* "
+        r"says plain-tiny-clean-1, plain, tiny, clean, none, 2; evaluate",
+    ):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    report_tree.edit(tmp_path, "plain-tiny-clean-1", {"parameters": "many"})
+    with pytest.raises(
+        ResultsError,
+        match=r"plain-tiny-clean-1: unreadable; .*"
+        r"plain-tiny-clean-1\.json: parameters: Input should be a valid integer",
+    ):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
+def test_a_result_names_its_model_and_updates_and_no_time(tmp_path: Path) -> None:
+    """All that is read of a result is the same for equal runs on machines of different speed."""
+    report_tree.write(tmp_path, report_tree.grid())
+    (_, plain, *_) = results.read(report_tree.grid(), ["test"], tmp_path)
+    assert (plain.key, plain.model, plain.updates) == (
+        "plain-tiny-clean-1",
+        report_tree.model_hash("plain-tiny-clean-1"),
+        300,
+    )
+    assert not {"training", "speed", "seconds"} & set(results.Result.model_fields)
+
+
+def test_headline_rows(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    rows = results.bleu_rows(results.read(report_tree.grid(), ["test"], tmp_path), "test")
+    assert [row[:-1] for row in rows[:3]] == [
+        ["teacher", "2614784", "teacher", "clean", "none", "7", "beam"],
+        ["teacher", "2614784", "teacher", "clean", "none", "7", "greedy"],
+        ["tiny", "51234", "plain", "clean", "none", "1", "beam"],
+    ]
+
+
+def test_what_students_chose_is_a_fact_a_row(tmp_path: Path) -> None:
+    study = report_tree.grid(**report_tree.ADAPTIVE)
+    report_tree.write(tmp_path, study)
+    found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
+    best, gated = found["hybrid_best-gated-clean-beam-1"], found["plain-gated-clean-1"]
+    kept = [["units", "64"], ["kept", "37"], ["effective_capacity", "0.5781"], ["parameters_before", "70000"]]
+    kept += [
+        ["valid_bleu_before", "12.7500"],
+        ["valid_bleu_closed", "12.5000"],
+        ["valid_bleu_end", "12.6250"],
+    ]
+    tried = [
+        ["valid_bleu_at_gate_0.25", "12.5000"],
+        ["valid_bleu_at_gate_0.75", "11.0000"],
+        ["gate", "0.2500"],
+    ]
+    assert results.adapted_rows([best, gated]) == [[best.key, *row] for row in tried + kept] + [
+        [gated.key, *row] for row in kept
+    ]
+    assert results.adapted_rows([found["teacher-clean"], found["seq-tiny-clean-beam-1"]]) == []
+
+
+def test_curves_keep_what_was_not_measured_empty(tmp_path: Path) -> None:
+    study = report_tree.grid(**report_tree.ADAPTIVE)
+    report_tree.write(tmp_path, study)
+    found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
+    points = {key: curves.read_curve(tmp_path / f"data/translations/{key}/curve.csv") for key in found}
+    assert curves.CURVES_HEADER == "key,method,capacity,update,valid_loss,valid_bleu,gate,openness"
+    wanted = {
+        "teacher-clean": (["", ""], ["", ""]),
+        "plain-gated-clean-1": (["", ""], ["0.7500", "0.5100"]),
+        "hybrid_best-tiny-clean-beam-1": (["0.5000", "0.2500"], ["", ""]),
+        "hybrid_best-gated-clean-beam-1": (["0.5000", "0.2500"], ["0.7500", "0.5100"]),
+    }
+    for key, (gates, opened) in wanted.items():
+        facts = [key, found[key].method, found[key].capacity]
+        assert curves.curve_rows([found[key]], points) == [
+            [*facts, "100", "4.5000", "", gates[0], opened[0]],
+            [*facts, "200", "3.7500", "12.5000", gates[1], opened[1]],
+        ]
+
+
+def test_gates_and_openness_are_means_over_seeds(tmp_path: Path) -> None:
+    study = report_tree.grid(**report_tree.ADAPTIVE, seeds=[1, 3])
+    report_tree.write(tmp_path, study)
+    found = results.read(study, ["test"], tmp_path)
+    points = {
+        one.key: curves.read_curve(tmp_path / f"data/translations/{one.key}/curve.csv") for one in found
+    }
+    first, last = curves.mean_curves(found, points)["hybrid_best", "gated", "clean", "beam"]
+    assert (first.gate, first.openness, first.valid_bleu) == (0.5, 0.75, None)
+    assert last.gate == 0.25
+    assert last.openness == pytest.approx((0.51 + 0.53) / 2)
+    last = curves.mean_curves(found, points)["plain", "tiny", "clean", "none"][1]
+    assert (last.gate, last.openness, last.valid_loss) == (None, None, 3.75)
+
+
+@pytest.mark.parametrize(
+    "header", ["update,loss", "update,valid_loss,valid_bleu,gate", "update,valid_loss,valid_bleu,openness"]
+)
+def test_a_curve_without_its_columns_is_refused(tmp_path: Path, header: str) -> None:
+    (tmp_path / "curve.csv").write_text(f"{header}\n1,2.0,3.0,0.5\n")
+    with pytest.raises(
+        ResultsError,
+        match=r"curve\.csv: no learning curve with update, valid_loss, valid_bleu, gate, openness \(",
+    ):
+        curves.read_curve(tmp_path / "curve.csv")
+
+
+def test_a_missing_curve_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"none\.csv: missing; evaluate this cell again"):
+        curves.read_curve(tmp_path / "none.csv")
+
+
+def test_lines_end_at_lf_alone(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes("a\u2028b\n\nc\n".encode())
+    assert results.read_lines(tmp_path / "lines") == ["a\u2028b", "", "c"]

@@ -1,0 +1,132 @@
+"""`python -m runner JOBS`: what DVC finds stale is run, side by side, and nothing is left."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner import __main__ as runner
+from runner.schedule import Plan
+
+PIPELINE = """
+stages:
+  manifests: {cmd: echo 1 > m, outs: [m]}
+  report: {cmd: cat b c > r, deps: [b, c], outs: [r]}
+  first: {cmd: echo 1 > a, deps: [m], outs: [a]}
+  second: {cmd: "test $NMTKD_THREADS = 2 && cp a b", deps: [a], outs: [b]}
+  beside: {cmd: echo 1 > c, deps: [m], outs: [c]}
+"""
+ORDER = ["manifests", "report", "first", "second", "beside"]
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A repository of small stages, in which the four cores of NMTKD_THREADS are shared by two."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMTKD_THREADS", "4")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    dvc("init", "--no-scm", "--quiet")
+    return tmp_path
+
+
+def apart(target: Callable[..., Any], *arguments: Any) -> int:
+    """The exit code of a process of its own: DVC keeps files open, and changes what it runs in."""
+    process = runner.FORKS.Process(target=target, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def dvc(*arguments: str) -> int:
+    return apart(runner.command, list(arguments), {})
+
+
+def stages(text: str) -> list[str]:
+    """The stages of a lock file, in its order."""
+    return [line[2:-1] for line in text.splitlines() if line.startswith("  ") and line[2] != " "]
+
+
+def stale() -> dict[str, set[str]]:
+    graph = runner.read_graph()
+    assert graph is not None
+    return Plan(*graph).left
+
+
+def test_jobs_are_checked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["runner", "0"])
+    with pytest.raises(SystemExit):
+        runner.main()
+    assert "JOBS must be 1 or more; got 0" in capsys.readouterr().err
+
+
+def test_graph_is_what_dvc_finds_stale(pipeline: Path) -> None:
+    assert stale() == {
+        "manifests": set(),
+        "first": {"manifests"},
+        "second": {"first"},
+        "beside": {"manifests"},
+        "report": {"second", "beside"},
+    }
+    assert dvc("repro", "--quiet", "first") == 0
+    assert stale() == {"second": set(), "beside": set(), "report": {"second", "beside"}}
+
+
+def test_runner_runs_stages_through_dvc_which_then_has_nothing_left(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["runner", "2"])
+    assert apart(runner.main) == 0
+    assert (pipeline / "r").read_text(encoding="utf-8") == "1\n1\n"  # second ran with two of the four cores
+    assert stale() == {}
+    lock = (pipeline / "dvc.lock").read_text(encoding="utf-8")
+    assert sorted(stages(lock)) == sorted(ORDER)
+    seconds = json.loads((pipeline / "reports/machine/stages.json").read_text(encoding="utf-8"))
+    assert sorted(seconds) == sorted(set(ORDER) - {"manifests"})  # which was run before the graph was read
+    assert "[repro] 4/4 done; report took 0 s\n" in capfd.readouterr().err
+
+
+def test_runner_writes_one_lock_whatever_the_jobs(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stage at a time the order of ends is another."""
+    monkeypatch.setenv("NMTKD_THREADS", "2")  # second asks for two
+    locks = []
+    for jobs in ("1", "3"):
+        for name in ("dvc.lock", "m", "a", "b", "c", "r"):
+            (pipeline / name).unlink(missing_ok=True)
+        monkeypatch.setenv("NMTKD_THREADS", str(2 * int(jobs)))
+        monkeypatch.setattr("sys.argv", ["runner", jobs])
+        assert apart(runner.main) == 0
+        locks.append((pipeline / "dvc.lock").read_text(encoding="utf-8"))
+    assert locks[0] == locks[1]
+
+
+def test_runner_shows_the_last_report_where_nothing_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Sequence[str]] = []
+
+    def run(command: Sequence[str], check: bool) -> SimpleNamespace:
+        shown.append(command[1:])
+        return SimpleNamespace(returncode=7)
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("sys.argv", ["runner", "1"])
+    for status, reported, code in ((0, False, 7), (0, True, 0), (3, False, 3)):
+        monkeypatch.setattr(
+            runner, "run_stale", lambda _, status=status, reported=reported: (status, reported)
+        )
+        with pytest.raises(SystemExit) as caught:
+            runner.main()
+        assert caught.value.code == code
+    assert shown == [["-m", "stages.report", "--show"]]
+
+
+def test_graph_that_dvc_cannot_read_is_left_to_it_to_tell(
+    pipeline: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "stages: {first: {cmd: true, deps: [a], outs: [a]}}"
+    (pipeline / "dvc.yaml").write_text(text, encoding="utf-8")
+    assert runner.read_graph() is None
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,314 @@
+"""nmtkd.text.corpora.fetch: where archives come from, and that nothing unverified gets through."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmtkd.plan.data import Archive
+from nmtkd.text.corpora import fetch as module
+from nmtkd.text.corpora.fetch import FetchError, cache_folder, fetch
+
+CONTENT = bytes(range(256)) * 40
+
+
+class Server:
+    """A loopback web server. Its attributes set how it behaves.
+
+    Paths: /good, /other (same size, other bytes), /short, /long, /gone.
+    """
+
+    def __init__(self) -> None:
+        self.files = {
+            "/good": CONTENT,
+            "/other": CONTENT[::-1],
+            "/short": CONTENT[:-1],
+            "/long": CONTENT * 300,
+        }
+        self.ignores_range = False
+        self.hides_length = False
+        self.shifts_range = False  # answers 206 with another range than asked for
+        self.cut_after: list[
+            int
+        ] = []  # so many bytes of the body for the next request, then the connection ends
+        self.statuses: list[int] = []  # answers for the next requests, before any body
+        self.requests: list[tuple[str, str | None]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.answer(self)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_address[1]}"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        asked_range = handler.headers.get("Range")
+        self.requests.append((handler.path, asked_range))
+        if self.statuses and (status := self.statuses.pop(0)) != 200:
+            handler.send_error(status)
+            return
+        if handler.path not in self.files:
+            handler.send_error(404)
+            return
+        content = self.files[handler.path]
+        start = (
+            0
+            if self.ignores_range or not asked_range
+            else int(asked_range.removeprefix("bytes=").rstrip("-"))
+        )
+        body = content[start:]
+        handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header(
+                "Content-Range", f"bytes {start + self.shifts_range}-{len(content) - 1}/{len(content)}"
+            )
+        if not self.hides_length:
+            handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body[: self.cut_after.pop(0)] if self.cut_after else body)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in (
+        "http_proxy",
+        "HTTP_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        module.MIRROR_VARIABLE,
+        module.CACHE_VARIABLE,
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(module, "BACKOFF_S", 0.0)
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+def archive(*mirrors: str, content: bytes = CONTENT, name: str = "corpus.gz") -> Archive:
+    return Archive(
+        name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), mirrors=list(mirrors)
+    )
+
+
+def test_fetch_downloads_once_and_then_needs_no_network(server: Server, tmp_path: Path) -> None:
+    listed = archive(f"{server.address}/good")
+    assert fetch(listed, tmp_path / "cache") == tmp_path / "cache" / "corpus.gz"
+    assert fetch(listed, tmp_path / "cache").read_bytes() == CONTENT
+    assert server.requests == [("/good", None)]
+    assert os.listdir(tmp_path / "cache") == ["corpus.gz"]
+
+
+def test_a_wrong_file_in_the_cache_is_replaced(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "corpus.gz").write_bytes(CONTENT[::-1])
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert "corpus.gz: wrong checksum: sha256" in capsys.readouterr().err
+
+
+def test_mirrors_are_tried_in_order_and_the_first_good_one_ends_it(server: Server, tmp_path: Path) -> None:
+    mirrors = [f"{server.address}/{path}" for path in ("gone", "short", "other", "good", "never")]
+    assert fetch(archive(*mirrors), tmp_path).read_bytes() == CONTENT
+    assert [path for path, _ in server.requests] == ["/gone", "/short", "/other", "/good"]
+    assert os.listdir(tmp_path) == ["corpus.gz"]
+
+
+def test_all_mirrors_failing_lists_each_reason_and_the_remedy(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = tmp_path / "local" / "deep"
+    local.mkdir(parents=True)
+    (local / "corpus.gz").write_bytes(b"x" * len(CONTENT))
+    monkeypatch.setenv(module.MIRROR_VARIABLE, str(tmp_path / "local"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "corpus.gz").write_bytes(b"x")
+    mirrors = [f"{server.address}/{path}" for path in ("gone", "short", "other")] + [
+        "ftp://nowhere/x",
+        "pip:--evil",
+    ]
+    with pytest.raises(FetchError) as caught:
+        fetch(archive(*mirrors), tmp_path / "cache")
+    lines = str(caught.value).splitlines()
+    expected = [
+        r"corpus\.gz: could not be had",
+        rf"  {local}/corpus\.gz: wrong checksum: sha256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}}",
+        r"  .*/cache/corpus\.gz: has 1 bytes, expected 10240; deleted",
+        r"  .*/gone: the server answers 404 Not Found",
+        r"  .*/short: offers a file of 10239 bytes, expected 10240",
+        r"  .*/other: wrong checksum: sha256 [0-9a-f]{64}, expected [0-9a-f]{64}",
+        r"  ftp://nowhere/x: is neither pip:NAME==VERSION nor an http\(s\) address",
+        r"  pip:--evil: must be pip:NAME==VERSION",
+        r"  remedy: .*sha256 [0-9a-f]{64}, 10240 bytes.*NMTKD_ARCHIVES.*",
+    ]
+    assert [bool(re.fullmatch(pattern, line)) for pattern, line in zip(expected, lines, strict=True)] == [
+        True
+    ] * len(expected)
+    assert (local / "corpus.gz").exists(), "the user's own file stays"
+    assert not list((tmp_path / "cache").iterdir()), "nothing unverified stays"
+
+
+def test_a_cut_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    server.cut_after = [4000, 100]
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", None), ("/good", "bytes=4000-"), ("/good", "bytes=4100-")]
+
+
+def test_a_part_of_an_earlier_run_is_resumed(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "corpus.gz.part").write_bytes(CONTENT[:5000])
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", "bytes=5000-")]
+
+
+def test_fetch_starts_over_if_the_server_ignores_ranges(server: Server, tmp_path: Path) -> None:
+    server.ignores_range = True
+    (tmp_path / "corpus.gz.part").write_bytes(CONTENT[:5000])
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", "bytes=5000-")]
+
+
+def test_fetch_starts_over_if_the_part_is_too_long(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "corpus.gz.part").write_bytes(CONTENT + b"x")
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", None)]
+
+
+def test_fetch_starts_over_if_the_part_stems_from_another_file(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "corpus.gz.part").write_bytes(b"x" * 5000)
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", "bytes=5000-"), ("/good", None)]
+
+
+def test_another_range_than_asked_for_is_not_appended(server: Server, tmp_path: Path) -> None:
+    server.shifts_range = True
+    (tmp_path / "corpus.gz.part").write_bytes(CONTENT[:5000])
+    with pytest.raises(
+        FetchError, match=r"no answer \(answers with another range than asked for\); gave up after 4 attempts"
+    ):
+        fetch(archive(f"{server.address}/good"), tmp_path)
+
+
+def test_a_server_that_never_ends_is_cut_off(server: Server, tmp_path: Path) -> None:
+    server.hides_length = True
+    with pytest.raises(FetchError, match=r"/long: sends more than the expected 10240 bytes"):
+        fetch(archive(f"{server.address}/long"), tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= len(CONTENT)
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+
+
+def test_passing_faults_are_retried_but_not_for_ever(server: Server, tmp_path: Path) -> None:
+    server.statuses = [503, 429, 200]
+    assert fetch(archive(f"{server.address}/good"), tmp_path / "a").read_bytes() == CONTENT
+    server.statuses = [500] * 9
+    server.requests.clear()
+    with pytest.raises(FetchError, match=r"the server answers 500 .*; gave up after 4 attempts"):
+        fetch(archive(f"{server.address}/good"), tmp_path / "b")
+    assert len(server.requests) == 4
+
+
+def test_a_refused_range_drops_the_part(server: Server, tmp_path: Path) -> None:
+    server.statuses = [416]
+    (tmp_path / "corpus.gz.part").write_bytes(CONTENT[:5000])
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", "bytes=5000-"), ("/good", None)]
+
+
+def test_fetch_says_that_nobody_listens(server: Server, tmp_path: Path) -> None:
+    server.http.shutdown()
+    server.http.server_close()
+    with pytest.raises(FetchError, match=r"/good: no answer \(.*refused.*\); gave up after 4 attempts"):
+        fetch(archive(f"{server.address}/good"), tmp_path)
+
+
+def test_the_local_mirror_comes_first(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, content in (("a", b"x" * len(CONTENT)), ("b/c", CONTENT)):
+        (tmp_path / "local" / folder).mkdir(parents=True)
+        (tmp_path / "local" / folder / "corpus.gz").write_bytes(content)
+    monkeypatch.setenv(module.MIRROR_VARIABLE, str(tmp_path / "local"))
+    assert (
+        fetch(archive(f"{server.address}/good"), tmp_path / "cache")
+        == tmp_path / "local" / "b" / "c" / "corpus.gz"
+    )
+    assert server.requests == []
+    monkeypatch.setenv(module.MIRROR_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(FetchError, match=r"NMTKD_ARCHIVES=.*nowhere: no such folder"):
+        fetch(archive(), tmp_path / "cache")
+
+
+def test_a_name_cannot_lead_out_of_the_cache(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match="must be a file name without a folder"):
+        fetch(archive(name="../corpus.gz"), tmp_path)
+
+
+def test_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(module.CACHE_VARIABLE, raising=False)
+    assert cache_folder() == Path(".archives")
+    monkeypatch.setenv(module.CACHE_VARIABLE, "/some/where")
+    assert cache_folder() == Path("/some/where")
+
+
+@pytest.mark.parametrize(
+    ("name", "brought", "code", "message"),
+    [
+        ("toy-1.0-py3-none-any.whl", {"toy-1.0-py3-none-any.whl": CONTENT}, 0, ""),
+        ("toy-1.0.tar.gz", {"toy-1.0.tar.gz": CONTENT}, 0, ""),
+        (
+            "toy-1.0.tar.gz",
+            {"toy-1.1.tar.gz": CONTENT},
+            0,
+            r"pip:toy==1\.0: pip brought toy-1\.1\.tar\.gz instead",
+        ),
+        ("toy-1.0.tar.gz", {"toy-1.0.tar.gz": b"x"}, 0, r"pip:toy==1\.0: has 1 bytes, expected 10240"),
+        ("toy-1.0.tar.gz", {}, 1, r"pip:toy==1\.0: pip failed: ERROR: No matching distribution"),
+    ],
+)
+def test_pip_mirrors(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    brought: dict[str, bytes],
+    code: int,
+    message: str,
+) -> None:
+    commands: list[list[str]] = []
+
+    def pip(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        for file, content in brought.items():
+            (Path(command[command.index("-d") + 1]) / file).write_bytes(content)
+        return subprocess.CompletedProcess(
+            command, code, stderr="ERROR: versions: 1, 2\nERROR: No matching distribution\n"
+        )
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    listed = archive("pip:toy==1.0", name=name)
+    if message:
+        with pytest.raises(FetchError, match=message):
+            fetch(listed, tmp_path)
+        assert not list(tmp_path.iterdir())
+    else:
+        assert fetch(listed, tmp_path).read_bytes() == CONTENT
+        assert os.listdir(tmp_path) == [name]
+    assert commands[0][:5] == [sys.executable, "-m", "pip", "download", "--no-deps"]
+    assert ("--only-binary" in commands[0], "--no-binary" in commands[0]) == (
+        name.endswith(".whl"),
+        not name.endswith(".whl"),
+    )
+    assert commands[0][-1] == "toy==1.0"

@@ -1,0 +1,106 @@
+"""nmtkd.training.criterions.online: the teacher in memory, along gold and along samples."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmtkd.distil.token_loss import token_level
+from nmtkd.network import fairseq_bridge as bridge
+from tests.conftest import Tiny
+from tests.unit.distil.helpers import teacher_term
+from tests.unit.network.building import PLAIN, built
+from tests.unit.training.helpers import bare, online, paid, same, word
+
+
+@pytest.mark.parametrize(
+    "term", [{}, {"divergence": "reverse_kl"}, {"ranking": {"weight": 0.5, "tokens": 3}}, {"hardest": 0.5}]
+)
+def test_teacher_in_memory_says_what_it_said_to_the_disk(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any], term: dict[str, Any]
+) -> None:
+    """k = V and float32. No random number is drawn, though the first step reads the teacher's file."""
+    before = torch.get_rng_state()
+    found = paid(online(tiny, student, **term), student.model, bare(sample))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(found, paid(word(student, **term), student.model, sample))
+
+
+def test_teacher_is_asked_without_dropout_and_without_gradient(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
+) -> None:
+    criterion = online(tiny, student)
+    one, two = (criterion.train().asked(sample)["teacher_probs"] for _ in range(2))
+    assert torch.equal(one, two)
+    wanted = torch.zeros_like(one).scatter(-1, sample["teacher_ids"], sample["teacher_probs"])
+    real = sample["target"].ne(1)
+    assert torch.allclose(one[real], wanted[real], atol=1e-6)
+    paid(criterion, student.model, sample)
+    (teacher,) = criterion.teachers(torch.device("cpu"))
+    assert teacher.cfg.dropout == 0.3 and not teacher.training
+    assert all(weight.grad is None and not weight.requires_grad for weight in teacher.parameters())
+    assert not list(criterion.parameters()) and not criterion.state_dict()
+
+
+def test_several_teachers_are_asked_for_their_mean(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any], tmp_path: Path
+) -> None:
+    bridge.save_model(tmp_path / "b.pt", built(tiny, architecture=PLAIN)[1], student.model.state_dict(), 1)
+    both = online(tiny, student)
+    both.cfg.teachers += f":{tmp_path / 'b.pt'}"
+    other = online(tiny, student)
+    other.cfg.teachers = str(tmp_path / "b.pt")
+    mean, one, two = (each.asked(sample)["teacher_probs"] for each in (both, online(tiny, student), other))
+    assert torch.allclose(mean, (one + two) / 2, atol=1e-6)
+    assert (one - two).abs().max() > 0.1
+
+
+def test_teachers_term_is_all_along_samples(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
+) -> None:
+    """No CE; tokens are counted along the samples, which end soon after the gold texts. The model is in train mode again."""
+    criterion, length = online(tiny, student, share=1.0, max_length_offset=2), sample["target"].size(1)
+    torch.manual_seed(4)
+    float(torch.rand(()))  # the draw of whether
+    said = criterion.sampled(student.model, sample)
+    assert student.model.training
+    torch.manual_seed(4)
+    found = paid(criterion, student.model, bare(sample))
+    assert said["target"].shape != sample["target"].shape or not torch.equal(said["target"], sample["target"])
+    pad, eos = student.dictionary.pad(), student.dictionary.eos()
+    for target, prefix in zip(
+        said["target"].tolist(), said["net_input"]["prev_output_tokens"].tolist(), strict=True
+    ):
+        words = target[: target.index(eos)]
+        assert 1 <= len(words) <= length + 2 and pad not in words
+        assert target[len(words) + 1 :] == [pad] * (len(target) - len(words) - 1)
+        assert prefix[: len(words) + 1] == [eos, *words]
+    tokens = int(said["target"].ne(pad).sum())
+    assert found[2]["ntokens"] == found[2]["sample_size"] == said["ntokens"] == tokens != sample["ntokens"]
+    asked = {name: value.flatten(0, 1) for name, value in criterion.asked(said).items()}
+    logits = student.model(**said["net_input"])[0].flatten(0, 1)
+    term = token_level(
+        logits,
+        asked["teacher_ids"],
+        asked["teacher_probs"],
+        said["target"].flatten().eq(pad),
+        teacher_term(2.0),
+    )
+    assert found[0] == pytest.approx(0.5 * term.sum().item(), rel=1e-5)
+    assert torch.equal(said["net_input"]["src_tokens"], sample["net_input"]["src_tokens"])
+
+
+def test_sampled_batches_are_a_share_from_an_update_on(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
+) -> None:
+    criterion = online(tiny, student, share=0.3, from_update=5)
+    torch.manual_seed(1)
+    drawn = {4: 0, 5: 0}
+    for update in drawn:
+        criterion.num_updates = update
+        drawn[update] = sum(
+            criterion(student.model, sample)[2]["ntokens"] != sample["ntokens"] for _ in range(60)
+        )
+    assert drawn[4] == 0
+    assert 8 <= drawn[5] <= 28  # 18 expected, standard deviation 3.5

@@ -1,0 +1,161 @@
+"""What tests of criterions share: criterions of a method, their loss and gradients, targets in memory."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from nmtkd.distil.targets import Header, TokenTargets, Writer
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan import layout
+from nmtkd.training.criterions import hybrid
+from nmtkd.training.criterions.distillation import DistillationConfig, DistillationCriterion
+from nmtkd.training.criterions.hybrid import HybridConfig, HybridCriterion
+from nmtkd.training.criterions.online import OnlineConfig, OnlineCriterion
+from tests.conftest import Tiny
+from tests.unit.distil.helpers import method
+
+LINES = (3, 0, 7, 12)
+V = 24
+Row = tuple[Tensor, Tensor]
+
+
+class Memory(TokenTargets):
+    """Token targets that never were on disk: in float32."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.folder, self.rows = Path("memory"), rows
+        self.header = Header(
+            top_k=V,
+            temperature=1.0,
+            vocabulary=V,
+            dictionary_hash="",
+            teacher_hash="",
+            prefix="",
+            prefix_hash="",
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, line: int) -> Row:
+        return self.rows[line]
+
+
+def on_disk(rows: list[Row], folder: Path) -> Path:
+    names = dict.fromkeys(("dictionary_hash", "teacher_hash", "prefix", "prefix_hash"), "x")
+    folder.mkdir()
+    writer = Writer(
+        folder, [len(ids) for ids, _ in rows], Header(top_k=V, temperature=2.0, vocabulary=V, **names)
+    )
+    for line, row in enumerate(rows):
+        writer.put(line, *row)
+    writer.close()
+    return folder
+
+
+def stock(student: bridge.Loaded) -> LabelSmoothedCrossEntropyCriterion:
+    return LabelSmoothedCrossEntropyCriterion(student.task, sentence_avg=False, label_smoothing=0.1)
+
+
+def word(student: bridge.Loaded, temperature: float = 2.0, **changes: Any) -> DistillationCriterion:
+    cfg = DistillationConfig(**options(temperature), method=method(**changes).model_dump_json())
+    return DistillationCriterion(student.task, cfg)
+
+
+def mixed(
+    student: bridge.Loaded, temperature: float = 2.0, gate: float = hybrid.LEARNED, **changes: Any
+) -> HybridCriterion:
+    asked = {"sequence": "gold_and_hypothesis", "gate": {"kind": "learned", "values": []}} | changes
+    cfg = HybridConfig(**options(temperature), method=method(**asked).model_dump_json(), gate=gate, width=16)
+    return HybridCriterion(student.task, cfg)
+
+
+def online(
+    tiny: Tiny,
+    student: bridge.Loaded,
+    share: float = 0.0,
+    from_update: int = 0,
+    max_length_offset: int = 0,
+    **changes: Any,
+) -> OnlineCriterion:
+    policy = {
+        "share": share,
+        "temperature": 1.0,
+        "from_update": from_update,
+        "max_length_offset": max_length_offset,
+    }
+    asked = method(on_policy=policy, **changes).model_dump_json()
+    return OnlineCriterion(
+        student.task, OnlineConfig(**options(2.0), method=asked, teachers=str(tiny.folder / layout.MODEL))
+    )
+
+
+def options(temperature: float) -> dict[str, Any]:
+    return {"sentence_avg": False, "label_smoothing": 0.1, "temperature": temperature}
+
+
+def paid(criterion: Any, model: Any, sample: dict[str, Any]) -> tuple[float, list[Tensor], dict[str, Any]]:
+    """Loss, the model's gradients and the log."""
+    model.zero_grad()
+    loss, size, log = criterion(model, sample)
+    loss.backward()
+    assert size == log["sample_size"]
+    return loss.item(), [one.grad.clone() for one in model.parameters() if one.grad is not None], log
+
+
+def same(one: tuple[float, list[Tensor], Any], other: tuple[float, list[Tensor], Any]) -> bool:
+    """Equal up to the order in which float32 numbers are added."""
+    near = len(one[1]) == len(other[1]) and all(
+        torch.allclose(a, b, atol=1e-5) for a, b in zip(one[1], other[1], strict=True)
+    )
+    return near and one[0] == pytest.approx(other[0], rel=1e-5)
+
+
+def bare(sample: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in sample.items()
+        if name not in ("teacher_ids", "teacher_probs", "hypothesis")
+    }
+
+
+def translated(sample: dict[str, Any]) -> dict[str, Any]:
+    """The batch with its hypotheses in the place of gold."""
+    taught = sample["hypothesis"]
+    inputs = {**sample["net_input"], "prev_output_tokens": taught["prev_output_tokens"]}
+    return {**sample, "target": taught["target"], "net_input": inputs}
+
+
+class FreeLogits(torch.nn.Module):
+    """Free logits in the place of a network."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(logits)
+
+    def forward(self, **net_input: Any) -> tuple[Tensor, None]:
+        return self.logits, None
+
+    def get_normalized_probs(
+        self, net_output: tuple[Tensor, None], log_probs: bool, sample: Any = None
+    ) -> Tensor:
+        return (
+            torch.log_softmax(net_output[0].float(), -1)
+            if log_probs
+            else torch.softmax(net_output[0].float(), -1)
+        )
+
+    def get_targets(self, sample: dict[str, Any], net_output: Any) -> Any:
+        return sample["target"]
+
+
+class Task:
+    """What a criterion asks of its task."""
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        self.target_dictionary = dictionary

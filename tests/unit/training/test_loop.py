@@ -1,0 +1,128 @@
+"""nmtkd.training.loop: the trainings that methods become, whole and killed on the way."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan import layout
+from nmtkd.plan.methods import OnPolicy
+from nmtkd.plan.models import Architecture
+from nmtkd.training import loop
+from nmtkd.training.criterions.cross_entropy import (
+    use_chunked_cross_entropy,
+)
+from nmtkd.training.options import distil
+from nmtkd.training.step import Stepper
+from tests.conftest import Tiny
+from tests.unit.distil.helpers import method
+from tests.unit.network.building import GATED, PLAIN, built, recipe
+from tests.unit.training.helpers import Memory, Row, on_disk
+
+
+def trained(
+    tiny: Tiny, adapt: loop.Adapt, folder: Path, architecture: Architecture = PLAIN, **changes: Any
+) -> tuple[dict[str, Tensor], loop.Trained]:
+    """Weights after 12 updates on the tiny model's 40 lines, the same seed for all."""
+    for name in ("scratch", "out"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    lines = tiny.sources, tiny.targets
+    data = loop.Data(
+        dictionary=tiny.folder / "dict.src.txt",
+        train=lines,
+        valid=(lines[0][:9], lines[1][:9]),
+        hypotheses=lines[1][::-1],
+    )
+    how = recipe(updates=12, checkpoint_every=6, **changes)
+    done = loop.train(data, architecture, how, 1, folder / "scratch", folder / "out", stage="t", adapt=adapt)
+    return torch.load(folder / "out/model/model.pt", weights_only=True)["model"], done
+
+
+def test_training_by_a_teacher_in_memory_is_training_by_stored_targets(
+    tiny: Tiny, teacher_rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From float32 but for the order of sums; from float16 but for its eleven bits: a probability is off by 2^-11 of itself, and Adam
+    divides a gradient by its own size, so that a weight is off by about that share of its way, which is 0.012 at most: 6e-6."""
+    drawn = OnPolicy(share=0.0, temperature=1.0, from_update=0, max_length_offset=0)
+    asked = method()
+    adapt = distil(
+        "online",
+        asked.model_copy(update={"on_policy": drawn}),
+        PLAIN,
+        teachers=[tiny.folder / layout.MODEL],
+        temperature=2.0,
+    )
+    wanted = trained(tiny, adapt, tmp_path / "online")[0]
+    adapt = distil("word", asked, PLAIN, targets=on_disk(teacher_rows, tmp_path / "t"), temperature=2.0)
+    half = trained(tiny, adapt, tmp_path / "half")[0]
+    monkeypatch.setattr("nmtkd.training.task.TokenTargets", lambda _: Memory(teacher_rows))
+    exact, plain = (
+        trained(tiny, adapt, tmp_path / "exact")[0],
+        trained(tiny, use_chunked_cross_entropy, tmp_path / "plain")[0],
+    )
+    # Keys' biases have no gradient (softmax does not see what is added to all): Adam makes steps of their rounding errors.
+    names = [name for name in wanted if not name.endswith("k_proj.bias")]
+    off = [
+        max((found[name] - wanted[name]).abs().max().item() for name in names)
+        for found in (exact, half, plain)
+    ]
+    assert off[0] < 1e-6 < off[1] < 3e-5
+    assert off[2] > 1e-3
+
+
+def killed(*arguments: Any, **changes: Any) -> None:
+    """A training that dies at its ninth update."""
+    with pytest.MonkeyPatch.context() as patch:
+        step, calls = Stepper.step, iter([*[False] * 8, True])
+        patch.setattr(
+            Stepper, "step", lambda stepper, sample: 1 / 0 if next(calls) else step(stepper, sample)
+        )
+        with pytest.raises(ZeroDivisionError):
+            trained(*arguments, **changes)
+
+
+def test_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were(
+    tiny: Tiny, teacher_rows: list[Row], tmp_path: Path
+) -> None:
+    """The gate's weights and their moments are part of the state. Both means stand in the curve."""
+    asked = method(sequence="gold_and_hypothesis", gate={"kind": "learned", "values": []})
+    adapt = distil("hybrid", asked, GATED, targets=on_disk(teacher_rows, tmp_path / "t"), temperature=2.0)
+    whole, done = trained(tiny, adapt, tmp_path / "whole", GATED, dropout=0.1)
+    killed(tiny, adapt, tmp_path / "killed", GATED, dropout=0.1)
+    found, again = trained(tiny, adapt, tmp_path / "killed", GATED, dropout=0.1)
+    assert all(torch.equal(found[name], weight) for name, weight in whole.items())
+    with open(tmp_path / "whole/out/curve.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert [point["update"] for point in points] == ["6", "12"]
+    assert 0.0 < float(points[1]["gate"]) < 0.5 or 0.5 < float(points[1]["gate"]) < 1.0
+    assert float(points[0]["openness"]) == pytest.approx(
+        1 / (1 + math.exp(-2.0)), abs=0.05
+    )  # where the gates' biases are 2 at first
+    assert (tmp_path / "whole/out/curve.csv").read_bytes() == (tmp_path / "killed/out/curve.csv").read_bytes()
+    assert bridge.load_model(tmp_path / "whole/out/model", "cpu").parameters() == built(tiny)[
+        0
+    ].parameters() - 48 * (2 * 17 + 16)
+    cards = [one.card["gates"] for one in (done, again)]
+    assert cards[0] == cards[1] and (cards[0]["units"], cards[0]["kept"], cards[0]["effective_capacity"]) == (
+        96,
+        48,
+        0.5,
+    )
+    assert set(cards[0]) > {"valid_bleu_before", "valid_bleu_closed", "valid_bleu_end"}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_killed_online_training_goes_on_as_if_nothing_were(tiny: Tiny, tmp_path: Path, share: float) -> None:
+    """Its teacher is read once more on the way: training's random numbers must not notice."""
+    drawn = OnPolicy(share=share, temperature=1.0, from_update=0, max_length_offset=0)
+    asked = method().model_copy(update={"on_policy": drawn})
+    adapt = distil("online", asked, PLAIN, teachers=[tiny.folder / layout.MODEL], temperature=2.0)
+    whole, _ = trained(tiny, adapt, tmp_path / "whole", dropout=0.3)
+    killed(tiny, adapt, tmp_path / "killed", dropout=0.3)
+    found, _ = trained(tiny, adapt, tmp_path / "killed", dropout=0.3)
+    assert all(torch.equal(found[name], weight) for name, weight in whole.items())
