@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from stages import entry, note_training  # first: it puts src/ on the path
+from stages import entry  # first: it puts src/ on the path
 
 from nmtkd import files
 from nmtkd.plan import layout, params
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     material = student.gather(run, method, settings.targets.temperature if online else 1.0)
     with files.written_whole(layout.student_dir(run.key)) as out:
         trained = student.train(run, method, architecture, settings.training, material, out)
-    note_training(run.key, layout.student_dir(run.key), trained)
+    print(f"[student {run.key}] {trained.record(run.key, layout.student_dir(run.key))}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`targets NOISE PREFIX`: the teacher's distributions along the gold text (PREFIX gold) or its own output (a decoding)."""
+"""`targets NOISE PREFIX`: the teacher's distributions along gold text, or along its output of a decoding."""
 
 import argparse
 from collections.abc import Sequence
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         writer.close()
         size = sum(file.stat().st_size for file in out.iterdir())
     print(
-        f"[{stage}] top {settings.top_k} of {header.vocabulary} tokens, {size / writer.positions:.0f} bytes a token"
+        f"[{stage}] top {settings.top_k} of {header.vocabulary} tokens, "
+        f"{size / writer.positions:.0f} bytes a token"
     )
 
 

@@ -1,10 +1,10 @@
-"""`teacher NOISE`: train the teacher on the training text under a noise condition; with several seeds, an ensemble."""
+"""`teacher NOISE`: train the teacher under a noise condition; with several seeds, an ensemble."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import entry, note_training  # first: it puts src/ on the path
+from stages import entry  # first: it puts src/ on the path
 
 from nmtkd import files
 from nmtkd.plan import layout, params
@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if isinstance(trained, Path):
         print(f"[teacher {noise}] the same as {trained}: copied")
     else:
-        note_training(layout.teacher_key(noise), layout.teacher_dir(noise), trained)
+        cost = trained.record(layout.teacher_key(noise), layout.teacher_dir(noise))
+        print(f"[teacher {noise}] {cost}")
 
 
 if __name__ == "__main__":

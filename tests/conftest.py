@@ -1,10 +1,12 @@
-"""One thread and the CPU, whatever the machine; hypothesis without a clock; a tiny model with random weights."""
+"""One thread and the CPU, whatever the machine; hypothesis without a clock; a tiny model with random
+weights."""
 
 from __future__ import annotations
 
 import os
 
-# Before torch is imported anywhere: it makes its thread pools at import, and results must not depend on the machine.
+# Before torch is imported anywhere: it makes its thread pools at import, and results must not depend on the
+# machine.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NMTKD_THREADS"):
     os.environ[variable] = "1"
 os.environ.setdefault("NMTKD_DEVICE", "cpu")
@@ -17,7 +19,8 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-# derandomize: the same examples on every run, so that a red test is red for everyone. No deadline: machines are shared.
+# derandomize: the same examples on every run, so that a red test is red for everyone. No deadline: machines
+# are shared.
 settings.register_profile(
     "laboratory",
     deadline=None,
@@ -30,7 +33,8 @@ settings.load_profile("laboratory")
 
 @dataclass(frozen=True)
 class Tiny:
-    """A model that learnt nothing: a folder with model.pt and dictionaries, its command line, lines that it reads."""
+    """A model that learnt nothing: a folder with model.pt and dictionaries, its command line, lines that
+    it reads."""
 
     folder: Path
     command: list[str]
@@ -71,7 +75,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 
 def randomise(model: Any, dictionary: Any) -> None:
-    """Embeddings' first dimension is the output's bias: special tokens hardly ever win, the sentence's end sometimes."""
+    """Embeddings' first dimension is the output's bias: special tokens hardly ever win, the sentence's end
+    sometimes."""
     import torch
 
     generator = torch.Generator().manual_seed(5)

@@ -1,7 +1,7 @@
-"""`python -m tests.planted_bugs [WORD ...]`: plants one bug at a time in a copy and runs the tests that must catch it there.
+"""`python -m tests.planted_bugs [WORD ...]`: plants one bug at a time in a copy and runs what must catch it.
 
-A test that passes on broken code proves nothing. WORDs choose bugs by their names. Exit code 1 where a bug is missed,
-where the tests are red without any bug, or where a bug does not fit the code.
+A test that passes on broken code proves nothing. WORDs choose bugs by their names. Exit code 1 where a bug is
+missed, where the tests are red without any bug, or where a bug does not fit the code.
 """
 
 from __future__ import annotations

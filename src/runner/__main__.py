@@ -1,14 +1,14 @@
-"""`python -m runner JOBS`: `dvc repro`, with JOBS stages at once, progress of the whole, and the result on the last screen.
+"""`python -m runner JOBS`: `dvc repro` with JOBS stages at once, progress, and the result at the end.
 
-Each stage runs through DVC's own command line, so that DVC's record is its own. DVC is imported once: stages are forks
-of this process, which has read nothing of the repository (a process that imports DVC anew costs a quarter of a second).
+Each stage runs through DVC's own command line, so that DVC's record is its own. DVC is imported once: stages
+are forks of this process, which has read nothing of the repository. Importing DVC anew costs a quarter of a
+second.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import multiprocessing
 import os
 import subprocess
@@ -26,12 +26,17 @@ from nmtkd import files
 from nmtkd.plan import layout
 from runner import lockfile, schedule
 
-# A process that writes dvc.lock makes the others wait, not fail. Stages speak for themselves, DVC only of errors.
+# A process that writes dvc.lock makes others wait, not fail. Stages speak for themselves, DVC of errors only.
 REPRO = ("--wait-for-lock", "repro", "--quiet")
 PRELOADED = (
-    "dvc.cli.parser", "dvc.dvcfile", "dvc.repo.reproduce", "dvc.stage.cache", "dvc.stage.run", "dvc_data.hashfile.build",
+    "dvc.cli.parser",
+    "dvc.dvcfile",
+    "dvc.repo.reproduce",
+    "dvc.stage.cache",
+    "dvc.stage.run",
+    "dvc_data.hashfile.build",
     "networkx",
-)  # fmt: skip
+)
 FORKS = multiprocessing.get_context("fork")
 SECONDS = layout.MACHINE / "stages.json"  # what each stage took when it last ran
 
@@ -51,7 +56,10 @@ def start(stage: str, environment: Mapping[str, str]) -> BaseProcess:
 
 
 def send_graph(sender: Connection) -> None:
-    """Sends each stage's direct dependencies and which stages are stale; in a process of its own, as DVC keeps files open."""
+    """Sends each stage's direct dependencies, and which stages are stale.
+
+    For a process of its own: DVC keeps files open.
+    """
     try:
         with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
             graph = repo.index.graph
@@ -65,7 +73,7 @@ def send_graph(sender: Connection) -> None:
 
 
 def read_graph() -> tuple[dict[str, list[str]], list[str]] | None:
-    """Dependencies by stage and stale stages, as DVC sees them; None where DVC cannot read them, for `dvc repro` to tell why."""
+    """Dependencies by stage, and stale stages, as DVC sees them. None where DVC cannot read them."""
     receiver, sender = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=send_graph, args=(sender,))
     process.start()
@@ -97,10 +105,7 @@ def run_stale(jobs: int) -> tuple[int, bool]:
     before: dict[str, float] = files.read_json(SECONDS) if SECONDS.exists() else {}
     status, took = schedule.run(schedule.Plan(depends, stale), jobs, start, before, tell)
     if took:
-        files.write_text(
-            SECONDS,
-            json.dumps({**before, **{name: round(s, 1) for name, s in took.items()}}, indent=1) + "\n",
-        )
+        files.write_json(SECONDS, {**before, **{stage: round(seconds, 1) for stage, seconds in took.items()}})
     status = status or cli.main([*REPRO])  # sees that nothing is left
     lockfile.sort(Path("dvc.lock"), list(depends))
     return status, "report" in took

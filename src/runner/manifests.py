@@ -16,9 +16,8 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,10 @@ PACKAGES = {name: ROOT / "src" / name for name in ("nmtkd", "nmtkd_fairseq")} | 
 LEFT_OUT = (ROOT / "src/nmtkd/plan", ROOT / "src/nmtkd/machine.py", ROOT / "stages/__init__.py")
 LOCK = ROOT / "requirements.lock"
 
+# Libraries whose distribution has another name than their module.
+DISTRIBUTIONS = {"fairseq": "fairseq-fixed", "yaml": "pyyaml"}
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
 
 class ManifestError(ValueError):
     """The present code is not the code of a manifest."""
@@ -44,22 +47,34 @@ def entries() -> list[str]:
     )
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a file imports, as dotted names, and the hash of its syntax tree without docstrings."""
+
+    imports: frozenset[str]
+    digest: str
+
+
 @lru_cache
-def parsed(path: Path) -> ast.Module:
-    """The syntax tree of a file."""
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported(path: Path) -> set[str]:
-    """Dotted names of all modules that a file imports anywhere; "from a import b" gives both a and a.b."""
+def parsed(path: Path) -> Source:
+    """A file, read once. Comments, white space and docstrings do not enter its hash."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     names: set[str] = set()
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import; write the whole name"
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+        elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[: files.SHORT_DIGITS]
+    return Source(frozenset(names), digest)
+
+
+def imported(path: Path) -> frozenset[str]:
+    """Dotted names of what `path` imports, wherever in the file; "from a import b" gives a and a.b."""
+    return parsed(path).imports
 
 
 def files_of(module: str) -> list[Path]:
@@ -85,17 +100,6 @@ def closure(path: Path) -> set[Path]:
     return reached
 
 
-def tree_hash(path: Path) -> str:
-    """Hash of a file's syntax tree. Comments, white space and docstrings do not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[: files.SHORT_DIGITS]
-
-
 def libraries(paths: Iterable[Path]) -> dict[str, str]:
     """The pinned version of each library that `paths` import, without a build (+cpu, +cu).
 
@@ -107,16 +111,15 @@ def libraries(paths: Iterable[Path]) -> dict[str, str]:
         re.findall(r"^([A-Za-z0-9._-]+)==([^\s+]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     )
     versions = {_plain(name): version for name, version in pinned.items()}
-    distributions = packages_distributions()
     libraries: dict[str, str] = {}
     for module in sorted(modules):
-        names = [_plain(name) for name in distributions.get(module, [module])]
-        known = [name for name in names if name in versions]
-        if not known:
+        name = DISTRIBUTIONS.get(module, _plain(module))
+        if name not in versions:
             raise ManifestError(
-                f"{LOCK.name}: pins no version of {module}, which a stage imports; run `make lock`"
+                f"{LOCK.name}: pins no version of {module}, which a stage imports; run `make lock`, "
+                "or name its distribution in runner/manifests.py"
             )
-        libraries |= {name: versions[name] for name in known}
+        libraries[name] = versions[name]
     return dict(sorted(libraries.items()))
 
 
@@ -133,7 +136,7 @@ def manifest(entry: str) -> dict[str, Any]:
         for path in module.parent.glob(f"{module.stem}.*")
         if path.suffix not in (".py", ".pyc")
     }
-    code = {path: tree_hash(path) for path in modules}
+    code = {path: parsed(path).digest for path in modules}
     code |= {path: files.file_hash(path)[: files.SHORT_DIGITS] for path in beside}
     content: dict[str, Any] = {
         "code": {path.relative_to(ROOT).as_posix(): digest for path, digest in sorted(code.items())},

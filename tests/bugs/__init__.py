@@ -1,4 +1,4 @@
-"""Planted bugs: what is replaced where, and the tests that must catch it. `python -m tests.planted_bugs` plants them."""
+"""Planted bugs: what is replaced where, and the tests that must catch it (`python -m tests.planted_bugs`)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class NotPlantedError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Bug:
-    """`old` stands once in a function of a module, `new` in its place is wrong, and each of `tests` must say so.
+    """`old` stands once in a function of a module, `new` in its place is wrong, each of `tests` must say so.
 
-    Neither files nor lines are named, so that a bug outlives moves. `where` is `function`, `Class.method` or a constant
-    of the module. White space in `old` is as good as none, so that it outlives the formatter. Tests go by their names,
-    which are unique.
+    Neither files nor lines are named, so that a bug outlives moves. `where` is `function`, `Class.method` or
+    a constant of the module. White space in `old` is as good as none, so that it outlives the formatter.
+    Tests go by their names, which are unique.
     """
 
     name: str
@@ -50,7 +50,7 @@ def names(node: ast.AST) -> list[str]:
 
 
 def planted(text: str, bug: Bug) -> str:
-    """The module's text with the bug. Raises NotPlantedError unless it applies exactly once, and to some effect."""
+    """The module's text with the bug. Raises NotPlantedError unless it applies once, and to some effect."""
     first, last = segment(ast.parse(text), bug.where)
     lines = text.splitlines(keepends=True)
     part = "".join(lines[first - 1 : last])
@@ -71,6 +71,8 @@ def node_ids(root: Path) -> dict[str, str]:
         for name in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
             node_id = f"{path.relative_to(root).as_posix()}::{name}"
             if name in ids:
-                raise NotPlantedError(f"{name}: two tests of this name, {ids[name]} and {node_id}; rename one")
+                raise NotPlantedError(
+                    f"{name}: two tests of this name, {ids[name]} and {node_id}; rename one"
+                )
             ids[name] = node_id
     return ids

@@ -155,7 +155,7 @@ BUGS = [
     Bug(
         name="chunked: the rest bucket has no gradient",
         module=CHUNKED,
-        where="_Pass.chunk",
+        where="_Passes.chunk",
         old="logits_nV.mul_(scale_n1 + soft_scale_n1)",
         new="logits_nV.mul_(scale_n1)",
         tests=(FROM_LOGITS, "test_word_level_without_logits"),
@@ -163,7 +163,7 @@ BUGS = [
     Bug(
         name="chunked: smoothing teaches no feature",
         module=CHUNKED,
-        where="_Pass.gradients",
+        where="_Passes.gradients",
         old="alpha=-self.other",
         new="alpha=0.0",
         tests=(FROM_LOGITS, "test_word_level_without_logits"),
@@ -171,7 +171,7 @@ BUGS = [
     Bug(
         name="chunked: temperature is missing in the gradient",
         module=CHUNKED,
-        where="_Pass.chunk",
+        where="_Passes.chunk",
         old="soft_mass_n1) / temperature",
         new="soft_mass_n1)",
         tests=(FROM_LOGITS, "test_word_level_without_logits"),
@@ -179,7 +179,7 @@ BUGS = [
     Bug(
         name="chunked: a chunk forgets those before it",
         module=CHUNKED,
-        where="_Pass.chunk",
+        where="_Passes.chunk",
         old="self.grad_VC.addmm_(logits_nV.t(), inputs_nC)",
         new="self.grad_VC = logits_nV.t() @ inputs_nC",
         tests=(FROM_LOGITS,),
@@ -195,7 +195,7 @@ BUGS = [
     Bug(
         name="chunked: the rest is 1 - sum",
         module=CHUNKED,
-        where="_Pass.chunk",
+        where="_Passes.chunk",
         old="logits_nV.scatter_(-1, ids_nK, -torch.inf)",
         new="pass",
         tests=(FROM_LOGITS, "test_rest_that_is_nearly_nothing_keeps_its_digits"),

@@ -4,7 +4,10 @@ from tests.bugs import Bug
 
 ATTENTION, DROPOUT = "nmtkd.network.attention", "nmtkd.network.dropout"
 UNIT_GATES = "nmtkd.network.unit_gates"
-OF_ATTENTION = ("test_attention_is_torchs_with_its_gradients", "test_features_and_gradients_are_the_stock_ones")
+OF_ATTENTION = (
+    "test_attention_is_torchs_with_its_gradients",
+    "test_features_and_gradients_are_the_stock_ones",
+)
 
 BUGS = [
     Bug(
@@ -45,7 +48,10 @@ BUGS = [
         where="soften",
         old="torch.stack(probs).mean(0)",
         new="probs[0]",
-        tests=("test_several_teachers_are_asked_for_their_mean", "test_soften_is_the_mean_of_softmax_in_float32"),
+        tests=(
+            "test_several_teachers_are_asked_for_their_mean",
+            "test_soften_is_the_mean_of_softmax_in_float32",
+        ),
     ),
     Bug(
         name="stored targets' teacher in train mode",

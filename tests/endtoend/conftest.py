@@ -16,7 +16,7 @@ CopyLab = Callable[[], Lab]
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, str]:
-    """A laboratory in which everything has run, committed, stages side by side, and what was printed. Not to be changed."""
+    """A finished laboratory, two stages at a time, committed; and what was printed. Not to be changed."""
     lab = make_lab(tmp_path_factory.mktemp("finished") / "lab")
     printed = lab.run("python", "-m", "runner", "2")
     lab.run("git", "add", "-A")

@@ -95,7 +95,7 @@ class Lab:
 
 
 def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
-    """A made-up language pair: the target says the source's words in another tongue and from right to left."""
+    """A made-up language pair: the target says the words of the source backwards, from right to left."""
     generator = random.Random(7)
     words = ["".join(generator.choice(s) for s in ("bdfgklmn", "aeiou", "prst", "aeiou")) for _ in range(40)]
     lines: set[str] = set()
@@ -112,7 +112,7 @@ def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
 
 
 def make_lab(folder: Path, corpus: Path | None = None) -> Lab:
-    """The project in a new git repository, set to the toy scale and a toy corpus, which is made unless it is given."""
+    """The project in a new git repository, at the toy scale. A toy corpus is made unless one is given."""
     text_folder = corpus or folder.parent / "corpus"
     for name in PROJECT:
         source, target = ROOT / name, folder / name

@@ -13,7 +13,7 @@ SENTENCES = 200
 
 @pytest.mark.parametrize("beam", [1, 5])
 def test_ctranslate2_and_fairseq_translate_alike(finished: tuple[Lab, str], beam: int) -> None:
-    """Sums are taken in another order, so a near-tie may fall the other way: in one sentence of a hundred at most."""
+    """Sums have another order, so a near-tie may fall the other way: in one sentence of a hundred at most."""
     folder = finished[0].folder / "models/teacher/clean/model"
     sources = finished[0].read("data/noise/clean/train.src").decode().splitlines()[:SENTENCES]
     assert len(sources) == SENTENCES

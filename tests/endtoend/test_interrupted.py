@@ -75,7 +75,7 @@ def test_a_killed_training_is_not_taken_up_by_other_arithmetic(copy: CopyLab, mo
 
 
 def test_a_teacher_of_other_arithmetic_is_not_copied(copy: CopyLab) -> None:
-    """del30_clean's teacher sees clean text: it is clean's teacher, as long as the same code made that one."""
+    """The teacher of del30_clean sees clean text: it is the one of clean, if the same code made that one."""
     lab = copy()
     lab.edit("params.yaml", ("grid.noises", ["clean", "del30_clean"]))
     lab.repro("noise@del30_clean")

@@ -1,4 +1,4 @@
-"""Methods with gates, samples and several teachers, by the real pipeline: what they leave, and what makes them run again."""
+"""Methods with gates, samples and several teachers in the real pipeline: what they write, what reruns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVALUATIONS = {f"evaluate_hybrid@{HYBRID}", f"evaluate_hybrid@{BEST}"}
 
 @pytest.fixture(scope="module")
 def wide(finished: tuple[Lab, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, set[str]]:
-    """The finished laboratory with a wider grid, of which a few students have run; and the stages that ran. Not to be changed."""
+    """The finished laboratory with some students of a wider grid; the stages that ran. Not to be changed."""
     folder = tmp_path_factory.mktemp("wide") / "lab"
     shutil.copytree(finished[0].folder, folder, symlinks=True)
     lab = Lab(folder)
@@ -71,7 +71,7 @@ def column(lab: Lab, key: str, name: str) -> list[str]:
 
 
 def result(lab: Lab, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(lab.read(f"reports/runs/{key}.json"))
+    found: dict[str, Any] = json.loads(lab.read(f"data/translations/{key}/scores.json"))
     return found
 
 

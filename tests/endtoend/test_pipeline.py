@@ -1,4 +1,4 @@
-"""The whole pipeline by the real `dvc repro`: what it makes, what it runs again, and that reruns are exact."""
+"""The pipeline by the real `dvc repro`: what it makes, what it runs again, and that reruns are exact."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def clone(lab: Lab, name: str) -> Lab:
 
 
 def test_equal_runs_write_equal_records(finished: tuple[Lab, str], tmp_path: Path) -> None:
-    """From nothing, in another folder, with the same JOBS: whatever the clock says, DVC's record is the same to the byte."""
+    """From nothing, in another folder, with the same JOBS: DVC's record is the same to the byte."""
     lab = make_lab(tmp_path / "lab", corpus=finished[0].folder.parent / "corpus")
     lab.run("python", "-m", "runner", "2")
     assert lab.read("dvc.lock") == finished[0].read("dvc.lock")
@@ -83,10 +83,9 @@ def test_a_queued_experiment_runs_its_own_code(copy: CopyLab) -> None:
     lab = copy()
     stage = lab.folder / "stages/report.py"
     text = stage.read_text(encoding="utf-8")
-    assert "print(tables.as_text(table))" in text
-    stage.write_text(
-        text.replace("print(tables.as_text(table))", "print('a queued change')"), encoding="utf-8"
-    )
+    assert "print(screen.text(settings.grid))" in text
+    queued = text.replace("print(screen.text(settings.grid))", "print('a queued change')")
+    stage.write_text(queued, encoding="utf-8")
     lab.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", "report.bootstrap_samples=50")
     stage.write_text(text, encoding="utf-8")
     lab.run("dvc", "queue", "start")

@@ -111,5 +111,5 @@ def test_the_plan_computes_nothing() -> None:
 def test_stages_are_thin_and_strangers(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
     assert {name for name in imported(path) if name.startswith("stages")} <= {
-        "stages", "stages.entry", "stages.run", "stages.note_training",
+        "stages", "stages.entry", "stages.run",
     }  # fmt: skip

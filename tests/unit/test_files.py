@@ -185,7 +185,8 @@ def test_lines_hash_is_of_lines_in_order() -> None:
 
 
 def test_fingerprint_follows_names(tmp_path: Path) -> None:
-    """Two files whose contents are swapped with their names are the same; one that is called otherwise is not."""
+    """Two files whose contents are swapped with their names are the same; one that is called otherwise is
+    not."""
     for name, text in (("a", "1"), ("b", "2"), ("c", "2")):
         (tmp_path / name).write_text(text)
     a, b, c = (tmp_path / name for name in "abc")

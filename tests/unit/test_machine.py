@@ -160,7 +160,10 @@ def test_scratch_is_kept_on_failure_and_found_again_by_the_same_key(root: Path) 
 
 def test_scratch_needs_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10 * 2**30, 0, 2**29))
-    message = r"teacher-k1: teacher needs about 1\.50 GiB of scratch space, 0\.50 GiB are free; free some, or name a larger disk in NMTKD_SCRATCH"
+    message = (
+        r"teacher-k1: teacher needs about 1\.50 GiB of scratch space, 0\.50 GiB are free; free "
+        r"some, or name a larger disk in NMTKD_SCRATCH"
+    )
     with pytest.raises(MachineError, match=message), scratch("teacher", "k1", need_bytes=3 * 2**29):
         pytest.fail("never entered")
     with scratch("teacher", "k1", need_bytes=2**29) as folder:

@@ -32,11 +32,26 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
     `axes` are the model's place in the grid: method, capacity, noise, decoding, seed.
     """
     corpus, model = settings.corpus, layout.model_dir(trained)
-    card = files.read_json(trained / layout.CARD)
     with files.written_whole(layout.translations_dir(key)) as out:
         scores, rates = _scores(key, model, settings, out)
         shutil.copy(trained / layout.CURVE, out / layout.CURVE)  # so that the report depends on no model
-    result = {
+        result = _result(key, trained, axes, settings, scores)
+        files.write_json(out / layout.scores_file(key).name, result)
+    machine_facts.write_decoding(key, result["model"], rates)
+    headline = [s["value"] for s in scores if (s["split"], s["metric"]) == (corpus.tests[0], HEADLINE)]
+    by_beam, by_greedy = headline
+    print(
+        f"[evaluate {key}] BLEU on {corpus.tests[0]}: {by_beam:.2f} by beam, {by_greedy:.2f} greedy; "
+        f"{rates[BEAM]:.0f} sentences/s by beam"
+    )
+
+
+def _result(
+    key: str, trained: Path, axes: Mapping[str, str | int], settings: Params, scores: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What evidence.results.Result reads."""
+    corpus, model, card = settings.corpus, layout.model_dir(trained), files.read_json(trained / layout.CARD)
+    return {
         **axes,
         "key": key,
         "role": TEACHER if axes["method"] == TEACHER else STUDENT,
@@ -49,14 +64,6 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
         "scores": scores,
         **{name: card[name] for name in CHOICES if name in card},
     }
-    files.write_json(layout.result_file(key), result)
-    machine_facts.write_decoding(key, result["model"], rates)
-    headline = [s["value"] for s in scores if (s["split"], s["metric"]) == (corpus.tests[0], HEADLINE)]
-    by_beam, by_greedy = headline
-    print(
-        f"[evaluate {key}] BLEU on {corpus.tests[0]}: {by_beam:.2f} by beam, {by_greedy:.2f} greedy; "
-        f"{rates[BEAM]:.0f} sentences/s by beam"
-    )
 
 
 def _scores(

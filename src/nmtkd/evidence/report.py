@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,9 @@ def write(settings: Params) -> None:
     data = canvas.FigureData(summaries, means, grid, level, headline, canvas.method_styles(methods(grid)))
     with files.written_whole(layout.REPORTS / "figures") as out:
         drawings = figures.draw(data, out)
+    with files.written_whole(layout.RUNS) as out:  # the cells of this grid, for git
+        for run in runs:
+            shutil.copy(layout.scores_file(run.key), out / layout.result_file(run.key).name)
     _write_data(runs, points, summaries, settings)
     lead = Findings(summaries, level, headline).lead()
     files.write_text(screen.TABLE, tables.as_markdown(table, lead))

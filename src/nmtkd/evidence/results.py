@@ -65,7 +65,7 @@ class Gates(_Part):
 
 
 class Result(_Part):
-    """One model's scores: a file of reports/runs. It holds nothing that depends on the machine's speed."""
+    """One model's scores: scores.json beside its translations. It holds nothing that depends on the machine's speed."""
 
     key: str
     role: str  # teacher or student
@@ -113,7 +113,7 @@ def read(grid: Grid, tests: Sequence[str], root: Path = Path()) -> list[Result]:
     identities |= {run.key: tuple(run.axes().values()) for run in runs(grid)}
     missing, problems, results = [], [], []
     for key, identity in identities.items():
-        path = root / layout.result_file(key)
+        path = root / layout.scores_file(key)
         if not path.is_file():
             missing.append(f"{key}: missing; {path} is not there")
             continue

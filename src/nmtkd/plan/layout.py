@@ -61,6 +61,11 @@ def translations_dir(key: str) -> Path:
     return Path("data/translations") / key
 
 
+def scores_file(key: str) -> Path:
+    """A model's scores, beside its translations."""
+    return translations_dir(key) / "scores.json"
+
+
 def result_file(key: str) -> Path:
     """A model's scores: small, tracked by git."""
     return RUNS / f"{key}.json"

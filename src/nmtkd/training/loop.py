@@ -7,7 +7,6 @@ then the mean of the last checkpoints.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from nmtkd.training.adaptive import AdaptiveCapacity
 from nmtkd.training.batches import KeptBatches
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.step import Stepper
+from nmtkd.training.trained import Trained
 from nmtkd.training.validation import Sides
 
 # Losses are in bits per token, as in fairseq's logs. gate and openness are means since the last row, empty
@@ -49,21 +49,6 @@ class Data:
     valid: Sides
     # the teacher's translations of the training source, where they are used beside gold
     hypotheses: Sequence[str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """Result of a training: the card, which follows from its settings, and its cost on this machine."""
-
-    card: dict[str, Any]
-    seconds: float
-    target_tokens: int
-
-    @property
-    def cost(self) -> dict[str, float]:
-        """Seconds of training, and target tokens per second."""
-        rate = self.target_tokens / max(self.seconds, math.ulp(1.0))
-        return {"seconds": round(self.seconds, 1), "target_tokens_per_second": round(rate, 1)}
 
 
 def train(

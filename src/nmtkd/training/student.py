@@ -18,7 +18,7 @@ from nmtkd.plan.runs import Run
 from nmtkd.text import words
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import checkpoints, loop, options, validation
-from nmtkd.training.loop import Trained
+from nmtkd.training.trained import Trained
 
 
 @dataclass(frozen=True, kw_only=True)

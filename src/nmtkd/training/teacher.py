@@ -14,7 +14,7 @@ from nmtkd.text.parallel import read_pair
 from nmtkd.training import checkpoints, loop
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
-from nmtkd.training.loop import Trained
+from nmtkd.training.trained import Trained
 
 
 def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:

@@ -1,4 +1,5 @@
-"""nmtkd.decoding.scoring: distributions are the teacher's softmax, whatever the batch; and teacher forcing."""
+"""nmtkd.decoding.scoring: distributions are the teacher's softmax, whatever the batch; and teacher
+forcing."""
 
 import shutil
 from collections.abc import Sequence

@@ -40,7 +40,8 @@ def test_greedy_search_is_the_same_by_both_engines(greedy_by_engine: dict[str, l
         (one.score, other.score) for one, other in zip(ours, reference, strict=True) if not one.truncated
     ]
     assert 5 < len(whole) < 35  # some end by themselves, some are cut
-    # fairseq forbids EOS as first token after the softmax, CTranslate2 before it: scores differ by the little mass of EOS there.
+    # fairseq forbids EOS as first token after the softmax, CTranslate2 before it: scores differ by the little
+    # mass of EOS there.
     assert all(one == pytest.approx(other, abs=0.02) for one, other in whole)
     assert len({one.text for one in ours}) > 20
 

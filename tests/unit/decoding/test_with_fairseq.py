@@ -42,7 +42,8 @@ def test_draws_leave_the_generator_of_others_alone(tiny: Tiny) -> None:
 def test_draw_without_choice_is_greedy(
     tiny: Tiny, greedy_by_engine: dict[str, list[Hypothesis]], how: dict[str, Any]
 ) -> None:
-    """In the cold too, where the end of a sentence that meets its limit has a probability that float32 takes for 0."""
+    """In the cold too, where the end of a sentence that meets its limit has a probability that float32
+    takes for 0."""
     drawn_texts = texts(translate(tiny.folder, tiny.sources, drawn(**how), "fairseq"))
     assert [entries[0] for entries in drawn_texts] == [
         hypothesis.text for hypothesis in greedy_by_engine["fairseq"]
@@ -50,14 +51,16 @@ def test_draw_without_choice_is_greedy(
 
 
 def test_draws_come_in_the_order_of_their_sources(tiny: Tiny) -> None:
-    """Which draw a line gets may depend on its batch; that it is of this line's distribution does not: here there is no choice."""
+    """Which draw a line gets may depend on its batch; that it is of this line's distribution does not:
+    here there is no choice."""
     together = translate(tiny.folder, tiny.sources, drawn(top_p=1e-6), "fairseq")
     assert translate(tiny.folder, tiny.sources[::-1], drawn(top_p=1e-6), "fairseq")[::-1] == together
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_draws_follow_the_models_distribution(tiny: Tiny, temperature: float) -> None:
-    """First words of 2000 draws, each within 4 standard deviations of the binomial; no output is empty, so EOS is left out."""
+    """First words of 2000 draws, each within 4 standard deviations of the binomial; no output is empty, so
+    EOS is left out."""
     found, wanted = first_words(
         tiny, drawn(temperature=temperature, max_length_factor=0.1, max_length_offset=1), temperature
     )

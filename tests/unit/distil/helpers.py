@@ -7,8 +7,9 @@ from nmtkd.plan.methods import Method
 
 
 def method(**changes: Any) -> Method:
-    """Half of forward KL along gold, with some values replaced; no divergence where the teacher has no weight."""
-    values = {"sequence": "gold", "teacher_weight": 0.5} | changes
+    """Half of forward KL along gold, with some values replaced; no divergence where the teacher has no
+    weight."""
+    values: dict[str, Any] = {"sequence": "gold", "teacher_weight": 0.5} | changes
     if values["teacher_weight"] > 0.0:
         values.setdefault("divergence", "forward_kl")
     if values.get("divergence") == "jensen_shannon":

@@ -1,4 +1,5 @@
-"""nmtkd.distil.chunked_loss: the loss from features is the loss from logits, in value and in every gradient."""
+"""nmtkd.distil.chunked_loss: the loss from features is the loss from logits, in value and in every
+gradient."""
 
 import math
 from typing import Any
@@ -113,7 +114,8 @@ def test_chunked_loss_in_float32_is_near_float64() -> None:
 
 
 def test_chunked_loss_by_hand() -> None:
-    """One position, logits log 1, log 2, log 5 (probabilities 1/8, 1/4, 5/8), target 1, the teacher's half on token 2."""
+    """One position, logits log 1, log 2, log 5 (probabilities 1/8, 1/4, 5/8), target 1, the teacher's half
+    on token 2."""
     features, output = torch.tensor([[1.0]]), torch.tensor([[0.0], [math.log(2)], [math.log(5)]])
     paid = chunked_loss(
         features,
@@ -138,7 +140,8 @@ def test_chunked_loss_by_hand() -> None:
 
 
 def test_rest_that_is_nearly_nothing_keeps_its_digits() -> None:
-    """Kept tokens hold all but e^-30 of the student: 1 - sum would be 0 in float32, and the divergence infinite."""
+    """Kept tokens hold all but e^-30 of the student: 1 - sum would be 0 in float32, and the divergence
+    infinite."""
     output = torch.tensor([[30.0], [0.0], [0.0]])
     given: dict[str, Any] = {
         "ids_NK": torch.tensor([[0]]),

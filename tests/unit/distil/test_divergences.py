@@ -81,7 +81,8 @@ def test_total_variation_by_hand() -> None:
 
 
 def test_forward_kl_of_two_positions_is_two_values() -> None:
-    """Position 1: p = (0.5, 0.25 | 0.25), q = (0.25, 0.25 | 0.5). Position 2: p = (0.75, 0 | 0.25), q = (0.5, 0.25 | 0.25)."""
+    """Position 1: p = (0.5, 0.25 | 0.25), q = (0.25, 0.25 | 0.5). Position 2: p = (0.75, 0 | 0.25), q =
+    (0.5, 0.25 | 0.25)."""
     student = torch.tensor([[0.25, 0.25, 0.125, 0.375], [0.5, 0.25, 0.125, 0.125]], dtype=torch.float64).log()
     teacher = torch.tensor([[0.5, 0.25], [0.75, 0.0]], dtype=torch.float64)
     logq = grouped_lprobs(student, torch.tensor([[0, 1], [0, 1]]))
@@ -230,7 +231,8 @@ def test_merging_gives_a_lower_bound_that_rises_with_k(
 
 
 def test_price_of_a_teachers_zero_is_paid_once_for_the_bucket() -> None:
-    """Where reverse KL is no bound: ten zeros as one bucket hold SMALLEST once, each for itself they hold it ten times."""
+    """Where reverse KL is no bound: ten zeros as one bucket hold SMALLEST once, each for itself they hold
+    it ten times."""
     p, logq = torch.zeros(1, V, dtype=torch.float64), torch.full((1, V), -math.log(V), dtype=torch.float64)
     p[0, 0] = 1.0
     whole = reverse_kl(p, logq).item()

@@ -79,7 +79,10 @@ def test_read_refuses_a_wrong_order_though_counts_agree(tmp_path: Path) -> None:
     (tmp_path / RECORDS).write_text("".join([second, first, *rest]), encoding="utf-8")
     with pytest.raises(
         HypothesesError,
-        match=r"hypotheses\.jsonl, line 1: id 1 where 0 should stand: records are out of order or lost; decode again",
+        match=(
+            r"hypotheses\.jsonl, line 1: id 1 where 0 should stand: records are out of order or lost; "
+            r"decode again"
+        ),
     ):
         read(tmp_path, SOURCES)
 
@@ -88,7 +91,8 @@ def test_read_refuses_a_wrong_order_though_counts_agree(tmp_path: Path) -> None:
 def test_shuffled_shards_merge_by_their_ids(
     tmp_path_factory: pytest.TempPathFactory, shards: int, draw: random.Random
 ) -> None:
-    """Records bring their line and their n-best order along: sorting by id is all that putting them together takes."""
+    """Records bring their line and their n-best order along: sorting by id is all that putting them
+    together takes."""
     folder = tmp_path_factory.mktemp("shards")
     write(folder, SOURCES, NBESTS, 0, {})
     whole = records(folder)
@@ -180,7 +184,8 @@ def nbest(*texts: str) -> NBest:
 
 
 def test_closest_entry_by_hand() -> None:
-    """Against "a b": "c d" scores 0, "a c" sqrt(1/2 * 1/2) = 50, "b a" sqrt(1 * 1/2) = 71, "a b" 100 (exponential smoothing)."""
+    """Against "a b": "c d" scores 0, "a c" sqrt(1/2 * 1/2) = 50, "b a" sqrt(1 * 1/2) = 71, "a b" 100
+    (exponential smoothing)."""
     assert closest(nbest("c d", "a c"), "a b", str) == 1
     assert closest(nbest("c d", "a c", "b a"), "a b", str) == 2
     assert closest(nbest("c d", "a b", "b a", "a c"), "a b", str) == 1

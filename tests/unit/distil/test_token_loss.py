@@ -58,7 +58,8 @@ def gradient(loss: Tensor, student: Tensor) -> Tensor:
 
 
 def test_token_level_of_two_positions_by_hand() -> None:
-    """Position 1: p = (0.5, 0.25 | 0.25), q = (0.25, 0.25 | 0.5). Position 2: p = (0.75, 0 | 0.25), q = (0.5, 0.25 | 0.25)."""
+    """Position 1: p = (0.5, 0.25 | 0.25), q = (0.25, 0.25 | 0.5). Position 2: p = (0.75, 0 | 0.25), q =
+    (0.5, 0.25 | 0.25)."""
     student = torch.log(
         torch.tensor([[0.25, 0.25, 0.125, 0.375], [0.5, 0.25, 0.125, 0.125]], dtype=torch.float64)
     )
@@ -91,7 +92,8 @@ def test_temperature_divides_logits_and_its_square_multiplies() -> None:
 
 
 def test_ranking_hinge_by_hand() -> None:
-    """Logits 5, 3, 2, 0: the two best are 5 and 3. The teacher's best has 2: (3 + 1) / 2; has 5: nothing; has 3: (2 + 0) / 2."""
+    """Logits 5, 3, 2, 0: the two best are 5 and 3. The teacher's best has 2: (3 + 1) / 2; has 5: nothing;
+    has 3: (2 + 0) / 2."""
     student = torch.tensor([[5.0, 3.0, 2.0, 0.0]] * 3)
     assert ranking(student, torch.tensor([2, 0, 1]), 2).tolist() == [2.0, 0.0, 1.0]
     assert ranking(student, torch.tensor([2, 0, 1]), 3).tolist() == pytest.approx([4 / 3, 0.0, 2 / 3])
@@ -104,7 +106,8 @@ def test_ranking_hinge_by_hand() -> None:
 
 
 def test_ranking_hinge_is_added_at_temperature_1() -> None:
-    """Its token is the first of the kept: the teacher's best, though neither the likeliest nor the last of the dictionary."""
+    """Its token is the first of the kept: the teacher's best, though neither the likeliest nor the last of
+    the dictionary."""
     student = torch.tensor([[5.0, 3.0, 2.0, 0.0]], dtype=torch.float64)
     ids, probs = torch.tensor([[2, 0]]), torch.tensor([[0.5, 0.25]], dtype=torch.float64)
     for temperature in (1.0, 2.0):
@@ -167,7 +170,8 @@ def test_rounding_to_float16_leaves_no_negative_rest() -> None:
 
 
 def test_student_that_is_sure_keeps_its_digits() -> None:
-    """The student's log mass outside the kept token is -40: in float32, 1 - exp(-4e-18) would be nothing at all."""
+    """The student's log mass outside the kept token is -40: in float32, 1 - exp(-4e-18) would be nothing
+    at all."""
     student = torch.tensor([[0.0, -40.0, -200.0]]).requires_grad_()
     loss = paid(student, torch.tensor([[0]]), torch.tensor([[0.5]]))
     assert loss.item() == pytest.approx(0.5 * math.log(0.5) + 0.5 * (math.log(0.5) + 40.0), rel=1e-6)
@@ -202,7 +206,8 @@ def test_student_that_is_its_teacher_pays_nothing_and_learns_nothing(
     ids, probs = top(student.detach(), k, temperature)
     loss = paid(student, ids, probs, temperature, divergence=kind, ranking={"weight": 0.5, "tokens": 3})
     assert loss.abs().max() < 1e-12
-    # Total variation has a kink there, where the last digit decides: a position then pulls with all its strength, T / 4 a token.
+    # Total variation has a kink there, where the last digit decides: a position then pulls with all its
+    # strength, T / 4 a token.
     bound = temperature / 4 + 1e-12 if kind == "total_variation" else 1e-12
     assert gradient(loss, student).abs().max() <= bound
     single = logits().float().requires_grad_()
@@ -239,7 +244,8 @@ def test_direction_of_token_level_is_from_the_teacher() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hinge", [0.0, 0.7])
 def test_token_levels_gradients_are_right(kind: str, temperature: float, k: int, hinge: float) -> None:
-    """Against finite differences, in float64; no two logits are nearly equal, so that the hinge has no kink nearby."""
+    """Against finite differences, in float64; no two logits are nearly equal, so that the hinge has no
+    kink nearby."""
     ids, probs = top(logits(seed=1), k, temperature)
     student = logits(seed=2).requires_grad_()
     values = student.detach().sort(-1).values
@@ -268,10 +274,10 @@ def test_grouping_by_hand_is_grouping_by_torch(seed: int, k: int, scale: float) 
     ours = grouped_lprobs(student, ids)
     assert torch.equal(ours, plain)
     pull = logits(5, k + 1, seed=seed + 2)
-    pulled = (gradient(lprobs * pull, student) for lprobs in (ours, plain))
-    assert torch.allclose(*pulled, rtol=1e-9, atol=1e-12)
-    taught = (gradient(forward_kl(pull.softmax(-1), lprobs), student) for lprobs in (ours, plain))
-    assert torch.allclose(*taught)
+    one, other = (gradient(lprobs * pull, student) for lprobs in (ours, plain))
+    assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+    one, other = (gradient(forward_kl(pull.softmax(-1), lprobs), student) for lprobs in (ours, plain))
+    assert torch.allclose(one, other)
 
 
 # Padding
@@ -312,7 +318,8 @@ def test_nothing_but_padding_costs_nothing() -> None:
 
 
 def test_hardest_by_hand() -> None:
-    """Six real tokens of eight, a share of 0.5: three, the largest losses among them. Padding is harder than all, and not chosen."""
+    """Six real tokens of eight, a share of 0.5: three, the largest losses among them. Padding is harder
+    than all, and not chosen."""
     nll = torch.tensor([9.0, 0.5, 3.0, 2.0, 0.1, 9.0, 4.0, 1.0])
     padding = torch.tensor([True, False, False, False, False, True, False, False])
     assert hardest(nll, padding, 0.5).nonzero().flatten().tolist() == [2, 3, 6]

@@ -158,9 +158,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
             "valid_bleu_closed": 12.5,
             "valid_bleu_end": 12.625,
         }
-    path = root / layout.result_file(key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result), encoding="utf-8")
+    _write_result(root, key, json.dumps(result))
     gates = ["0.5", "0.25"] if method == "hybrid_best" else ["", ""]
     opened = ["0.75", f"0.5{seed}"] if capacity == "gated" else ["", ""]
     rows = [f"{start},{gate},{open_}\n" for start, gate, open_ in zip(CURVE, gates, opened, strict=True)]
@@ -187,8 +185,8 @@ def write_machine(root: Path, key: str, beam: float, seconds: float, model: str 
 
 def edit(root: Path, key: str, change: dict[str, Any]) -> None:
     """Replaces fields of one result."""
-    path = root / layout.result_file(key)
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    path = root / layout.scores_file(key)
+    _write_result(root, key, json.dumps(json.loads(path.read_text(encoding="utf-8")) | change))
 
 
 def summarise(root: Path, study: Grid, settings: Report = REPORT) -> tuple[list[Result], list[Summary]]:
@@ -215,3 +213,10 @@ def figure_data(root: Path, study: Grid) -> canvas.FigureData:
         "test",
         canvas.method_styles(grid_methods(study)),
     )
+
+
+def _write_result(root: Path, key: str, text: str) -> None:
+    """As `evaluate` leaves it beside the translations, and as `report` copies it for git."""
+    for path in (root / layout.scores_file(key), root / layout.result_file(key)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")

@@ -72,7 +72,7 @@ def _evaluate(
     monkeypatch.setattr(evaluation, "translate", _translate_as_is(seconds, folders))
     monkeypatch.chdir(root)
     evaluate.main(argv)
-    outs = [path for folder in ("reports/runs", "data/translations") for path in Path(folder).rglob("*")]
+    outs = list(Path("data/translations").rglob("*"))
     return {str(path): path.read_bytes() for path in outs if path.is_file()}, folders
 
 
@@ -83,16 +83,16 @@ def test_a_result_is_scores_and_facts_of_the_model(tmp_path: Path, monkeypatch: 
     assert set(folders) == {layout.model_dir(trained)}
     translations = f"data/translations/{KEY}"
     assert set(outs) == {
-        f"reports/runs/{KEY}.json",
+        f"data/translations/{KEY}/scores.json",
         f"{translations}/curve.csv",
         *(f"{translations}/{split}.{search}" for split in SETS for search in ("beam", "greedy")),
     }
-    raw = json.loads(outs[f"reports/runs/{KEY}.json"])
+    raw = json.loads(outs[f"data/translations/{KEY}/scores.json"])
     assert set(raw) == {
         *("key", "role", "corpus", "pair", "method", "capacity", "noise", "decoding", "seed"),
         *("model", "model_bytes", "parameters", "updates", "scores", "seeds"),
     }
-    result = results.Result.model_validate_json(outs[f"reports/runs/{KEY}.json"])
+    result = results.Result.model_validate_json(outs[f"data/translations/{KEY}/scores.json"])
     assert (result.role, result.cell, result.seed) == ("student", ("plain", "tiny", "clean", "none"), 1)
     assert (result.corpus, result.pair, result.model) == ("homeassistant", "en-de", HASH)
     assert (result.model_bytes, result.parameters, result.updates) == (len("weights"), 12, 30)
@@ -128,7 +128,7 @@ def test_a_teacher_is_named_by_its_noise(tmp_path: Path, monkeypatch: pytest.Mon
     _write(tmp_path, trained)
     outs, folders = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
     assert set(folders) == {layout.model_dir(trained)}
-    result = results.Result.model_validate_json(outs["reports/runs/teacher-clean.json"])
+    result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
     assert (result.key, result.role, result.seed) == ("teacher-clean", "teacher", 0)
     assert result.cell == ("teacher", "teacher", "clean", "none")
     assert (tmp_path / layout.machine_file("decoding", "teacher-clean")).is_file()
@@ -139,7 +139,7 @@ def test_an_ensemble_weighs_what_its_members_weigh(tmp_path: Path, monkeypatch: 
     _write(tmp_path, trained)
     (layout.model_dir(tmp_path / trained) / "model2.pt").write_text("more", encoding="utf-8")
     outs, _ = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
-    result = results.Result.model_validate_json(outs["reports/runs/teacher-clean.json"])
+    result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
     assert result.model_bytes == len("weights") + len("more")
 
 

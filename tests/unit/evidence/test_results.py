@@ -33,12 +33,12 @@ def test_cells_come_in_the_order_of_the_grid_and_orphans_do_not(tmp_path: Path) 
 def test_missing_cells_are_listed_at_once(tmp_path: Path) -> None:
     report_tree.write(tmp_path, report_tree.grid())
     for key in ("teacher-clean", "seq-tiny-clean-beam-1"):
-        (tmp_path / layout.result_file(key)).unlink()
+        (tmp_path / layout.scores_file(key)).unlink()
     with pytest.raises(ResultsError) as error:
         results.read(report_tree.grid(), ["test"], tmp_path)
     lines = str(error.value).splitlines()
     assert lines[1].startswith("  teacher-clean: missing; ") and lines[1].endswith(
-        "reports/runs/teacher-clean.json is not there"
+        "data/translations/teacher-clean/scores.json is not there"
     )
     assert lines[2].startswith("  seq-tiny-clean-beam-1: missing; ")
     assert lines[3] == "  2 of 5 cells of the grid are missing: finish the pipeline, or name fewer in `grid:`"
@@ -96,7 +96,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ResultsError,
         match=r"plain-tiny-clean-1: unreadable; .*"
-        r"plain-tiny-clean-1\.json: parameters: Input should be a valid integer",
+        r"plain-tiny-clean-1/scores\.json: parameters: Input should be a valid integer",
     ):
         results.read(report_tree.grid(), ["test"], tmp_path)
 

@@ -61,7 +61,8 @@ def test_attention_takes_views_of_one_product() -> None:
 
 
 def test_attention_by_hand() -> None:
-    """One head of one dimension: scores 0 and log 3, so that a quarter and three quarters of the values are taken."""
+    """One head of one dimension: scores 0 and log 3, so that a quarter and three quarters of the values
+    are taken."""
     query, key, value = (
         torch.tensor([[[1.0]]]),
         torch.tensor([[[0.0], [math.log(3)]]]),

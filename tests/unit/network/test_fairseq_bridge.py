@@ -21,7 +21,8 @@ from tests.conftest import Tiny
 from tests.unit.network.building import weights
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
-# Literal: the values of conf/scale/quick.yaml when this was written. A change there is no change of the command line.
+# Literal: the values of conf/scale/quick.yaml when this was written. A change there is no change of the
+# command line.
 RECIPE: dict[str, Any] = {
     "adam_betas": [0.9, 0.98],
     "label_smoothing": 0.1,

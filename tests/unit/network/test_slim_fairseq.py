@@ -5,22 +5,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from nmtkd.network.slim_fairseq import only_used
 
 LOOK = """
 import sys
-import nmtkd.training.loop, nmtkd_fairseq
+import importlib
+importlib.import_module(sys.argv[1])
+import nmtkd_fairseq
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
-print("sklearn" in sys.modules, "transformer" in ARCH_MODEL_REGISTRY, "gated_transformer" in ARCH_MODEL_REGISTRY)
+known = [name in ARCH_MODEL_REGISTRY for name in ("transformer", "gated_transformer")]
+print("sklearn" in sys.modules, *known)
 print("distillation" in TASK_REGISTRY, "translation" in TASK_REGISTRY, "translation_lev" in TASK_REGISTRY)
 """
 
 
-def test_slim_fairseq_imports_what_is_used() -> None:
+@pytest.mark.parametrize("module", ["nmtkd.training.loop", "nmtkd.decoding.scoring"])
+def test_slim_fairseq_imports_what_is_used(module: str) -> None:
+    """Whichever module asks for fairseq first."""
     src = Path(__file__).resolve().parents[3] / "src"
     done = subprocess.run(
-        [sys.executable, "-c", LOOK],
+        [sys.executable, "-c", LOOK, module],
         capture_output=True,
         text=True,
         check=True,

@@ -20,7 +20,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "post-norm": {"architecture": PLAIN, "pre_norm": False},
     "gated": {"architecture": GATED},
 }
-BIAS = "k_proj.bias"  # has no gradient: softmax does not see what is added to all scores; what stands there is rounding
+# has no gradient: softmax does not see what is added to all scores; what stands there is rounding
+BIAS = "k_proj.bias"
 
 
 def batch(loaded: bridge.Loaded, tiny: Tiny) -> dict[str, Any]:

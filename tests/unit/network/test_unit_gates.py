@@ -62,7 +62,8 @@ def test_budget_penalty_pulls_to_the_budget_and_apart() -> None:
 
 @pytest.mark.parametrize("how", ["closed", "unheard"])
 def test_cutting_units_that_say_nothing_changes_nothing(how: str) -> None:
-    """Closed gates: sigmoid(-200) is 0 in float32; unheard: no weight leads on. Up to the order of a sum's terms."""
+    """Closed gates: sigmoid(-200) is 0 in float32; unheard: no weight leads on. Up to the order of a sum's
+    terms."""
     torch.manual_seed(1)
     block, after = GatedLinear(6, 9, 0.5), nn.Linear(9, 5)
     keep = torch.tensor([True, False, True, True, False, False, True, True, True])

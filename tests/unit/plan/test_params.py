@@ -1,4 +1,5 @@
-"""nmtkd.plan.params: every problem at once with place, rule, value and remedy; no value that was not asked for."""
+"""nmtkd.plan.params: every problem at once with place, rule, value and remedy; no value that was not asked
+for."""
 
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,15 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as caught:
         load("corpus", path=path)
     head, *lines = str(caught.value).split("\n")
-    known = "adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, label_smoothing, lr, max_tokens, "
+    known = (
+        "adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, "
+        "label_smoothing, lr, max_tokens, "
+    )
     known += "pre_norm, updates, warmup, weight_decay"
-    no_number = "input should be a valid number; got '5e-4'; YAML 1.1 reads this as text: write it with a decimal point and without an "
+    no_number = (
+        "input should be a valid number; got '5e-4'; YAML 1.1 reads this as text: write it "
+        "with a decimal point and without an "
+    )
     no_number += "exponent, as in 0.0005"
     assert head == f"{path}: {len(lines)} problems"
     assert sorted(lines) == sorted(
@@ -60,16 +67,20 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
             f"teacher.training.lr: {no_number}",
             f"training.lr: {no_number}",
             "bpe.merges: input should be a valid integer; got '4000'; remove the quotes",
-            "corpus.target: input should be a valid string; got False; YAML reads a bare no, yes, on or off as a truth value: quote it",
+            "corpus.target: input should be a valid string; got False; YAML reads a bare no, yes, on "
+            "or off as a truth value: quote it",
             "corpus.tests: input should be a valid list; got 'test'",
             "noises.del10.rate: input should be less than or equal to 1; got 1.5",
-            "noises.del10.kind: input should be 'none', 'deletion', 'substitution', 'swap' or 'mixed'; got 'delete'",
+            "noises.del10.kind: input should be 'none', 'deletion', 'substitution', 'swap' or 'mixed'; "
+            "got 'delete'",
             "capacities.tiny.encoder_layers: input should be greater than or equal to 1; got 0",
-            "grid.capacities: 'huge' names nothing under `capacities:` (known: tiny); add it there or correct it",
+            "grid.capacities: 'huge' names nothing under `capacities:` (known: tiny); add it there or "
+            "correct it",
             "grid.capacities: 'tiny' stands twice; remove one",
             "grid.seeds: a seed stands twice; got [1, 2, 1]; remove one",
             "report.bootstrap_samples: missing; add it",
-            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, hybrid, online, plain, seq, word); add it there or "
+            "grid.methods.word: 'wort' names nothing under `methods:` (known: both, hybrid, online, "
+            "plain, seq, word); add it there or "
             "correct it",
         ]
     )
@@ -80,11 +91,13 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
     [
         (
             changed(trainig={}),
-            "trainig: unknown key; remove it or correct its spelling (known: bpe, capacities, corpus, decodings, evaluate, ",
+            "trainig: unknown key; remove it or correct its spelling (known: bpe, capacities, corpus, "
+            "decodings, evaluate, ",
         ),
         (
             changed(capacities__tiny__depth=1),
-            "capacities.tiny.depth: unknown key; remove it or correct its spelling (known: decoder_layers, encoder_",
+            "capacities.tiny.depth: unknown key; remove it or correct its spelling (known: "
+            "decoder_layers, encoder_",
         ),
         (changed(corpus=...), "corpus: missing; add it"),
         (changed(training__lr=True), "training.lr: input should be a valid number; got True"),
@@ -186,11 +199,13 @@ def test_load_returns_several_values_of_a_section(tmp_path: Path) -> None:
     [
         (
             "noises.del20",
-            r"noises\.del20: no such entry \(known: clean, del10\); add it under `noises:` or correct the name",
+            r"noises\.del20: no such entry \(known: clean, del10\); add it under `noises:` or correct "
+            r"the name",
         ),
         (
             "prepare.seeds",
-            r"prepare\.seeds: no such entry \(known: long_words, max_ratio, .*\); add it under `prepare:` or correct the name",
+            r"prepare\.seeds: no such entry \(known: long_words, max_ratio, .*\); add it under "
+            r"`prepare:` or correct the name",
         ),
     ],
 )

@@ -42,7 +42,8 @@ NO_DECODING = (
         ),
         (
             {"noises__clean__teacher_sees": "clean"},
-            "noises.clean: without noise there is nothing that the teacher could not see; remove teacher_sees",
+            "noises.clean: without noise there is nothing that the teacher could not see; remove "
+            "teacher_sees",
         ),
         ({"decodings__beam__nbest": 6}, "decodings.beam: nbest (6) cannot exceed beam (5)"),
         ({"decodings__beam__kind": "sample"}, f"decodings.beam: {SAMPLING}"),
@@ -53,7 +54,8 @@ NO_DECODING = (
         ),
         (
             {"decodings__beam__kind": "sample", "decodings__beam__sampling": DRAWS},
-            "decodings.beam: kind sample needs engine fairseq: the draws of CTranslate2's workers cannot be repeated",
+            "decodings.beam: kind sample needs engine fairseq: the draws of CTranslate2's workers "
+            "cannot be repeated",
         ),
         ({"methods__word__beta": 0.5}, f"methods.word: {BETA}"),
         ({"methods__word__divergence": "jensen_shannon"}, f"methods.word: {BETA}"),
@@ -102,7 +104,8 @@ NO_DECODING = (
         ),
         (
             {"capacities__tiny__gates": {**GATES, "closing": 600}},
-            "capacities.tiny.gates.closing: must be 300 or less, the first checkpoint that is averaged; got 600; lower it",
+            "capacities.tiny.gates.closing: must be 300 or less, the first checkpoint that is "
+            "averaged; got 600; lower it",
         ),
         (
             {"teacher__training__consistency": {"kind": "simcut", "weight": 1.0}},
@@ -150,7 +153,8 @@ NO_DECODING = (
         ({"grid__noises": ["clean", "clean"]}, "grid.noises: 'clean' stands twice; remove one"),
         (
             {"grid__decodings": ["bream"]},
-            "grid.decodings: 'bream' names nothing under `decodings:` (known: beam); add it there or correct it",
+            "grid.decodings: 'bream' names nothing under `decodings:` (known: beam); add it there or "
+            "correct it",
         ),
     ],
 )
@@ -224,18 +228,18 @@ def test_family_says_what_it_reads() -> None:
     )
     (line,) = problems(changed(grid__methods__seq=["both"]))
     assert (
-        "needs sequence: hypothesis or closest and teacher_weight 0.0; got hypothesis and 0.5; move it to its own family"
-        in line
+        "needs sequence: hypothesis or closest and teacher_weight 0.0; got hypothesis and 0.5; move it "
+        "to its own family" in line
     )
     (line,) = problems(changed(grid__methods__word=["online"]))
     assert (
-        "needs sequence: gold and teacher_weight above 0.0; got gold and 0.5 and on_policy; move it to its own family"
-        in line
+        "needs sequence: gold and teacher_weight above 0.0; got gold and 0.5 and on_policy; move it to "
+        "its own family" in line
     )
     (line,) = problems(changed(grid__methods__online=["word"]))
     assert (
-        "needs sequence: gold and teacher_weight above 0.0 and on_policy; got gold and 0.5; move it to its own family"
-        in line
+        "needs sequence: gold and teacher_weight above 0.0 and on_policy; got gold and 0.5; move it to "
+        "its own family" in line
     )
     (line,) = problems(
         changed(
@@ -244,8 +248,8 @@ def test_family_says_what_it_reads() -> None:
         )
     )
     assert (
-        "needs sequence: hypothesis and teacher_weight above 0.0; got closest and 0.5; move it to its own family"
-        in line
+        "needs sequence: hypothesis and teacher_weight above 0.0; got closest and 0.5; move it to its "
+        "own family" in line
     )
 
 
@@ -262,6 +266,7 @@ def test_grid_value_that_is_no_name_is_a_problem_like_others(value: Any) -> None
 
 def test_bare_no_in_the_grid_is_explained() -> None:
     assert problems(changed(grid__noises=["clean", False])) == [
-        "grid.noises.1: input should be a valid string; got False; YAML reads a bare no, yes, on or off as a truth value: quote it",
+        "grid.noises.1: input should be a valid string; got False; YAML reads a bare no, yes, on or "
+        "off as a truth value: quote it",
         "grid.noises: False names nothing under `noises:` (known: clean, del10); add it there or correct it",
     ]

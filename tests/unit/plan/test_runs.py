@@ -184,7 +184,8 @@ def test_key_names_the_run_again(
         (
             "plain",
             ["plain", "tiny", "clean"],
-            "family plain takes METHOD-CAPACITY-NOISE-SEED, the seed being a whole number; got plain-tiny-clean",
+            "family plain takes METHOD-CAPACITY-NOISE-SEED, the seed being a whole number; got "
+            "plain-tiny-clean",
         ),
         ("plain", ["plain", "tiny", "clean", "beam", "1"], "takes METHOD-CAPACITY-NOISE-SEED"),
         (

@@ -14,11 +14,10 @@ from nmtkd.plan import layout
 from nmtkd.plan.methods import OnPolicy
 from nmtkd.plan.models import Architecture
 from nmtkd.training import loop
-from nmtkd.training.criterions.cross_entropy import (
-    use_chunked_cross_entropy,
-)
+from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.options import distil
 from nmtkd.training.step import Stepper
+from nmtkd.training.trained import Trained
 from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
 from tests.unit.network.building import GATED, PLAIN, built, recipe
@@ -27,7 +26,7 @@ from tests.unit.training.helpers import Memory, Row, on_disk
 
 def trained(
     tiny: Tiny, adapt: loop.Adapt, folder: Path, architecture: Architecture = PLAIN, **changes: Any
-) -> tuple[dict[str, Tensor], loop.Trained]:
+) -> tuple[dict[str, Tensor], Trained]:
     """Weights after 12 updates on the tiny model's 40 lines, the same seed for all."""
     for name in ("scratch", "out"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -46,8 +45,11 @@ def trained(
 def test_training_by_a_teacher_in_memory_is_training_by_stored_targets(
     tiny: Tiny, teacher_rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From float32 but for the order of sums; from float16 but for its eleven bits: a probability is off by 2^-11 of itself, and Adam
-    divides a gradient by its own size, so that a weight is off by about that share of its way, which is 0.012 at most: 6e-6."""
+    """From float32 but for the order of sums; from float16 but for its eleven bits.
+
+    A probability is off by 2^-11 of itself, and Adam divides a gradient by its own size, so that a weight is
+    off by about that share of its way, which is 0.012 at most: 6e-6.
+    """
     drawn = OnPolicy(share=0.0, temperature=1.0, from_update=0, max_length_offset=0)
     asked = method()
     adapt = distil(
@@ -65,7 +67,8 @@ def test_training_by_a_teacher_in_memory_is_training_by_stored_targets(
         trained(tiny, adapt, tmp_path / "exact")[0],
         trained(tiny, use_chunked_cross_entropy, tmp_path / "plain")[0],
     )
-    # Keys' biases have no gradient (softmax does not see what is added to all): Adam makes steps of their rounding errors.
+    # Keys' biases have no gradient (softmax does not see what is added to all): Adam makes steps of their
+    # rounding errors.
     names = [name for name in wanted if not name.endswith("k_proj.bias")]
     off = [
         max((found[name] - wanted[name]).abs().max().item() for name in names)
@@ -79,9 +82,7 @@ def killed(*arguments: Any, **changes: Any) -> None:
     """A training that dies at its ninth update."""
     with pytest.MonkeyPatch.context() as patch:
         step, calls = Stepper.step, iter([*[False] * 8, True])
-        patch.setattr(
-            Stepper, "step", lambda stepper, sample: 1 / 0 if next(calls) else step(stepper, sample)
-        )
+        patch.setattr(Stepper, "step", lambda *given: 1 / 0 if next(calls) else step(*given))
         with pytest.raises(ZeroDivisionError):
             trained(*arguments, **changes)
 
@@ -100,20 +101,15 @@ def test_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were(
         points = list(csv.DictReader(file))
     assert [point["update"] for point in points] == ["6", "12"]
     assert 0.0 < float(points[1]["gate"]) < 0.5 or 0.5 < float(points[1]["gate"]) < 1.0
-    assert float(points[0]["openness"]) == pytest.approx(
-        1 / (1 + math.exp(-2.0)), abs=0.05
-    )  # where the gates' biases are 2 at first
+    opened = 1 / (1 + math.exp(-2.0))  # where the gates' biases are 2 at first
+    assert float(points[0]["openness"]) == pytest.approx(opened, abs=0.05)
     assert (tmp_path / "whole/out/curve.csv").read_bytes() == (tmp_path / "killed/out/curve.csv").read_bytes()
-    assert bridge.load_model(tmp_path / "whole/out/model", "cpu").parameters() == built(tiny)[
-        0
-    ].parameters() - 48 * (2 * 17 + 16)
-    cards = [one.card["gates"] for one in (done, again)]
-    assert cards[0] == cards[1] and (cards[0]["units"], cards[0]["kept"], cards[0]["effective_capacity"]) == (
-        96,
-        48,
-        0.5,
-    )
-    assert set(cards[0]) > {"valid_bleu_before", "valid_bleu_closed", "valid_bleu_end"}
+    trimmed = bridge.load_model(tmp_path / "whole/out/model", "cpu")
+    assert trimmed.parameters() == built(tiny)[0].parameters() - 48 * (2 * 17 + 16)
+    card = done.card["gates"]
+    assert card == again.card["gates"]
+    assert (card["units"], card["kept"], card["effective_capacity"]) == (96, 48, 0.5)
+    assert set(card) > {"valid_bleu_before", "valid_bleu_closed", "valid_bleu_end"}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

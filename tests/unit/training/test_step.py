@@ -14,7 +14,8 @@ from nmtkd.training.step import Stepper
 from tests.conftest import Tiny
 from tests.unit.network.building import built
 
-BIAS = "k_proj.bias"  # has no gradient: softmax does not see what is added to all scores; what stands there is rounding
+# has no gradient: softmax does not see what is added to all scores; what stands there is rounding
+BIAS = "k_proj.bias"
 TWO_LAYERS = Architecture(encoder_layers=2, decoder_layers=2, width=16, ffn=24, heads=2)
 
 
@@ -39,7 +40,8 @@ def chunked(task: Any) -> CrossEntropyCriterion:
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5])
 def test_step_is_the_trainers(tiny: Tiny, clip_norm: float) -> None:
-    """Ten updates with warm-up, weight decay and clipping: the weights are fairseq's up to the order of sums."""
+    """Ten updates with warm-up, weight decay and clipping: the weights are fairseq's up to the order of
+    sums."""
     changes = {"clip_norm": clip_norm, "weight_decay": 0.01, "warmup": 3, "lr": 0.01}
     stock, batches = trainer(tiny, None, **changes)
     quick, _ = trainer(tiny, chunked, **changes)

@@ -28,8 +28,10 @@ PADDED = {"src_tokens": (3, 0), "prev_output_tokens": (0, 2)}
     [(0, 0.0625), (5, 0.0625 + 0.5 * 0.4 * 0.25), (9, 0.0625 + 0.9 * 0.4 * 0.25), (10, 0.0), (30, 0.0)],
 )
 def test_budget_is_paid_beside_the_loss_a_token(tiny: Tiny, update: int, penalty: float) -> None:
-    """All gates are at 1/2; the budget is 1/4, polarity grows within 10 updates. The task says which update it is. Padding on either side
-    changes nothing."""
+    """All gates are at 1/2; the budget is 1/4, polarity grows within 10 updates.
+
+    The task says which update it is. Padding on either side changes nothing.
+    """
     loaded, _ = various(tiny, steady=True)
     for _, layer in blocks(loaded.model):
         layer.fc1.gate.bias.data.zero_()

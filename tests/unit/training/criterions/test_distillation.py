@@ -97,7 +97,8 @@ def test_validation_has_no_teacher_term(dictionary: Dictionary, tmp_path: Path) 
 
 
 def test_distillation_loss_by_hand(dictionary: Dictionary) -> None:
-    """One line of one word and its end; student probabilities (1/2, 1/4, 1/8, 1/8) and (1/4, 1/4, 1/4, 1/4) of a vocabulary of four."""
+    """One line of one word and its end; student probabilities (1/2, 1/4, 1/8, 1/8) and (1/4, 1/4, 1/4,
+    1/4) of a vocabulary of four."""
     student = torch.tensor([[[0.5, 0.25, 0.125, 0.125], [0.25, 0.25, 0.25, 0.25]]]).log()
     sample = {
         "target": torch.tensor([[0, dictionary.eos()]]),

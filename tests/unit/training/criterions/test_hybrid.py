@@ -74,7 +74,8 @@ def test_encoder_learns_nothing_through_the_gate(
 def test_gate_alone_drifts_to_the_smaller_loss(
     student: bridge.Loaded, sample: dict[str, Any], rises: bool
 ) -> None:
-    """The model is frozen, y^ is y*; the teacher is the student itself (L_word = 0), or bets on what the student finds least likely."""
+    """The model is frozen, y^ is y*; the teacher is the student itself (L_word = 0), or bets on what the
+    student finds least likely."""
     criterion, model = (
         mixed(student, teacher_weight=1.0, temperature=1.0),
         student.model.requires_grad_(False),

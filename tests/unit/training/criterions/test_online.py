@@ -59,7 +59,8 @@ def test_several_teachers_are_asked_for_their_mean(
 def test_teachers_term_is_all_along_samples(
     tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
 ) -> None:
-    """No CE; tokens are counted along the samples, which end soon after the gold texts. The model is in train mode again."""
+    """No CE; tokens are counted along the samples, which end soon after the gold texts. The model is in
+    train mode again."""
     criterion, length = online(tiny, student, share=1.0, max_length_offset=2), sample["target"].size(1)
     torch.manual_seed(4)
     float(torch.rand(()))  # the draw of whether

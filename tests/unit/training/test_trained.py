@@ -1,0 +1,36 @@
+"""nmtkd.training.trained: what a training cost, kept apart from what it made."""
+
+from pathlib import Path
+
+import pytest
+
+from nmtkd import machine
+from nmtkd.files import read_script
+from nmtkd.plan import layout
+from nmtkd.training.trained import Trained
+
+TRAINED = Trained(card={"parameters": 123}, seconds=8.04, target_tokens=4020)
+
+
+def test_cost_is_seconds_and_tokens_a_second() -> None:
+    assert TRAINED.cost == {"seconds": 8.0, "target_tokens_per_second": 500.0}
+    assert Trained(card={}, seconds=0.0, target_tokens=0).cost["target_tokens_per_second"] == 0.0
+
+
+def test_record_keeps_the_cost_beside_the_models_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = layout.model_dir(tmp_path / "out")
+    folder.mkdir(parents=True)
+    (folder / layout.HASH).write_text("abc\n", encoding="utf-8")
+    line = TRAINED.record("word-tiny-clean-1", tmp_path / "out")
+    assert line == "123 parameters, 8 s, 500 target tokens/s"
+    assert read_script(layout.machine_file("training", "word-tiny-clean-1")) == {
+        "kind": "training",
+        "key": "word-tiny-clean-1",
+        "model": "abc",
+        "machine": machine.description(),
+        "seconds": 8.0,
+        "target_tokens_per_second": 500.0,
+    }
