@@ -7,10 +7,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs slow bench check format params lock clean
+.PHONY: help setup repro test bugs slow bench check format params manifests lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## make the environment (a few minutes, once)
 
@@ -51,6 +51,9 @@ format: setup ## format the code
 params: setup ## compose conf/ into params.yaml (STUDY=noise for another study)
 	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
 	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)'])"
+
+manifests: setup ## write manifests/ anew: which code each stage runs (git diff shows what an edit makes stale)
+	@python -m stages.manifests
 
 lock: setup ## pin what is installed now
 	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda)' | sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new

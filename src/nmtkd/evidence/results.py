@@ -65,7 +65,7 @@ class Gates(_Part):
 
 
 class Result(_Part):
-    """One model's scores: scores.json beside its translations. It holds nothing that depends on the machine's speed."""
+    """One model's scores: scores.json beside its translations. Nothing in it depends on a machine's speed."""
 
     key: str
     role: str  # teacher or student

@@ -103,7 +103,7 @@ def test_divergence_goes_by_its_name() -> None:
     for beta in (0.1, 0.5):
         assert torch.equal(divergence(named("jensen_shannon", beta), p, logq), jensen_shannon(p, logq, beta))
     values = torch.stack([divergence(named(kind), p, logq) for kind in KINDS])
-    assert len({value.item() for value in values[:, 0]}) == 4
+    assert len({value.item() for value in values[:, 0]}) == len(KINDS) > 3
     with pytest.raises(KeyError):
         divergence(named("forward_kl").model_copy(update={"divergence": "wasserstein"}), p, logq)
 

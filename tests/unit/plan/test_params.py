@@ -35,7 +35,7 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
         ("target: de", "target: no"),
         ("tests: [test]", "tests: test"),
         ("rate: 0.1,", "rate: 1.5,"),
-        ("kind: deletion", "kind: delete"),
+        ("overlap: drop", "overlap: dorp"),
         ("  tiny: {encoder_layers: 1,", "  tiny: {encoder_layers: 0,"),
         ("  capacities: [tiny]", "  capacities: [tiny, huge, tiny]"),
         ("[beam]\n  seeds: [1]", "[beam]\n  seeds: [1, 2, 1]"),
@@ -71,8 +71,7 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
             "or off as a truth value: quote it",
             "corpus.tests: input should be a valid list; got 'test'",
             "noises.del10.rate: input should be less than or equal to 1; got 1.5",
-            "noises.del10.kind: input should be 'none', 'deletion', 'substitution', 'swap' or 'mixed'; "
-            "got 'delete'",
+            "prepare.overlap: input should be 'drop' or 'error'; got 'dorp'",
             "capacities.tiny.encoder_layers: input should be greater than or equal to 1; got 0",
             "grid.capacities: 'huge' names nothing under `capacities:` (known: tiny); add it there or "
             "correct it",

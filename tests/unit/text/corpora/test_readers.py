@@ -14,7 +14,7 @@ from tests.unit.text.corpora.toys import CONF, corpus
 
 def test_an_unknown_reader_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     message = re.escape(
-        "corpus.reader: must be one of homeassistant, multi30k, files; got 'nowhere'; "
+        f"corpus.reader: must be one of {', '.join(READERS)}; got 'nowhere'; "
         "correct it, or write that reader"
     )
     with pytest.raises(CorpusError, match=message):
