@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Everything runs in one virtual environment, .venv, made on first use from pinned versions.
+# `make` alone lists the targets. Everything runs in one virtual environment, .venv, made on first use.
 PYTHON ?= python3
 STUDY ?= default
 JOBS ?= 1
@@ -15,8 +15,10 @@ help: ## list the targets
 setup: .venv/ready ## make the environment (a few minutes, once)
 
 .venv/ready: requirements.txt requirements-nodeps.txt requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Python 3.11 is needed (fairseq builds on no later one); got {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
-	@command -v c++ >/dev/null || { echo "A C++ compiler is needed to build fairseq; install g++ or clang"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and \
+	f"Python 3.11 is needed (fairseq builds on no later one); got {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@command -v c++ >/dev/null || \
+	{ echo "A C++ compiler is needed to build fairseq; install g++ or clang"; exit 1; }
 	@echo "[setup] 1/3 virtual environment .venv"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --upgrade -c requirements.lock pip setuptools wheel
@@ -26,7 +28,7 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -r requirements-nodeps.txt
 	@touch .venv/ready
 
-repro: setup ## run the pipeline as params.yaml says; what is up to date is skipped (JOBS=2: two stages at once)
+repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=2: two stages at once)
 	@PYTHONPATH=src python -m runner $(JOBS)
 
 test: setup ## run all tests
@@ -37,8 +39,9 @@ bugs: setup ## plant known bugs in a copy and see that the tests catch each (fiv
 
 slow: bugs ## what takes too long for `make test`
 
-bench: setup ## measure everything side by side and write reports/bench.md (hours, on an idle machine; after make repro)
-	@for script in training levers methods teacher start_up data_stages gpu; do python bench/$$script.py || exit 1; done
+bench: setup ## measure everything side by side and write reports/bench.md (hours; after make repro)
+	@for script in training levers methods teacher start_up data_stages gpu; do \
+	python bench/$$script.py || exit 1; done
 	@python bench/peers.py && python bench/experiment.py --before $(BEFORE)
 	@python bench/harness.py
 
@@ -52,11 +55,12 @@ params: setup ## compose conf/ into params.yaml (STUDY=noise for another study)
 	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
 	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)'])"
 
-manifests: setup ## write manifests/ anew: which code each stage runs (git diff shows what an edit makes stale)
+manifests: setup ## write manifests/ anew: git diff shows what an edit of the code makes stale
 	@python -m stages.manifests
 
 lock: setup ## pin what is installed now
-	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda)' | sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new
+	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda)' \
+	| sed -E 's/\+(cpu|cu[0-9]+)$$//'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
 clean: ## remove scratch space and caches; data, models and results stay

@@ -14,8 +14,7 @@ from tests.unit.text.corpora.toys import CONF, corpus
 
 def test_an_unknown_reader_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     message = re.escape(
-        f"corpus.reader: must be one of {', '.join(READERS)}; got 'nowhere'; "
-        "correct it, or write that reader"
+        f"corpus.reader: must be one of {', '.join(READERS)}; got 'nowhere'; correct it, or write that reader"
     )
     with pytest.raises(CorpusError, match=message):
         needed(corpus("nowhere"))
