@@ -1,4 +1,4 @@
-"""What this machine measured of each model: files in reports/machine/, which no stage depends on.
+"""What a machine measured of each model: files in reports/machine/, which no stage depends on.
 
 A model from a cache may have no file, or the file of an earlier model.
 A fact counts only if it names the same model.
@@ -17,10 +17,11 @@ from nmtkd.plan import layout
 
 FUNCTION = "machine"  # of page.js: a file of facts is a script that calls it
 TRAINING, DECODING = "training", "decoding"  # kinds of facts: each has a folder
-NOTHING = "-"  # shown if this machine measured nothing
+NOTHING = "-"  # shown if nothing was measured of these very models
 NOTE = (
     "sent/s: sentences a second by beam search. train s: seconds of training. "
-    f"This machine measured both; {NOTHING}: the model comes from a cache."
+    "Both are of the machine that the figure names. "
+    f"{NOTHING}: these very models were not measured, for they come from a cache."
 )
 
 
@@ -44,6 +45,22 @@ def columns(models: Mapping[str, str], root: Path = Path()) -> dict[str, str]:
     rates = [facts.get("sentences_per_second", {}).get(BEAM) for facts in _facts(DECODING, models, root)]
     seconds = [facts.get("seconds") for facts in _facts(TRAINING, models, root)]
     return {"sent/s": _mean(rates), "train s": _mean(seconds)}
+
+
+def machines(models: Mapping[str, str], root: Path = Path()) -> str:
+    """The machines that measured these models, as in "Xeon, 1 or 2 cores"; NOTHING if none did."""
+    cores: dict[str, set[int]] = {}
+    for kind in (TRAINING, DECODING):
+        for facts in _facts(kind, models, root):
+            host = facts.get("machine", {})
+            name = host.get("processor", "?") + (
+                "" if host.get("device") == "cpu" else f", {host.get('device')}"
+            )
+            cores.setdefault(name, set()).add(host.get("cores", 1))
+    hosts = [
+        f"{name}, {' or '.join(map(str, sorted(counts)))} cores" for name, counts in sorted(cores.items())
+    ]
+    return "; ".join(hosts) or NOTHING
 
 
 def _facts(kind: str, models: Mapping[str, str], root: Path) -> list[dict[str, Any]]:

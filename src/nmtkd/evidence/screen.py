@@ -36,6 +36,8 @@ def text(grid: Grid, root: Path = Path()) -> str:
         raise ResultsError(f"{path}: missing; run `dvc repro`") from None
     except ValueError as error:
         raise ResultsError(f"{path}: no table of this report ({error}); run `dvc repro`") from None
+    machines = machine_facts.machines(_all_models(grid, root), root)
+    notes = f"{TABLE}; sent/s, train s: {machines}"
     command, reason = NEXT[len(grid.seeds) > 1]
     return "\n".join(
         [
@@ -43,7 +45,7 @@ def text(grid: Grid, root: Path = Path()) -> str:
             textwrap.fill(lead, WIDTH),
             "",
             f"Page   {(root / PAGE).resolve()}",
-            f"Notes  {TABLE}; sent/s, train s: this machine's ({machine_facts.NOTHING}: from a cache)",
+            f"Notes  {textwrap.shorten(notes, WIDTH, placeholder=' ...')}",
             f"Next   {command}   {reason}",
         ]
     )
@@ -70,6 +72,11 @@ def _models(grid: Grid, root: Path) -> dict[tuple[str, ...], Mapping[str, str]]:
     for key, values in (*teachers, *((run.key, run.axes()) for run in runs(grid))):
         keys.setdefault(tuple(str(values[name]) for name in axes(grid)), []).append(key)
     return {row: _hashes(members, root) for row, members in keys.items()}
+
+
+def _all_models(grid: Grid, root: Path) -> dict[str, str]:
+    """The content hashes of all models by key."""
+    return {key: model for row in _models(grid, root).values() for key, model in row.items()}
 
 
 def _hashes(keys: list[str], root: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ FIGURE = "quality_and_speed"
 TEACHER_STYLE = (INK, "*")
 COLUMNS = {"sent/s": "beam", "train s": "seconds"}  # the column's head: the value, as page.js names it
 UNMEASURED = (
-    "No speed was measured of these models on this machine: they come from a cache, "
+    "No speed was measured of these very models: they come from a cache, "
     "or the folder <code>machine</code> is not beside this page."
 )
 

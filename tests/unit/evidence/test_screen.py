@@ -41,7 +41,7 @@ def test_the_screen_is_the_result(tmp_path: Path) -> None:
     assert len(table.splitlines()) == 2 + 5
     assert " ".join(meaning.split()) == lead and lead.count(". ") == 1
     assert commands.splitlines()[0] == f"Page   {tmp_path / 'reports/index.html'}"
-    assert "reports/table.md" in commands.splitlines()[1]
+    assert commands.splitlines()[1] == "Notes  reports/table.md; sent/s, train s: -"
     assert commands.splitlines()[2].startswith("Next   dvc exp run -S study=capacity   three seeds")
     assert "Caution" not in text and "chrF2:" not in text  # notes stay in table.md
 
@@ -54,7 +54,9 @@ def test_it_shows_what_this_machine_measured_of_these_models(tmp_path: Path) -> 
     report_tree.write_machine(tmp_path, "plain-tiny-clean-1", 9000.0, 9.0, model="another")
     (tmp_path / "reports/machine/training/seq-small-clean-beam-1.js").write_text("machine(3);\n")
     (tmp_path / "reports/machine/decoding/seq-small-clean-beam-1.js").write_text("machine({")
-    assert _rows(screen.text(report_tree.grid(), tmp_path)) == {
+    text = screen.text(report_tree.grid(), tmp_path)
+    assert "Notes  reports/table.md; sent/s, train s: Abacus <9>, 2 cores\n" in text
+    assert _rows(text) == {
         ("teacher", "teacher"): ["100", "62"],
         ("plain", "tiny"): ["-", "-"],
         ("seq", "tiny"): ["950", "30"],
