@@ -10,7 +10,7 @@ from nmtkd.decoding import scoring
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import stamped_hash
 from nmtkd.plan import layout, params
-from nmtkd.text.parallel import read_pair
+from nmtkd.text.lines import open_pair
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,10 +20,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     settings = params.load("targets").targets
     text, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
-    sources, prefix = read_pair(text / "train.src", text / "train.tgt")
+    sources, gold = open_pair(text / "train.src", text / "train.tgt")
+    prefix: Sequence[str] = gold
     if args.prefix != layout.GOLD:
-        nbest = hypotheses.read(layout.hypotheses_dir(args.noise, args.prefix), sources)
-        prefix = [entries[0][0] for entries in nbest]
+        prefix = hypotheses.Chosen(hypotheses.read(layout.hypotheses_dir(args.noise, args.prefix), sources))
     header = targets.Header(
         top_k=settings.top_k,
         temperature=settings.temperature,

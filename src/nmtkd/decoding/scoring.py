@@ -74,15 +74,15 @@ def forced(
     prefixes: Sequence[str],
     max_tokens: int,
     progress: Callable[[int, int], None],
-) -> list[tuple[str, float]]:
-    """Teacher forcing: (text, score) of each line from the argmax at each gold prefix, up to the first EOS.
+) -> Iterator[tuple[int, str, float]]:
+    """Teacher forcing: yields (line, text, score), in no set order.
 
-    The score is the mean log probability of these tokens, EOS included. Without an EOS the text is one token
-    longer than the gold text, whose EOS position is read too.
+    The text is the argmax at each gold prefix, up to the first EOS. The score is the mean log probability of
+    these tokens, EOS included. Without an EOS the text is one token longer than the gold text, whose EOS
+    position is read too.
     """
     dictionary = Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt"))
     eos = dictionary.eos()
-    outputs: list[tuple[str, float]] = [("", 0.0)] * len(sources)
     for done, (line, ids_TK, probs_TK) in enumerate(
         distributions(folder, sources, prefixes, 1, 1.0, max_tokens), start=1
     ):
@@ -90,6 +90,5 @@ def forced(
         ends = (ids_T == eos).nonzero()
         length = int(ends[0]) if len(ends) else len(ids_T)
         score = probs_T[: length + 1].log().mean()
-        outputs[line] = (bridge.text(dictionary, ids_T[:length]), float(score))
+        yield line, bridge.text(dictionary, ids_T[:length]), float(score)
         progress(done, len(sources))
-    return outputs

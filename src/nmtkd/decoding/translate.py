@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.search import Hypothesis, Search
@@ -20,7 +22,15 @@ def _silent(done: int, total: int) -> None:
 def translate(
     folder: Path, sources: Sequence[str], search: Search, engine: str, progress: Progress = _silent
 ) -> list[list[Hypothesis]]:
-    """The n best translations of each source line (BPE), best first, in the order of `sources`.
+    """The n best translations of each source line (BPE), best first, in the order of `sources`."""
+    found = dict(translations(folder, sources, search, engine, progress))
+    return [found[index] for index in range(len(sources))]
+
+
+def translations(
+    folder: Path, sources: Sequence[str], search: Search, engine: str, progress: Progress = _silent
+) -> Iterator[tuple[int, list[Hypothesis]]]:
+    """Yields (index, n best translations, best first) of each source line (BPE). Long lines come first.
 
     Only lines of the same limit share a search: a translation never depends on the other lines.
     """
@@ -28,19 +38,18 @@ def translate(
     single = len(bridge.members(folder)) == 1
     nbest_lists = (with_ctranslate2 if engine == "ctranslate2" and single else with_fairseq).nbest_lists
     # Longest first: else the slowest batch would run last, beside idle workers.
-    order = sorted(range(len(sources)), key=lambda index: (-len(sources[index].split()), index))
+    lengths = np.array([len(line.split()) for line in sources])
+    order = np.argsort(-lengths, kind="stable").tolist()
     groups = [
         list(group) for _, group in itertools.groupby(order, key=lambda index: search.limit(sources[index]))
     ]
-    limited = [([sources[index] for index in group], search.limit(sources[group[0]])) for group in groups]
-    translations: dict[int, list[Hypothesis]] = {}
+    limited = (([sources[index] for index in group], search.limit(sources[group[0]])) for group in groups)
     nbest = nbest_lists(folder, limited, search)
-    for done, (index, hypotheses) in enumerate(
-        zip(itertools.chain.from_iterable(groups), nbest, strict=True), start=1
-    ):
-        translations[index] = [_cut(text, score, search.limit(sources[index])) for text, score in hypotheses]
+    indices = itertools.chain.from_iterable(groups)
+    for done, (index, entries) in enumerate(zip(indices, nbest, strict=True), start=1):
+        limit = search.limit(sources[index])
+        yield index, [_cut(text, score, limit) for text, score in entries]
         progress(done, len(sources))
-    return [translations[index] for index in range(len(sources))]
 
 
 def _cut(text: str, score: float, limit: int) -> Hypothesis:
@@ -48,9 +57,8 @@ def _cut(text: str, score: float, limit: int) -> Hypothesis:
     return Hypothesis(text=" ".join(pieces[:limit]), score=round(score, 4), truncated=len(pieces) >= limit)
 
 
-CURVE_OFFSET = (
-    20  # limit for the curve, beyond the source's length: an early model repeats tokens without end
-)
+# Limit for the curve, beyond the source's length: an early model repeats tokens without end.
+CURVE_OFFSET = 20
 
 
 def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:

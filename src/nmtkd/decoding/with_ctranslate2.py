@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ PADDING = "<blank>"  # CTranslate2's name for fairseq's padding
 UNDER_WAY = 2000  # lines queued at once: enough for all workers, few enough for memory and progress
 
 
-def nbest_lists(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[NBest]:
+def nbest_lists(folder: Path, groups: Iterable[Group], search: Search) -> Iterator[NBest]:
     """Converts the model of `folder` and yields the n-best list of each line."""
     from nmtkd.decoding.conversion import Converter
 
@@ -26,7 +26,7 @@ def nbest_lists(folder: Path, groups: Sequence[Group], search: Search) -> Iterat
     )
 
 
-def of_converter(converter: Any, groups: Sequence[Group], search: Search) -> Iterator[NBest]:
+def of_converter(converter: Any, groups: Iterable[Group], search: Search) -> Iterator[NBest]:
     """Yields the n-best list of each line by the model of `converter`. Several groups are decoded at once."""
     import ctranslate2
 

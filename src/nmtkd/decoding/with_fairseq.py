@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from nmtkd.decoding.search import BATCH_TOKENS, Group, NBest, Search
 from nmtkd.network import fairseq_bridge as bridge
 
 
-def nbest_lists(folder: Path, groups: Sequence[Group], search: Search) -> Iterator[NBest]:
+def nbest_lists(folder: Path, groups: Iterable[Group], search: Search) -> Iterator[NBest]:
     """Yields the n-best list of each line. An ensemble's members are averaged."""
     loaded = bridge.load_models(folder, machine.device())
     for number, (lines, limit) in enumerate(groups):

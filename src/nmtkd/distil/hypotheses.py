@@ -7,14 +7,17 @@ detect a wrong order.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from nmtkd.files import line_hash, read_json, write_json
+from nmtkd.files import line_hash, read_json, write_json, writing
 from nmtkd.plan.layout import CARD
+from nmtkd.text.lines import Lines
 
 RECORDS = "hypotheses.jsonl"
 NBest = Sequence[tuple[str, float]]  # (BPE text, score), best first
@@ -40,70 +43,105 @@ def closest(nbest: NBest, gold: str, words: Callable[[str], str]) -> int:
 _BLEU = BLEU(tokenize="none", effective_order=True)
 
 
-def write(
-    folder: Path, sources: Sequence[str], nbest: Sequence[NBest], truncated: int, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Writes records and card, and returns the card.
+class Writer:
+    """Fills a folder line by line, in any order: a search begins with the longest lines."""
 
-    The card counts lines, tokens and empty, truncated and copied outputs. `facts` (teacher and dictionary
-    hashes, settings) go into the card unchanged.
-    """
-    assert len(sources) == len(nbest), "a hypothesis for each source line"
-    with open(folder / RECORDS, "w", encoding="utf-8") as file:
-        for index, (source, entries) in enumerate(zip(sources, nbest, strict=True)):
-            record = {
-                "id": index,
-                "source": line_hash(source),
-                "hypotheses": [{"text": text, "score": score} for text, score in entries],
-            }
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    best = [entries[0][0] for entries in nbest]
-    card = {
-        **facts,
-        "lines": len(best),
-        "tokens": sum(len(text.split()) for text in best),
-        "empty": sum(not text for text in best),
-        "truncated": truncated,
-        "copied": sum(text == source for text, source in zip(best, sources, strict=True)),
-    }
-    write_json(folder / CARD, card)
-    return card
+    def __init__(self, folder: Path, sources: Sequence[str]) -> None:
+        self._folder, self._sources = folder, sources
+        # Records in the order in which they come.
+        self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  close() closes it
+        self._places = np.full((len(sources), 2), -1, dtype=np.int64)  # start and size of each line's record
+        self._counts = dict.fromkeys(("tokens", "empty", "truncated", "copied"), 0)
+
+    def put(self, index: int, nbest: NBest, *, truncated: bool = False) -> None:
+        """The n-best list of one line. `truncated` says whether its best entry met the limit."""
+        source, best = self._sources[index], nbest[0][0]
+        record = {
+            "id": index,
+            "source": line_hash(source),
+            "hypotheses": [{"text": text, "score": score} for text, score in nbest],
+        }
+        data = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8")
+        self._places[index] = self._spool.tell(), len(data)
+        self._spool.write(data)
+        self._counts["tokens"] += len(best.split())
+        self._counts["empty"] += not best
+        self._counts["truncated"] += truncated
+        self._counts["copied"] += best == source
+
+    def close(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Writes records in the order of their lines, and the card, which it returns.
+
+        The card counts lines, tokens and empty, truncated and copied outputs. `facts` (teacher and dictionary
+        hashes, settings) go into the card unchanged.
+        """
+        assert (self._places[:, 0] >= 0).all(), "a hypothesis for each source line"
+        with self._spool as spool, writing(self._folder / RECORDS) as file:
+            for start, size in self._places.tolist():
+                spool.seek(start)
+                file.write(spool.read(size))
+        card = {**facts, "lines": len(self._sources), **self._counts}
+        write_json(self._folder / CARD, card)
+        return card
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card that `write` wrote."""
+    """The card that `Writer.close` wrote."""
     card: dict[str, Any] = read_json(folder / CARD)
     return card
 
 
-def read(folder: Path, sources: Sequence[str]) -> list[list[tuple[str, float]]]:
+class Records(Sequence[NBest]):
+    """The n-best list of each line, read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = Lines(path)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: Any) -> Any:
+        assert isinstance(index, int), "one line at a time"
+        return [(entry["text"], entry["score"]) for entry in json.loads(self._lines[index])["hypotheses"]]
+
+
+class Chosen(Sequence[str]):
+    """One text of each line: its best, or the entry that `entries` names [lines]."""
+
+    def __init__(self, records: Sequence[NBest], entries: Sequence[int] | None = None) -> None:
+        self._records = records
+        self._entries = np.zeros(len(records), np.int32) if entries is None else np.asarray(entries, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: Any) -> Any:
+        assert isinstance(index, int), "one line at a time"
+        return self._records[index][self._entries[index]][0]
+
+
+def read(folder: Path, sources: Sequence[str]) -> Records:
     """The n-best list of each source line.
 
     Raises HypothesesError if a record is missing, out of order or of another source line.
     """
     path = folder / RECORDS
-    nbest: list[list[tuple[str, float]]] = []
-    records = 0
-    with open(path, encoding="utf-8") as file:
-        for index, line in enumerate(file):
-            records = index + 1
-            record = json.loads(line)
-            where = f"{path}, line {records}"
-            if record["id"] != index:
-                raise HypothesesError(
-                    f"{where}: id {record['id']} where {index} should stand: "
-                    "records are out of order or lost; decode again"
-                )
-            if index >= len(sources):
-                break
-            if record["source"] != line_hash(sources[index]):
-                raise HypothesesError(
-                    f"{where}: made from another source line than line {index + 1} of the training text; "
-                    "decode again"
-                )
-            nbest.append([(entry["text"], entry["score"]) for entry in record["hypotheses"]])
-    if records != len(sources):
+    lines = Lines(path)
+    for index, (line, source) in enumerate(zip(lines, sources, strict=False)):
+        record = json.loads(line)
+        where = f"{path}, line {index + 1}"
+        if record["id"] != index:
+            raise HypothesesError(
+                f"{where}: id {record['id']} where {index} should stand: "
+                "records are out of order or lost; decode again"
+            )
+        if record["source"] != line_hash(source):
+            raise HypothesesError(
+                f"{where}: made from another source line than line {index + 1} of the training text; "
+                "decode again"
+            )
+    if len(lines) != len(sources):
         raise HypothesesError(
-            f"{path}: {records} records for {len(sources)} lines of training text; decode again"
+            f"{path}: {len(lines)} records for {len(sources)} lines of training text; decode again"
         )
-    return nbest
+    return Records(path)

@@ -16,6 +16,7 @@ from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.plan.runs import Run
 from nmtkd.text import words
+from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import checkpoints, loop, options, validation
 from nmtkd.training.trained import Trained
@@ -48,8 +49,9 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         layout.BPE / "valid.tgt",
         dictionary,
     ]
-    sources, gold = read_pair(paths[0], paths[1])
-    train_target, translations = gold, None
+    sources, gold = open_pair(paths[0], paths[1])
+    train_target: Sequence[str] = gold
+    translations: Sequence[str] | None = None
     if family.hypotheses:
         translations, path = _translations(run, method, sources, gold)
         paths.append(path)
@@ -78,17 +80,15 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
 
 def _translations(
     run: Run, method: Method, sources: Sequence[str], gold: Sequence[str]
-) -> tuple[list[str], Path]:
+) -> tuple[Sequence[str], Path]:
     """The translation of each line that the method selects, and the file with all hypotheses."""
     folder = layout.hypotheses_dir(run.noise, run.decoding)
     nbest = hypotheses.read(folder, sources)
-    pairs = zip(nbest, gold, strict=True)
+    entries = None
     if method.sequence == "closest":
-        chosen = [hypotheses.closest(entries, reference, words.join) for entries, reference in pairs]
-    else:
-        chosen = [0 for _ in pairs]
-    lines = [entries[index][0] for entries, index in zip(nbest, chosen, strict=True)]
-    return lines, folder / hypotheses.RECORDS
+        pairs = zip(nbest, gold, strict=True)
+        entries = [hypotheses.closest(found, reference, words.join) for found, reference in pairs]
+    return hypotheses.Chosen(nbest, entries), folder / hypotheses.RECORDS
 
 
 def _stored_targets(run: Run, train_target: Sequence[str]) -> targets.TokenTargets:

@@ -10,6 +10,7 @@ from nmtkd import files, machine
 from nmtkd.network.fairseq_bridge import member_name, model_hash
 from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
+from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import checkpoints, loop
 from nmtkd.training.criterions.consistency import regularise
@@ -38,7 +39,7 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
     if twins:
         shutil.copytree(twins[0], out, dirs_exist_ok=True)
         return twins[0]
-    data = loop.Data(dictionary=paths[4], train=read_pair(*paths[:2]), valid=read_pair(*paths[2:4]))
+    data = loop.Data(dictionary=paths[4], train=open_pair(*paths[:2]), valid=read_pair(*paths[2:4]))
     members = [
         _train_member(number, noise, teacher, data, recipe, out)
         for number in range(1, len(teacher.seeds) + 1)

@@ -2,7 +2,7 @@
 forcing."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -198,6 +198,13 @@ def test_order_of_members_changes_no_distribution(members: list[Tiny], tmp_path:
 # Teacher forcing
 
 
+def in_order(outputs: Iterable[tuple[int, str, float]]) -> list[tuple[str, float]]:
+    """Texts and scores by line."""
+    lines, *found = zip(*sorted(outputs), strict=True)
+    assert lines == tuple(range(len(lines)))
+    return list(zip(*found, strict=True))
+
+
 def silent(done: int, total: int) -> None:
     pass
 
@@ -207,8 +214,14 @@ def test_forced_along_its_own_greedy_output_a_teacher_repeats_it(tiny: Tiny) -> 
     own = [entries[0] for entries in translate(tiny.folder, tiny.sources, search(), "fairseq")]
     whole = [index for index, hypothesis in enumerate(own) if not hypothesis.truncated]
     assert len(whole) > 5
-    found = forced(
-        tiny.folder, [tiny.sources[i] for i in whole], [f"{own[i].text} w3 w4" for i in whole], 1000, silent
+    found = in_order(
+        forced(
+            tiny.folder,
+            [tiny.sources[i] for i in whole],
+            [f"{own[i].text} w3 w4" for i in whole],
+            1000,
+            silent,
+        )
     )
     assert [text for text, _ in found] == [own[i].text for i in whole]
     assert [score for _, score in found] == pytest.approx([own[i].score for i in whole], abs=1e-3)
@@ -216,8 +229,8 @@ def test_forced_along_its_own_greedy_output_a_teacher_repeats_it(tiny: Tiny) -> 
 
 def test_forced_output_is_the_argmax_at_each_gold_prefix(tiny: Tiny) -> None:
     seen: list[tuple[int, int]] = []
-    found = forced(
-        tiny.folder, tiny.sources, tiny.targets, 50, lambda done, total: seen.append((done, total))
+    found = in_order(
+        forced(tiny.folder, tiny.sources, tiny.targets, 50, lambda done, total: seen.append((done, total)))
     )
     assert seen == [(done, 40) for done in range(1, 41)]
     dictionary = bridge.load_model(tiny.folder, "cpu").dictionary

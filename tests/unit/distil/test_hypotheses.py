@@ -3,12 +3,13 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtkd.distil.hypotheses import RECORDS, HypothesesError, NBest, closest, read, read_card, write
+from nmtkd.distil.hypotheses import RECORDS, Chosen, HypothesesError, NBest, Writer, closest, read, read_card
 from nmtkd.files import line_hash
 from nmtkd.text.words import join
 
@@ -21,13 +22,24 @@ NBESTS: list[NBest] = [
 ]
 
 
+def write(
+    folder: Path, sources: list[str], nbest: list[Any], truncated: int, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """The longest lines first, as a search does it; the first `truncated` of them met their limit."""
+    writer = Writer(folder, sources)
+    order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
+    for done, index in enumerate(order):
+        writer.put(index, nbest[index], truncated=done < truncated)
+    return writer.close(facts)
+
+
 def records(folder: Path) -> list[str]:
     return (folder / RECORDS).read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 def test_hypotheses_come_back(tmp_path: Path) -> None:
     write(tmp_path, SOURCES, NBESTS, 0, {})
-    assert read(tmp_path, SOURCES) == NBESTS
+    assert list(read(tmp_path, SOURCES)) == NBESTS
 
 
 @given(
@@ -47,7 +59,7 @@ def test_hypotheses_of_any_text_survive(
         [(text.encode("utf-8", "replace").decode(), score) for text, score in entries] for _, entries in found
     ]
     write(folder, sources, nbest, 0, {})
-    assert read(folder, sources) == nbest
+    assert list(read(folder, sources)) == nbest
 
 
 def test_card_of_hypotheses_counts(tmp_path: Path) -> None:
@@ -103,7 +115,7 @@ def test_shuffled_shards_merge_by_their_ids(
     merged = sorted((line for part in parts for line in part), key=lambda line: int(json.loads(line)["id"]))
     assert merged == whole
     (folder / RECORDS).write_text("".join(merged), encoding="utf-8")
-    assert read(folder, SOURCES) == NBESTS
+    assert list(read(folder, SOURCES)) == NBESTS
 
 
 def test_swapped_records_with_repaired_ids_are_refused_by_their_sources(tmp_path: Path) -> None:
@@ -173,6 +185,22 @@ def test_records_are_one_json_object_a_line(tmp_path: Path) -> None:
         "source": line_hash("a\u2028b"),
         "hypotheses": [{"text": "c\u2028d", "score": -1.0}],
     }
+
+
+def test_a_line_without_hypotheses_is_a_bug(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, SOURCES)
+    writer.put(1, NBESTS[1])
+    with pytest.raises(AssertionError, match="a hypothesis for each source line"):
+        writer.close({})
+    assert not (tmp_path / RECORDS).exists()
+
+
+def test_one_text_of_each_line_is_its_best_or_the_chosen(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    found = read(tmp_path, SOURCES)
+    assert list(Chosen(found)) == ["die Lampe", "the door", "", "ein Lü@@ fter"]
+    assert list(Chosen(found, [1, 0, 1, 0])) == ["Lampe", "the door", "x", "ein Lü@@ fter"]
+    assert len(Chosen(found)) == len(found) == 4
 
 
 # The entry most like the gold text
