@@ -30,7 +30,8 @@ class Corpus(Section):
     target: Name
     tests: list[Name]  # names of the test sets, in the order of the report; the first one is the headline
     archives: list[Archive]
-    # where `files` finds {train,valid,TEST}.{src,tgt}; DVC watches it whatever the reader
+    # What a reader reads beside archives. DVC watches this path whatever the reader; for one that needs no
+    # folder it is the definition itself.
     folder: Annotated[str, Field(min_length=1)]
     license: str
 
