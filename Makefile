@@ -1,6 +1,7 @@
 # `make` alone lists the targets. Everything runs in one virtual environment, .venv, made on first use.
 PYTHON ?= python3
 STUDY ?= default
+SET ?=
 JOBS ?= 1
 BEFORE ?= 06de025 # what bench/experiment.py compares with: the last revision before the work on speed
 BIN := .venv/bin
@@ -51,9 +52,9 @@ check: setup ## format, lint and types, without changing anything
 format: setup ## format the code
 	@ruff format . && ruff check --fix .
 
-params: setup ## compose conf/ into params.yaml (STUDY=noise for another study)
+params: setup ## compose conf/ into params.yaml (STUDY=noise SET='corpus=files scale=toy' for other choices)
 	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
-	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)'])"
+	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)', *'$(SET)'.split()])"
 
 manifests: setup ## write manifests/ anew: git diff shows what an edit of the code makes stale
 	@python -m stages.manifests

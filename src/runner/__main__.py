@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from dvc import cli
+from dvc import logger as dvc_logger
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
@@ -26,8 +29,12 @@ from nmtkd import files
 from nmtkd.plan import layout
 from runner import lockfile, schedule
 
-# A process that writes dvc.lock makes others wait, not fail. Stages speak for themselves, DVC of errors only.
+# A process that writes dvc.lock makes others wait, not fail. Stages speak for themselves.
 REPRO = ("--wait-for-lock", "repro", "--quiet")
+CACHED = (
+    0.3  # a stage that took under this share of its earlier time came from a cache: the earlier time stands
+)
+INTERRUPTED = 130  # exit status, as shells have it
 PRELOADED = (
     "dvc.cli.parser",
     "dvc.dvcfile",
@@ -41,11 +48,23 @@ FORKS = multiprocessing.get_context("fork")
 SECONDS = layout.MACHINE / "stages.json"  # what each stage took when it last ran
 
 
+def dvc(arguments: Sequence[str]) -> int:
+    """`dvc ARGUMENTS`; the exit status. Errors are told: DVC's own --quiet hides why a stage failed."""
+    level = dvc_logger.set_loggers_level
+    dvc_logger.set_loggers_level = lambda _: level(logging.ERROR)
+    try:
+        return cli.main([*arguments])
+    finally:
+        dvc_logger.set_loggers_level = level
+
+
 def command(arguments: list[str], environment: Mapping[str, str]) -> None:
-    """`dvc ARGUMENTS`, as a process's target."""
+    """`dvc ARGUMENTS`, as a process's target; it leads a group with all that it starts."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(environment)
     sys.argv = ["dvc", *arguments]  # what DVC writes into its lock file, and names to those who wait
-    raise SystemExit(cli.main(arguments))
+    raise SystemExit(dvc(arguments))
 
 
 def start(stage: str, environment: Mapping[str, str]) -> BaseProcess:
@@ -100,15 +119,35 @@ def run_stale(jobs: int) -> tuple[int, bool]:
         return manifests.exitcode, False
     graph = read_graph()
     if graph is None:
-        return cli.main([*REPRO]), False
+        return dvc(REPRO), False
     depends, stale = graph
     before: dict[str, float] = files.read_json(SECONDS) if SECONDS.exists() else {}
-    status, took = schedule.run(schedule.Plan(depends, stale), jobs, start, before, tell)
-    if took:
-        files.write_json(SECONDS, {**before, **{stage: round(seconds, 1) for stage, seconds in took.items()}})
-    status = status or cli.main([*REPRO])  # sees that nothing is left
+    try:
+        status, took = schedule.run(schedule.Plan(depends, stale), jobs, start, before, tell)
+    except schedule.Stopped as stopped:
+        note(before, stopped.took)
+        tell("stopped; what is done stays done, a training goes on from its last checkpoint: run it again")
+        return INTERRUPTED, False
+    note(before, took)
+    status = status or dvc(REPRO)  # sees that nothing is left
     lockfile.sort(Path("dvc.lock"), list(depends))
     return status, "report" in took
+
+
+def note(before: Mapping[str, float], took: Mapping[str, float]) -> None:
+    """Keeps what stages took, for the time left of a later run."""
+    ran = {
+        stage: round(seconds, 1)
+        for stage, seconds in took.items()
+        if seconds > CACHED * before.get(stage, 0.0)
+    }
+    if ran:
+        files.write_json(SECONDS, {**before, **ran})
+
+
+def terminated(*_: object) -> None:
+    """SIGTERM stops a run as SIGINT does."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -118,9 +157,13 @@ def main() -> None:
     jobs = parser.parse_args().jobs
     if jobs < 1:
         parser.error(f"JOBS must be 1 or more; got {jobs}")
+    signal.signal(signal.SIGTERM, terminated)
     for name in PRELOADED:
         importlib.import_module(name)
-    status, reported = run_stale(jobs)
+    try:
+        status, reported = run_stale(jobs)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     if not status and not reported:
         status = subprocess.run([sys.executable, "-m", "stages.report", "--show"], check=False).returncode
     raise SystemExit(status)

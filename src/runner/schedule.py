@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import signal
 import time
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing import connection
@@ -13,10 +16,19 @@ from nmtkd import machine
 # A teacher runs alone on all cores: nearly everything waits for it, and its bytes are equal for every JOBS.
 EXCLUSIVE_STAGES = frozenset({"teacher"})
 MINUTE = 60.0  # seconds
+PATIENCE = 10.0  # seconds that an interrupted stage has to end by itself
 
 # Starts a process for a stage, from the stage's name and its environment.
 Start = Callable[[str, Mapping[str, str]], BaseProcess]
 Tell = Callable[[str], None]  # shows a message
+
+
+class Stopped(Exception):  # noqa: N818  no error: somebody stopped the run
+    """The run was interrupted; `took` has the seconds of the stages that are done."""
+
+    def __init__(self, took: Mapping[str, float]) -> None:
+        super().__init__()
+        self.took = dict(took)
 
 
 class Plan:
@@ -127,11 +139,39 @@ def run(
     """Runs a plan, at most `jobs` stages at once, and reports progress.
 
     Returns the first non-zero exit status, or 0, and the seconds of each stage. After a failure no stage is
-    started.
+    started. Raises Stopped after a KeyboardInterrupt, when no process is left.
     """
-    total, failed = len(plan.left), 0
     running: dict[str, tuple[BaseProcess, float]] = {}
     took: dict[str, float] = {}
+    try:
+        return _run(plan, jobs, start, before, tell, running, took), took
+    except KeyboardInterrupt:
+        stop([process for process, _ in running.values()])
+        raise Stopped(took) from None
+
+
+def stop(processes: Collection[BaseProcess]) -> None:
+    """Interrupts processes with all that they started: each leads a group. Kills what does not end."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid or 0, number)
+        end = time.monotonic() + PATIENCE
+        for process in processes:
+            process.join(max(0.0, end - time.monotonic()))
+
+
+def _run(
+    plan: Plan,
+    jobs: int,
+    start: Start,
+    before: Mapping[str, float],
+    tell: Tell,
+    running: dict[str, tuple[BaseProcess, float]],
+    took: dict[str, float],
+) -> int:
+    """The loop of `run`, which notes in `running` and `took` how far it is."""
+    total, failed = len(plan.left), 0
     while running or (plan.left and not failed):
         for stage in [] if failed else following(plan, list(running), jobs):
             plan.start(stage)
@@ -159,4 +199,4 @@ def run(
             seconds = time_left(plan.left, run_for, took, before, jobs)
             left = "" if seconds is None else f", about {clock(seconds)} left"
             tell(f"{len(took)}/{total} done{left}; {stage} took {clock(took[stage])}")
-    return failed, took
+    return failed

@@ -22,7 +22,7 @@ PAGE = layout.REPORTS / "index.html"
 WIDTH = 110  # columns
 EXPENDABLE = ("tok-lc", "chrF2", "MB", "p")  # left out in this order where the table is wider
 NEXT = {  # whether the grid has several seeds: the command, and why
-    False: ("dvc exp run -S study=capacity", "three seeds show what one seed cannot: whether methods differ"),
+    False: ("dvc exp run -S study=capacity", "three seeds, with your other -S choices: do methods differ?"),
     True: ("dvc exp run -S study=noise", "which gains remain under noise"),
 }
 

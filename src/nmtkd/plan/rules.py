@@ -48,7 +48,9 @@ def late_gates(params: Params) -> list[str]:
     """Problems of gates that close after the first averaged checkpoint: unequal models cannot be averaged."""
     last = params.training.updates - (params.training.average - 1) * params.training.checkpoint_every
     closings = [
-        (name, gates.closing) for name in params.grid.capacities if (gates := params.capacities[name].gates)
+        (name, gates.closing)
+        for name in params.grid.capacities
+        if name in params.capacities and (gates := params.capacities[name].gates)
     ]
     return [
         f"capacities.{name}.gates.closing: must be {last} or less, the first checkpoint that is averaged; "
@@ -58,11 +60,13 @@ def late_gates(params: Params) -> list[str]:
     ]
 
 
-def cross_checks(params: Params) -> list[str]:
-    """Problems between sections."""
+def misplaced_methods(params: Params) -> list[str]:
+    """Problems of methods that stand in a family that reads something else."""
     lines = []
     for family, shape in FAMILIES.items():
         for name in getattr(params.grid.methods, family):
+            if name not in params.methods:
+                continue  # unknown_names tells it
             method = params.methods[name]
             fits = method.sequence in shape.sequences and (method.teacher_weight > 0.0) == shape.weighs
             if not fits or (method.on_policy is not None) != shape.teacher:
@@ -74,6 +78,12 @@ def cross_checks(params: Params) -> list[str]:
                     f"grid.methods.{family}: {name!r} reads something else: this family needs {needs}; "
                     f"got {got}; move it to its own family"
                 )
+    return lines
+
+
+def cross_checks(params: Params) -> list[str]:
+    """Problems between sections."""
+    lines = misplaced_methods(params)
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")

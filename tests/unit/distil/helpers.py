@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from nmtkd.distil.divergences import DIVERGENCES
 from nmtkd.distil.token_loss import TeacherTerm
-from nmtkd.plan.methods import Method
+from nmtkd.plan.methods import DIVERGENCE_OPTIONS, Method
+
+KINDS = list(DIVERGENCES)  # what tests of every divergence run over
+OPTIONS = {"beta": 0.5}  # a value of each option of a divergence
 
 
 def method(**changes: Any) -> Method:
@@ -12,8 +16,8 @@ def method(**changes: Any) -> Method:
     values: dict[str, Any] = {"sequence": "gold", "teacher_weight": 0.5} | changes
     if values["teacher_weight"] > 0.0:
         values.setdefault("divergence", "forward_kl")
-    if values.get("divergence") == "jensen_shannon":
-        values.setdefault("beta", 0.5)
+    if option := DIVERGENCE_OPTIONS.get(values.get("divergence", "")):
+        values.setdefault(option, OPTIONS[option])
     return Method.model_validate(values)
 
 

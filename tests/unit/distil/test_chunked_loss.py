@@ -10,14 +10,13 @@ from torch import Tensor
 
 from nmtkd.distil.chunked_loss import Positions, chunked_loss
 from nmtkd.distil.token_loss import TeacherTerm, token_level
-from tests.unit.distil.helpers import teacher_term
+from tests.unit.distil.helpers import KINDS, teacher_term
 
 N, C, V, K = 11, 6, 13, 4
 TERMS = {
+    **{kind: teacher_term(divergence=kind) for kind in KINDS},
     "forward": teacher_term(),
-    "reverse": teacher_term(divergence="reverse_kl"),
     "mixed": teacher_term(divergence="jensen_shannon", beta=0.3),
-    "variation": teacher_term(divergence="total_variation"),
     "soft": teacher_term(2.5),
     "sharp": teacher_term(0.5, divergence="reverse_kl"),
 }

@@ -17,9 +17,9 @@ from nmtkd.distil.divergences import (
     total_variation,
 )
 from nmtkd.distil.token_loss import grouped_lprobs, grouped_probs
-from nmtkd.plan.methods import Method
+from nmtkd.plan.methods import DIVERGENCE_OPTIONS, Method
+from tests.unit.distil.helpers import KINDS, method
 
-KINDS = ["forward_kl", "reverse_kl", "jensen_shannon", "total_variation"]
 SEEDS = st.integers(0, 10**6)
 V = 11
 
@@ -38,10 +38,10 @@ def row(*values: float) -> Tensor:
     return torch.tensor([values], dtype=torch.float64)
 
 
-def named(kind: str, beta: float = 0.5) -> Method:
-    """A method of this divergence, with its option."""
-    option = {"beta": beta} if kind == "jensen_shannon" else {}
-    return Method.model_validate({"sequence": "gold", "teacher_weight": 0.5, "divergence": kind, **option})
+def named(kind: str, beta: float | None = None) -> Method:
+    """A method of this divergence; `beta` is for the one that has it."""
+    has_beta = DIVERGENCE_OPTIONS.get(kind) == "beta" and beta is not None
+    return method(divergence=kind, **({"beta": beta} if has_beta else {}))
 
 
 # By hand

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from nmtkd.distil.divergences import divergence, forward_kl
 from nmtkd.distil.token_loss import grouped_lprobs, grouped_probs, hardest, ranking, token_level
-from tests.unit.distil.helpers import teacher_term
+from tests.unit.distil.helpers import KINDS, teacher_term
 
-KINDS = ["forward_kl", "reverse_kl", "jensen_shannon", "total_variation"]
 NO_PADDING = torch.zeros(5, dtype=torch.bool)
 V = 11
 

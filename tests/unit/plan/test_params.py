@@ -26,6 +26,18 @@ def test_values_never_change() -> None:
         params.training.lr = 1.0
 
 
+def test_a_name_that_names_nothing_is_told_where_all_else_is_right(tmp_path: Path) -> None:
+    text = GOOD.replace("  capacities: [tiny]", "  capacities: [tiny, huge]").replace(
+        "word: [word]", "word: [wort]"
+    )
+    with pytest.raises(ParamsError) as caught:
+        load("corpus", path=saved(tmp_path, text))
+    assert [line.split(" (")[0] for line in str(caught.value).split("\n")[1:]] == [
+        "  grid.capacities: 'huge' names nothing under `capacities:`",
+        "  grid.methods.word: 'wort' names nothing under `methods:`",
+    ]
+
+
 def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
     text = GOOD
     for old, new in [

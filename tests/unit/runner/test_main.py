@@ -1,6 +1,9 @@
 """`python -m runner JOBS`: what DVC finds stale is run, side by side, and nothing is left."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,8 @@ import pytest
 
 from runner import __main__ as runner
 from runner.schedule import Plan
+
+ROOT = Path(__file__).resolve().parents[3]
 
 PIPELINE = """
 stages:
@@ -88,6 +93,18 @@ def test_runner_runs_stages_through_dvc_which_then_has_nothing_left(
     seconds = json.loads((pipeline / "reports/machine/stages.json").read_text(encoding="utf-8"))
     assert sorted(seconds) == sorted(set(ORDER) - {"manifests"})  # which was run before the graph was read
     assert "[repro] 3/4 done; starting report\n" in capfd.readouterr().err
+
+
+def test_runner_tells_why_dvc_failed(pipeline: Path) -> None:
+    """A dependency that is missing is DVC's to tell: no stage runs that could."""
+    (pipeline / "dvc.yaml").write_text(PIPELINE.replace("deps: [a], outs: [b]", "deps: [nowhere], outs: [b]"))
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "2"], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "ERROR: failed to reproduce 'second': [Errno 2] No such file or directory" in done.stderr
+    assert "[repro] second FAILED" in done.stderr
 
 
 def test_runner_writes_one_lock_whatever_the_jobs(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:

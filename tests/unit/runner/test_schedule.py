@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -157,6 +160,39 @@ def test_run_tells_what_failed_and_what_to_do(shell: Shell) -> None:
         "0/1 done; starting b",
         "b FAILED; what is done stays done: mend it and run the same command again",
     ]
+
+
+class Sleeper(Shell):
+    """A stage that leads a group with a process of its own, and one that no interrupt ends."""
+
+    script = 'test "$0" = stubborn && trap "" INT; echo "+$$" >> log; sleep 60 & wait; sleep 60'
+
+    def work(self, stage: str, environment: Mapping[str, str]) -> None:
+        os.setpgid(0, 0)
+        child = subprocess.Popen(["sh", "-c", self.script, stage])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as DVC does while a stage runs
+        raise SystemExit(child.wait())
+
+
+def test_an_interrupted_run_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(schedule, "PATIENCE", 1.0)
+    shell = Sleeper()
+
+    def interrupt() -> None:
+        while not Path("log").exists() or len(shell.lines()) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(schedule.Stopped) as caught:
+        schedule.run(Plan({"easy": [], "stubborn": []}, {"easy", "stubborn"}), 2, shell.start, {}, silent)
+    assert caught.value.took == {}
+    for line in shell.lines():
+        left = subprocess.run(
+            ["ps", "-o", "stat=", "-p", line[1:]], capture_output=True, text=True, check=False
+        )
+        assert left.stdout.strip()[:1] in ("", "Z"), "not even a process of a stage"
 
 
 def test_run_of_nothing_is_done(shell: Shell) -> None:
