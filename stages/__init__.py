@@ -13,6 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+INTERRUPTED = 130  # exit status, as shells have it
+
 # A stage's own progress is what its user reads. fairseq and Hydra announce much that nobody here can act on.
 for name in ("fairseq", "fairseq.tasks.text_to_speech", "hydra"):
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -42,4 +44,4 @@ def run(main: Callable[[], None]) -> None:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None

@@ -18,11 +18,6 @@ from nmtkd.plan import layout
 FUNCTION = "machine"  # of page.js: a file of facts is a script that calls it
 TRAINING, DECODING = "training", "decoding"  # kinds of facts: each has a folder
 NOTHING = "-"  # shown if nothing was measured of these very models
-NOTE = (
-    "sent/s: sentences a second by beam search. train s: seconds of training. "
-    "Both are of the machine that the figure names; stages that ran side by side slowed each other. "
-    f"{NOTHING}: these very models were not measured, for they come from a cache."
-)
 
 
 def write_decoding(key: str, model: str, rates: Mapping[str, float]) -> None:

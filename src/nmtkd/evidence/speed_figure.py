@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from nmtkd.evidence import machine_facts
 from nmtkd.evidence.canvas import INK, FigureData
 from nmtkd.evidence.machine_facts import DECODING, NOTHING, TRAINING
 from nmtkd.evidence.results import SEARCHES
@@ -22,6 +21,12 @@ COLUMNS = {"sent/s": "beam", "train s": "seconds"}  # the column's head: the val
 UNMEASURED = (
     "No speed was measured of these very models: they come from a cache, "
     "or the folder <code>machine</code> is not beside this page."
+)
+
+NOTE = (
+    "sent/s: sentences a second by beam search. train s: seconds of training. "
+    "Both are of the machine that the figure names; stages that ran side by side slowed each other. "
+    f"{NOTHING}: these very models were not measured, for they come from a cache."
 )
 
 
@@ -68,7 +73,7 @@ def scripts(summaries: Sequence[Summary]) -> str:
 
 def note() -> str:
     """What the two columns mean."""
-    return machine_facts.NOTE
+    return NOTE
 
 
 def _runs(models: Mapping[str, str]) -> str:
