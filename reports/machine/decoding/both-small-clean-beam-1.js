@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "0f3ae2600c1ad0a83538d5956eb90d7c98795a45164f9fb7402752e943ea3ae6", "sentences_per_second": {"beam": 769.6, "greedy": 1890.9}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "0f3ae2600c1ad0a83538d5956eb90d7c98795a45164f9fb7402752e943ea3ae6", "sentences_per_second": {"beam": 813.8, "greedy": 1994.5}});

@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "2dd7469ade70750af05eb2fd05c5012b6cce891d1ecd47032a88415e7d88931d", "sentences_per_second": {"beam": 1076.5, "greedy": 2819.3}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "2dd7469ade70750af05eb2fd05c5012b6cce891d1ecd47032a88415e7d88931d", "sentences_per_second": {"beam": 1072.8, "greedy": 2809.0}});

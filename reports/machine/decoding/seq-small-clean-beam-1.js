@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "10bf86b39e9da763032fac9663f6668a245f96f13523f6155ce8a8a5f194d49a", "sentences_per_second": {"beam": 766.5, "greedy": 1904.8}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "10bf86b39e9da763032fac9663f6668a245f96f13523f6155ce8a8a5f194d49a", "sentences_per_second": {"beam": 776.4, "greedy": 1894.3}});

@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8e5bebf8dda183e4018b00bd7da100949b8586eaa8d59e77a12d1bdb2264ea0d", "sentences_per_second": {"beam": 1049.9, "greedy": 2497.3}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8e5bebf8dda183e4018b00bd7da100949b8586eaa8d59e77a12d1bdb2264ea0d", "sentences_per_second": {"beam": 1011.6, "greedy": 2484.0}});

@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba66d5ddc51255760fe92e363b6643ae7664dab6a8580cff52f52940fd3b726a", "sentences_per_second": {"beam": 860.9, "greedy": 2072.0}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba66d5ddc51255760fe92e363b6643ae7664dab6a8580cff52f52940fd3b726a", "sentences_per_second": {"beam": 909.1, "greedy": 2201.9}});

@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "0f3ae2600c1ad0a83538d5956eb90d7c98795a45164f9fb7402752e943ea3ae6", "seconds": 93.0, "target_tokens_per_second": 12389.6});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "0f3ae2600c1ad0a83538d5956eb90d7c98795a45164f9fb7402752e943ea3ae6", "seconds": 74.6, "target_tokens_per_second": 15446.9});

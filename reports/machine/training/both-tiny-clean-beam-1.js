@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "2dd7469ade70750af05eb2fd05c5012b6cce891d1ecd47032a88415e7d88931d", "seconds": 54.1, "target_tokens_per_second": 21321.2});
+machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "2dd7469ade70750af05eb2fd05c5012b6cce891d1ecd47032a88415e7d88931d", "seconds": 43.9, "target_tokens_per_second": 26269.6});

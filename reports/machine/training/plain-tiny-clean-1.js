@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d0b14e31c415b6f1b4c5b1131c74fa9338b280cd8a77778bc2cd94853b7af1e9", "seconds": 56.0, "target_tokens_per_second": 24221.2});
+machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d0b14e31c415b6f1b4c5b1131c74fa9338b280cd8a77778bc2cd94853b7af1e9", "seconds": 51.1, "target_tokens_per_second": 26574.8});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "f57dbb8d51bbaad1e85874d694c4a51ec8b3f9a09078134e9c5269a3c9ea6999", "seconds": 477.5, "target_tokens_per_second": 5679.4});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "f57dbb8d51bbaad1e85874d694c4a51ec8b3f9a09078134e9c5269a3c9ea6999", "seconds": 360.2, "target_tokens_per_second": 7529.9});

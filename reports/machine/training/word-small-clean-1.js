@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba66d5ddc51255760fe92e363b6643ae7664dab6a8580cff52f52940fd3b726a", "seconds": 92.6, "target_tokens_per_second": 14660.2});
+machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba66d5ddc51255760fe92e363b6643ae7664dab6a8580cff52f52940fd3b726a", "seconds": 74.4, "target_tokens_per_second": 18236.9});

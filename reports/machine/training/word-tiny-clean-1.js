@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "6bcd8f7383f4cd1fc519a53444f82d7ed5f1a5c198baf8aa9de075606a11f533", "seconds": 62.6, "target_tokens_per_second": 21683.5});
+machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "6bcd8f7383f4cd1fc519a53444f82d7ed5f1a5c198baf8aa9de075606a11f533", "seconds": 47.9, "target_tokens_per_second": 28306.2});

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PIPELINE = """
 stages:
   manifests: {cmd: echo 1 > m, outs: [m]}
-  report: {cmd: cat b c > r, deps: [b, c], outs: [r]}
+  report: {cmd: "mkdir -p reports && cat b c > r && cp r reports/table.md", deps: [b, c], outs: [r]}
   first: {cmd: echo 1 > a, deps: [m], outs: [a]}
   second: {cmd: "test $NMTKD_THREADS = 2 && cp a b", deps: [a], outs: [b]}
   beside: {cmd: echo 1 > c, deps: [m], outs: [c]}
@@ -121,7 +121,14 @@ def test_runner_writes_one_lock_whatever_the_jobs(pipeline: Path, monkeypatch: p
     assert locks[0] == locks[1]
 
 
-def test_runner_shows_the_last_report_where_nothing_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runner_shows_the_last_screen_unless_the_report_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """DVC may skip the report though its turn came: in a clone it is up to date once all else is there."""
+    monkeypatch.chdir(tmp_path)
+    runner.TABLE.parent.mkdir()
+    runner.TABLE.write_text("of an earlier run", encoding="utf-8")
+    os.utime(runner.TABLE, (1, 1))
     shown: list[Sequence[str]] = []
 
     def run(command: Sequence[str], check: bool) -> SimpleNamespace:
@@ -130,10 +137,14 @@ def test_runner_shows_the_last_report_where_nothing_was_left(monkeypatch: pytest
 
     monkeypatch.setattr("subprocess.run", run)
     monkeypatch.setattr("sys.argv", ["runner", "1"])
-    for status, reported, code in ((0, False, 7), (0, True, 0), (3, False, 3)):
-        monkeypatch.setattr(
-            runner, "run_stale", lambda _, status=status, reported=reported: (status, reported)
-        )
+    for status, reports, code in ((0, False, 7), (0, True, 0), (3, False, 3)):
+
+        def run_stale(_: int, status: int = status, reports: bool = reports) -> int:
+            if reports:
+                runner.TABLE.write_text("of this run", encoding="utf-8")
+            return status
+
+        monkeypatch.setattr(runner, "run_stale", run_stale)
         with pytest.raises(SystemExit) as caught:
             runner.main()
         assert caught.value.code == code

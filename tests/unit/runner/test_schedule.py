@@ -184,9 +184,13 @@ def test_an_interrupted_run_leaves_no_process(monkeypatch: pytest.MonkeyPatch, t
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     threading.Thread(target=interrupt).start()
-    with pytest.raises(schedule.Stopped) as caught:
-        schedule.run(Plan({"easy": [], "stubborn": []}, {"easy", "stubborn"}), 2, shell.start, {}, silent)
+    try:
+        with pytest.raises(schedule.Stopped) as caught:
+            schedule.run(Plan({"easy": [], "stubborn": []}, {"easy", "stubborn"}), 2, shell.start, {}, silent)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caught.value.took == {}
     for line in shell.lines():
         left = subprocess.run(
