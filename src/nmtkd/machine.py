@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 GIB = 2**30
 PROGRESS_SECONDS = 5.0  # least time between two progress lines
@@ -61,6 +62,11 @@ def description() -> dict[str, str | int]:
         "device": device(),
         "cores": threads(),
     }
+
+
+def measurement(kind: str, key: str, model: str, **values: Any) -> dict[str, Any]:
+    """What this machine measured of the model with content hash `model`, for layout.machine_file."""
+    return {"kind": kind, "key": key, "model": model, "machine": description(), **values}
 
 
 def keep_freed_memory() -> None:

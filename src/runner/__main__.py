@@ -31,9 +31,8 @@ from runner import lockfile, schedule
 
 # A process that writes dvc.lock makes others wait, not fail. Stages speak for themselves.
 REPRO = ("--wait-for-lock", "repro", "--quiet")
-CACHED = (
-    0.3  # a stage that took under this share of its earlier time came from a cache: the earlier time stands
-)
+# A stage that took under this share of its earlier time came from a cache: the earlier time stands.
+CACHED = 0.3
 INTERRUPTED = 130  # exit status, as shells have it
 PRELOADED = (
     "dvc.cli.parser",

@@ -12,7 +12,6 @@ from typing import Any
 from nmtkd import files, machine
 from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import translate
-from nmtkd.evidence import machine_facts
 from nmtkd.evidence.metrics import HEADLINE, score
 from nmtkd.evidence.results import BEAM, GREEDY, LONG, STUDENT, TEACHER
 from nmtkd.network.fairseq_bridge import members
@@ -37,7 +36,8 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
         shutil.copy(trained / layout.CURVE, out / layout.CURVE)  # so that the report depends on no model
         result = _result(key, trained, axes, settings, scores)
         files.write_json(out / layout.scores_file(key).name, result)
-    machine_facts.write_decoding(key, result["model"], rates)
+    measured = machine.measurement(layout.DECODING, key, result["model"], sentences_per_second=rates)
+    files.write_script(layout.machine_file(layout.DECODING, key), layout.MEASURED, measured)
     headline = [s["value"] for s in scores if (s["split"], s["metric"]) == (corpus.tests[0], HEADLINE)]
     by_beam, by_greedy = headline
     print(

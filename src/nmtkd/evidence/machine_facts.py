@@ -11,25 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nmtkd import files, machine
+from nmtkd import files
 from nmtkd.evidence.results import BEAM
 from nmtkd.plan import layout
+from nmtkd.plan.layout import DECODING, TRAINING
 
-FUNCTION = "machine"  # of page.js: a file of facts is a script that calls it
-TRAINING, DECODING = "training", "decoding"  # kinds of facts: each has a folder
 NOTHING = "-"  # shown if nothing was measured of these very models
-
-
-def write_decoding(key: str, model: str, rates: Mapping[str, float]) -> None:
-    """Writes how fast a model translates: sentences a second by search."""
-    facts = {
-        "kind": DECODING,
-        "key": key,
-        "model": model,
-        "machine": machine.description(),
-        "sentences_per_second": dict(rates),
-    }
-    files.write_script(layout.machine_file(DECODING, key), FUNCTION, facts)
 
 
 def columns(models: Mapping[str, str], root: Path = Path()) -> dict[str, str]:

@@ -69,6 +69,5 @@ def _write_data(
 def noise_facts(noise: str) -> dict[str, Any]:
     """How many training words a noise condition changed, for the data card."""
     card = files.read_json(layout.noise_dir(noise) / layout.CARD)
-    return {
-        f"{side} words {name}": card[side][name] for side in ("source", "target") for name in ("hit", "words")
-    }
+    names = {"hit": "words hit", "words": "words"}
+    return {f"{side} {names[name]}": card[side][name] for side in ("source", "target") for name in names}

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from nmtkd.evidence.canvas import INK, FigureData
-from nmtkd.evidence.machine_facts import DECODING, NOTHING, TRAINING
+from nmtkd.evidence.machine_facts import NOTHING
 from nmtkd.evidence.results import SEARCHES
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan import layout
+from nmtkd.plan.layout import DECODING, TRAINING
 
 FIGURE = "quality_and_speed"
 TEACHER_STYLE = (INK, "*")

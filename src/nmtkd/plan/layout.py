@@ -81,6 +81,10 @@ def manifest(entry: str) -> Path:
     return MANIFESTS / f"{entry}.json"
 
 
+TRAINING, DECODING = "training", "decoding"  # kinds of measurements
+MEASURED = "machine"  # the function of evidence/page.js that a file of a measurement calls
+
+
 def machine_file(kind: str, key: str) -> Path:
     """Measurements of one model on this machine: `kind` is training or decoding."""
     return MACHINE / kind / f"{key}.js"

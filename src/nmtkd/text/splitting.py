@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Sequence
 from itertools import chain
 
 import numpy as np
@@ -122,14 +122,6 @@ class NearDuplicates:
         enough = min(COMMON, int(self._threshold * len(shingles)))
         candidates = [index for index, count in shared.items() if count >= enough and index not in skip]
         return [index for index in candidates if _similar(self._test[index], shingles, self._threshold)]
-
-
-def near_duplicates(train: Iterable[str], test: Sequence[str], threshold: float) -> int:
-    """How many test lines have a near-duplicate in train."""
-    index, resembled = NearDuplicates(test, threshold), set[int]()
-    for text in train:
-        resembled.update(index.of(text, resembled))
-    return len(resembled)
 
 
 def _similar(left: set[str], right: set[str], threshold: float) -> bool:

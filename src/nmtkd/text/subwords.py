@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,8 @@ class Subwords:
         return self._cache.setdefault(word, " ".join(self._bpe.segment_tokens([word])))
 
 
-def learn(sides: Sequence[Iterable[str]], settings: Bpe, codes: Path) -> int:
-    """Learns one set of merges on all sides together and writes them to `codes`. Returns their number."""
-    counts = Counter(word for lines in sides for line in lines for word in line.split())
-    return _learn(counts, settings, codes)
-
-
-def _learn(counts: Counter[str], settings: Bpe, codes: Path) -> int:
+def learn(counts: Counter[str], settings: Bpe, codes: Path) -> int:
+    """Learns merges from words and their counts and writes them to `codes`. Returns their number."""
     # Placeholders are no words. Sorted, so that ties do not depend on the order of the text.
     vocabulary = sorted(item for item in by_white_space(counts).items() if not item[0].startswith("{"))
     learnt = list(merges(vocabulary, settings.merges, settings.min_frequency))
@@ -67,12 +62,8 @@ def _learn(counts: Counter[str], settings: Bpe, codes: Path) -> int:
     return len(learnt)
 
 
-def write_dictionary(path: Path, sides: Sequence[Iterable[str]]) -> int:
-    """Writes the joint dictionary of BPE text and returns its size. Equal counts are sorted by token."""
-    return _write_counts(path, Counter(piece for lines in sides for line in lines for piece in line.split()))
-
-
-def _write_counts(path: Path, counts: Counter[str]) -> int:
+def write_dictionary(path: Path, counts: Counter[str]) -> int:
+    """Writes the joint dictionary: pieces and counts, equal counts by piece. Returns its size."""
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     write_lines(path, [f"{piece} {count}" for piece, count in rows])
     return len(counts)
@@ -111,10 +102,10 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
     lines = {side: count_lines(path) for side, path in files.items()}
     counts = {side: frequencies("bpe", path, lines[side]) for side, path in files.items()}
-    learnt = _learn(counts["src"] + counts["tgt"], settings, out / CODES)
+    learnt = learn(counts["src"] + counts["tgt"], settings, out / CODES)
     pieces = {side: count_pieces(words, out / CODES) for side, words in counts.items()}
     known = pieces["src"] + pieces["tgt"]
-    size = _write_counts(out / DICTIONARY, known)
+    size = write_dictionary(out / DICTIONARY, known)
     subwords = Subwords(out / CODES)
     unknown = {}
     for done, name in enumerate(held_out, start=1):

@@ -31,13 +31,7 @@ class Trained:
         The model's hash goes with it: seconds are never shown beside another model.
         """
         model = (layout.model_dir(folder) / layout.HASH).read_text(encoding="utf-8").strip()
-        facts = {
-            "kind": "training",
-            "key": key,
-            "model": model,
-            "machine": machine.description(),
-            **self.cost,
-        }
-        files.write_script(layout.machine_file("training", key), "machine", facts)
+        measured = machine.measurement(layout.TRAINING, key, model, **self.cost)
+        files.write_script(layout.machine_file(layout.TRAINING, key), layout.MEASURED, measured)
         rate = self.cost["target_tokens_per_second"]
         return f"{self.card['parameters']} parameters, {self.cost['seconds']:g} s, {rate:g} target tokens/s"

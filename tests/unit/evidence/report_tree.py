@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nmtkd import files
-from nmtkd.evidence import canvas, curves, machine_facts, metrics, results
+from nmtkd.evidence import canvas, curves, metrics, results
 from nmtkd.evidence.results import Result
 from nmtkd.evidence.summaries import Summary
 from nmtkd.evidence.summaries import summarise as summaries_of
@@ -180,7 +180,7 @@ def write_machine(root: Path, key: str, beam: float, seconds: float, model: str 
         ("decoding", {"sentences_per_second": {"beam": beam, "greedy": 2 * beam}}),
     ):
         path = root / layout.machine_file(kind, key)
-        files.write_script(path, machine_facts.FUNCTION, facts | {"kind": kind} | measured)
+        files.write_script(path, layout.MEASURED, facts | {"kind": kind} | measured)
 
 
 def edit(root: Path, key: str, change: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from nmtkd.text.noise import Vocabulary, apply, corrupt, rates_by_kind
 from nmtkd.text.parallel import write_lines
 from nmtkd.text.subwords import learn
 from nmtkd.text.words import join
+from tests.unit.text.counts import counted
 
 Kind = Literal["none", "deletion", "substitution", "swap", "mixed"]
 MIXED: list[Kind] = ["deletion", "substitution", "swap"]  # the kinds of which a mixture is made
@@ -293,7 +294,7 @@ def prepared(tmp_path: Path) -> Path:
     """Training text and codes that split nothing."""
     write_lines(tmp_path / "train.src", text(40, 8, seed=1))
     write_lines(tmp_path / "train.tgt", text(40, 8, seed=2))
-    learn([[" ".join(WORDS)] * 2], Bpe(merges=200, min_frequency=2), tmp_path / CODES)
+    learn(counted([" ".join(WORDS)] * 2), Bpe(merges=200, min_frequency=2), tmp_path / CODES)
     return tmp_path
 
 
@@ -383,7 +384,7 @@ def test_a_teacher_may_see_clean_text(prepared: Path) -> None:
 def test_output_is_split_into_pieces_after_the_noise(tmp_path: Path) -> None:
     write_lines(tmp_path / "train.src", ["xyz {0}"])
     write_lines(tmp_path / "train.tgt", ["low {0}"])
-    learn([["low low"]], Bpe(merges=10, min_frequency=2), tmp_path / CODES)
+    learn(counted(["low low"]), Bpe(merges=10, min_frequency=2), tmp_path / CODES)
     (tmp_path / "out").mkdir()
     card = apply(tmp_path, tmp_path, tmp_path / "out", noise("none", 0.0))
     assert (tmp_path / "out" / "train.src").read_text(encoding="utf-8") == "x@@ y@@ z {0}\n"

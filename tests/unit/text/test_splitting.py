@@ -1,15 +1,24 @@
 """nmtkd.text.splitting: groups are held out whole, nothing leaks, near-duplicates as by brute force."""
 
 import re
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from nmtkd.text.splitting import Pair, by_group, near_duplicates, overlapping
+from nmtkd.text.splitting import NearDuplicates, Pair, by_group, overlapping
 
 words = st.sampled_from([f"s{number}" for number in range(12)])
 corpora = st.lists(st.tuples(words, words, st.sampled_from("abcdef")), min_size=1, max_size=30)
+
+
+def near_duplicates(train: Iterable[str], test: Sequence[str], threshold: float) -> int:
+    """How many test lines have a near-duplicate in train."""
+    index, resembled = NearDuplicates(test, threshold), set[int]()
+    for text in train:
+        resembled.update(index.of(text, resembled))
+    return len(resembled)
 
 
 def parts(corpus: list[tuple[str, str, str]]) -> tuple[list[Pair], list[str]]:

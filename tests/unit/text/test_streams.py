@@ -30,6 +30,7 @@ from nmtkd.text.parallel import (
 from nmtkd.text.subwords import Subwords, count_pieces
 from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, Survey, digests, pick
 from nmtkd.text.words import NUMBERED, SEPARATOR
+from tests.unit.text.counts import counted
 
 # Blocks
 
@@ -183,7 +184,7 @@ def test_counts_by_spaces_give_those_by_white_space(text: list[str]) -> None:
 @pytest.fixture(scope="module")
 def codes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("codes") / CODES
-    subwords.learn([["low lower lowest ab abab {0}", "abc low"]], Bpe(merges=9, min_frequency=1), path)
+    subwords.learn(counted(["low lower lowest ab abab {0}", "abc low"]), Bpe(merges=9, min_frequency=1), path)
     return path
 
 

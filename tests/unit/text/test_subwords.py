@@ -11,6 +11,7 @@ from nmtkd.plan.layout import CODES, DICTIONARY
 from nmtkd.text.parallel import write_lines
 from nmtkd.text.subwords import Subwords, encode, learn, write_dictionary
 from nmtkd.text.words import join
+from tests.unit.text.counts import counted
 
 SIDES = [["low lower lowest {0}", "low {0}"], ["wide wider widest {0}", "wide {1}"]]
 
@@ -18,7 +19,7 @@ SIDES = [["low lower lowest {0}", "low {0}"], ["wide wider widest {0}", "wide {1
 @pytest.fixture(scope="module")
 def codes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("codes") / CODES
-    learn(SIDES, Bpe(merges=20, min_frequency=2), path)
+    learn(counted(*SIDES), Bpe(merges=20, min_frequency=2), path)
     return path
 
 
@@ -31,16 +32,16 @@ def test_codes_are_learnt_on_both_sides_together(codes: Path) -> None:
 
 
 def test_the_number_of_merges_is_returned(tmp_path: Path) -> None:
-    assert learn(SIDES, Bpe(merges=3, min_frequency=2), tmp_path / "c") == 3
-    few = learn(SIDES, Bpe(merges=1000, min_frequency=2), tmp_path / "d")
+    assert learn(counted(*SIDES), Bpe(merges=3, min_frequency=2), tmp_path / "c") == 3
+    few = learn(counted(*SIDES), Bpe(merges=1000, min_frequency=2), tmp_path / "d")
     assert few == len((tmp_path / "d").read_text().splitlines()) - 1 < 1000
-    with_rare_words = learn(SIDES, Bpe(merges=1000, min_frequency=1), tmp_path / "e")
+    with_rare_words = learn(counted(*SIDES), Bpe(merges=1000, min_frequency=1), tmp_path / "e")
     assert with_rare_words > few
 
 
 def test_codes_do_not_depend_on_the_order_of_lines(tmp_path: Path) -> None:
-    learn(SIDES, Bpe(merges=8, min_frequency=2), tmp_path / "a")
-    learn([side[::-1] for side in SIDES[::-1]], Bpe(merges=8, min_frequency=2), tmp_path / "b")
+    learn(counted(*SIDES), Bpe(merges=8, min_frequency=2), tmp_path / "a")
+    learn(counted(*(side[::-1] for side in SIDES[::-1])), Bpe(merges=8, min_frequency=2), tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -68,7 +69,7 @@ def test_join_undoes_split(codes: Path, words: list[str]) -> None:
 
 
 def test_the_dictionary_is_sorted_by_count_then_token(tmp_path: Path) -> None:
-    assert write_dictionary(tmp_path / "d", [["b a@@ c", "b"], ["c x"]]) == 4
+    assert write_dictionary(tmp_path / "d", counted(["b a@@ c", "b"], ["c x"])) == 4
     assert (tmp_path / "d").read_text(encoding="utf-8") == "b 2\nc 2\na@@ 1\nx 1\n"
 
 
