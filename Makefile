@@ -38,11 +38,13 @@ test: setup ## run all tests
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (five minutes)
 	@python -m tests.planted_bugs
 
-slow: bugs ## what takes too long for `make test`
+slow: bugs ## what takes too long for `make test` (the corpus's archive must have been fetched)
+	@python -m pytest -m slow
 
 bench: setup ## measure everything side by side and write reports/bench.md (hours; after make repro)
 	@for script in training levers methods teacher start_up data_stages gpu; do \
 	python bench/$$script.py || exit 1; done
+	@python bench/languages.py && python bench/small_tests.py
 	@python bench/peers.py && python bench/experiment.py --before $(BEFORE)
 	@python bench/harness.py
 

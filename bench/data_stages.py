@@ -60,12 +60,14 @@ def stage(name: str, folder: Path) -> Callable[[], Any]:
     )
     settings = data.Prepare.model_validate(
         {
+            "tokeniser": "reversible",
+            "normalise": [],
             "seed": 1,
             "valid_pairs": 0,
             "test_pairs": 0,
-            "max_words": 100,
+            "max_words": {"source": 100, "target": 100},
             "max_ratio": 3.0,
-            "ratio_slack": 4,
+            "ratio_slack": 24,
             "overlap": "drop",
         }
         | {"long_words": 0, "near_duplicate": 0.8}
@@ -97,7 +99,7 @@ def stage(name: str, folder: Path) -> Callable[[], Any]:
         )
     from nmtkd.text.noise import apply
 
-    return lambda: apply(outs["prepare"], outs["bpe"], outs["noise"], noise)
+    return lambda: apply(outs["prepare"], outs["bpe"], outs["noise"], noise, {})
 
 
 def resident(root: int) -> int:

@@ -185,7 +185,7 @@ def _line(one: Row) -> str:
 
 def main() -> None:
     """Writes reports/bench.md from all saved rows."""
-    lines = ["# Speed, side by side", ""]
+    lines = ["# Measured side by side", ""]
     lines += [
         INTRODUCTION,
         "",

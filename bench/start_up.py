@@ -42,7 +42,7 @@ MODEL = "model/model.pt model/model.sha256 model/dict.src.txt model/dict.tgt.txt
 FILES = {
     "data/raw": "train.src train.tgt card.json",
     "data/prepared": f"card.json {PREPARED}",
-    "data/bpe": "codes.bpe dict.txt card.json valid.src valid.tgt test.src test.tgt",
+    "data/bpe": "codes.bpe dict.txt card.json text.json valid.src valid.tgt test.src test.tgt",
     "data/noise": "train.src train.tgt card.json",
     "models/teacher": f"{MODEL} card.json curve.csv",
     "data/hypotheses": "hypotheses.jsonl card.json",
@@ -53,10 +53,10 @@ FILES = {
 }
 LOADS = {  # what each stage without fairseq loads before its work
     "corpus": ["corpus"],
-    "prepare": ["corpus", "prepare"],
-    "bpe": ["corpus.tests", "bpe"],
-    "noise": ["noises.clean"],
-    "report": ["corpus.tests", "prepare.long_words", "report", "grid"],
+    "prepare": ["corpus", "prepare", "evaluate.tokenize"],
+    "bpe": ["corpus.target", "corpus.tests", "prepare.tokeniser", "bpe"],
+    "noise": ["noises.clean", "teacher.training.max_tokens", "training.max_tokens"],
+    "report": ["corpus.target", "corpus.tests", "prepare.long_words", "evaluate.tokenize", "report", "grid"],
 }
 SINGLE = "noise@clean"  # one stage
 

@@ -60,10 +60,14 @@ def lines(data: Path) -> tuple[Path, Any]:
 
 def text(data: Path) -> Any:
     """What our side trains on."""
+    from nmtkd.training import text_form
     from nmtkd.training.loop import Data
 
     dictionary, (source, target) = lines(data)
-    return Data(dictionary=dictionary, train=(source, target), valid=(source[:HELD], target[:HELD]))
+    form = text_form.read(data / "bpe")
+    return Data(
+        dictionary=dictionary, form=form, train=(source, target), valid=(source[:HELD], target[:HELD])
+    )
 
 
 def stock(

@@ -8,10 +8,12 @@ from nmtkd.text.subwords import encode
 
 
 def main() -> None:
-    settings = params.load("corpus.tests", "bpe")
+    settings = params.load("corpus.target", "corpus.tests", "prepare.tokeniser", "bpe")
     with files.written_whole(layout.BPE) as out:
         card = encode(layout.PREPARED, out, ["valid", *settings.corpus.tests], settings.bpe)
         files.write_json(out / layout.CARD, card)
+        form = {"target": settings.corpus.target, "tokeniser": settings.prepare.tokeniser}
+        files.write_json(out / layout.TEXT, {**form, "longest": max(card["longest_line"].values())})
     print(f"[bpe] {card['merges']} merges, {card['dictionary']} pieces in the dictionary")
 
 

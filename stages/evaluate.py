@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "corpus.source",
         "corpus.target",
         "corpus.tests",
+        "prepare.tokeniser",
         "prepare.long_words",
         "evaluate",
     )

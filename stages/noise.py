@@ -14,9 +14,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("noise")
     name = parser.parse_args(argv).noise
-    settings = params.load(f"noises.{name}")
+    settings = params.load(f"noises.{name}", "teacher.training.max_tokens", "training.max_tokens")
+    bounds = {
+        "teacher.training.max_tokens": settings.teacher.training.max_tokens,
+        "training.max_tokens": settings.training.max_tokens,
+    }
     with files.written_whole(layout.noise_dir(name)) as out:
-        card = apply(layout.PREPARED, layout.BPE, out, settings.noises[name])
+        card = apply(layout.PREPARED, layout.BPE, out, settings.noises[name], bounds)
         files.write_json(out / layout.CARD, card)
     print(f"[noise] {name}: {card['source']['hit']} source and {card['target']['hit']} target words hit")
 

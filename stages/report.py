@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--show", action="store_true", help="print the last screen again, write nothing")
     args = parser.parse_args(argv)
-    settings = params.load("corpus.tests", "prepare.long_words", "report", "grid")
+    settings = params.load(
+        "corpus.target", "corpus.tests", "prepare.long_words", "evaluate.tokenize", "report", "grid"
+    )
     if not args.show:
         report.write(settings)
     print(screen.text(settings.grid))

@@ -29,7 +29,7 @@ from nmtkd.decoding.search import Search
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.plan.models import Architecture, Training
-from nmtkd.training import loop
+from nmtkd.training import loop, text_form
 
 ARCHITECTURE = Architecture(
     encoder_layers=shared.ENCODER_LAYERS,
@@ -63,7 +63,10 @@ def text(data: Path) -> loop.Data:
     """The pipeline's text, with a few validation pairs."""
     source, target = (shared.lines(data / "bpe" / f"valid.{side}")[:VALID] for side in ("src", "tgt"))
     return loop.Data(
-        dictionary=data / "bpe" / layout.DICTIONARY, train=shared.train_text(data), valid=(source, target)
+        dictionary=data / "bpe" / layout.DICTIONARY,
+        form=text_form.read(data / "bpe"),
+        train=shared.train_text(data),
+        valid=(source, target),
     )
 
 

@@ -200,4 +200,15 @@ BUGS = [
         new="pass",
         tests=(FROM_LOGITS, "test_rest_that_is_nearly_nothing_keeps_its_digits"),
     ),
+    Bug(
+        name="the closest translation is told by what spaces part",
+        module="nmtkd.distil.hypotheses",
+        where="_units",
+        old="words.units(words.join(pieces))",
+        new="words.join(pieces).split()",
+        tests=(
+            "test_closest_counts_characters_where_no_space_stands_between_words",
+            "test_closest_translation_is_told_by_characters_in_chinese",
+        ),
+    ),
 ]

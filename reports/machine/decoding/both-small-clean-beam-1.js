@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "0f3ae2600c1ad0a83538d5956eb90d7c98795a45164f9fb7402752e943ea3ae6", "sentences_per_second": {"beam": 813.8, "greedy": 1994.5}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "95ab2ff98f8a48e508b56c35f9554a214c76b0d826f8970ef508a46768a7bfb4", "sentences_per_second": {"beam": 1140.5, "greedy": 3048.1}});

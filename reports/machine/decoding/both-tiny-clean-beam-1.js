@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "2dd7469ade70750af05eb2fd05c5012b6cce891d1ecd47032a88415e7d88931d", "sentences_per_second": {"beam": 1072.8, "greedy": 2809.0}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7158f6973960f757a0b3ff1873092d2fd5760edc7fd1cc47c11d13d4dd66481a", "sentences_per_second": {"beam": 1474.2, "greedy": 4024.6}});

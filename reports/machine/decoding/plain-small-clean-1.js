@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "9e3ccd1c2a5e3d40787d02a6b760e6c5132b61f1c7b0e765a79946abb1485756", "sentences_per_second": {"beam": 752.7, "greedy": 1836.4}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "83952159c107291abf5501a5d151f949233e3cf47f8ab7ea5ef5aa96bff5faab", "sentences_per_second": {"beam": 1053.2, "greedy": 2689.0}});

@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d0b14e31c415b6f1b4c5b1131c74fa9338b280cd8a77778bc2cd94853b7af1e9", "sentences_per_second": {"beam": 1001.8, "greedy": 2288.8}});
+machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "709e0c928ce641fb69b88cc377f9fcef07ce40d09ba8c43769dd55de1a4ae319", "sentences_per_second": {"beam": 1319.1, "greedy": 3255.2}});

@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "10bf86b39e9da763032fac9663f6668a245f96f13523f6155ce8a8a5f194d49a", "sentences_per_second": {"beam": 776.4, "greedy": 1894.3}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c413905c2955e527641ed96cc066a6b5458c844e94f98bdc042c627baaf97109", "sentences_per_second": {"beam": 1173.4, "greedy": 3037.0}});

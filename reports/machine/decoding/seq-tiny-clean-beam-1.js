@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8e5bebf8dda183e4018b00bd7da100949b8586eaa8d59e77a12d1bdb2264ea0d", "sentences_per_second": {"beam": 1011.6, "greedy": 2484.0}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "1b380d2b5c0291a0949944b44dccaa896b11c429c1084b39f4057b68776ffbfe", "sentences_per_second": {"beam": 1595.0, "greedy": 4184.8}});

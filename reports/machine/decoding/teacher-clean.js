@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "f57dbb8d51bbaad1e85874d694c4a51ec8b3f9a09078134e9c5269a3c9ea6999", "sentences_per_second": {"beam": 363.0, "greedy": 801.8}});
+machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e369e11054a640f1a320f08578d1846b65139be018ea143e95edb76d2f0fd92b", "sentences_per_second": {"beam": 408.4, "greedy": 1073.6}});

@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba66d5ddc51255760fe92e363b6643ae7664dab6a8580cff52f52940fd3b726a", "sentences_per_second": {"beam": 909.1, "greedy": 2201.9}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "35cd000ae7b703f74b1f424fb20c2facb6ba69dae95803d1d15432b08b24298a", "sentences_per_second": {"beam": 1116.3, "greedy": 2779.9}});

@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "6bcd8f7383f4cd1fc519a53444f82d7ed5f1a5c198baf8aa9de075606a11f533", "sentences_per_second": {"beam": 1328.6, "greedy": 3093.2}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8ba2de1a8560409f356f4fed37dd91279d9c8678d023b3e45bc7f43f9fd386b8", "sentences_per_second": {"beam": 1385.3, "greedy": 3641.7}});

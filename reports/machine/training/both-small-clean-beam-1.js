@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "0f3ae2600c1ad0a83538d5956eb90d7c98795a45164f9fb7402752e943ea3ae6", "seconds": 74.6, "target_tokens_per_second": 15446.9});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "95ab2ff98f8a48e508b56c35f9554a214c76b0d826f8970ef508a46768a7bfb4", "seconds": 65.4, "target_tokens_per_second": 18846.8});

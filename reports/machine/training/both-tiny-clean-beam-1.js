@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "2dd7469ade70750af05eb2fd05c5012b6cce891d1ecd47032a88415e7d88931d", "seconds": 43.9, "target_tokens_per_second": 26269.6});
+machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7158f6973960f757a0b3ff1873092d2fd5760edc7fd1cc47c11d13d4dd66481a", "seconds": 40.9, "target_tokens_per_second": 30126.0});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "9e3ccd1c2a5e3d40787d02a6b760e6c5132b61f1c7b0e765a79946abb1485756", "seconds": 75.5, "target_tokens_per_second": 17981.1});
+machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "83952159c107291abf5501a5d151f949233e3cf47f8ab7ea5ef5aa96bff5faab", "seconds": 65.1, "target_tokens_per_second": 21801.8});

@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8e5bebf8dda183e4018b00bd7da100949b8586eaa8d59e77a12d1bdb2264ea0d", "seconds": 41.7, "target_tokens_per_second": 27610.7});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "1b380d2b5c0291a0949944b44dccaa896b11c429c1084b39f4057b68776ffbfe", "seconds": 38.0, "target_tokens_per_second": 32481.2});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "f57dbb8d51bbaad1e85874d694c4a51ec8b3f9a09078134e9c5269a3c9ea6999", "seconds": 360.2, "target_tokens_per_second": 7529.9});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e369e11054a640f1a320f08578d1846b65139be018ea143e95edb76d2f0fd92b", "seconds": 338.7, "target_tokens_per_second": 8395.0});

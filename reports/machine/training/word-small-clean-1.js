@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba66d5ddc51255760fe92e363b6643ae7664dab6a8580cff52f52940fd3b726a", "seconds": 74.4, "target_tokens_per_second": 18236.9});
+machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "35cd000ae7b703f74b1f424fb20c2facb6ba69dae95803d1d15432b08b24298a", "seconds": 69.0, "target_tokens_per_second": 20566.8});

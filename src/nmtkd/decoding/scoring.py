@@ -29,8 +29,9 @@ def distributions(
     """Yields (line, ids_TK, probs_TK) for each pair of BPE lines, in any order. T counts EOS.
 
     probs are the K largest of softmax(logits / temperature) at each position, given the prefix before it, in
-    float32, largest first. An ensemble's members are averaged. The teacher is in eval mode. Raises
-    bridge.ModelError for a line that is too long, ValueError for K above V.
+    float32, largest first. An ensemble's members are averaged. The teacher is in eval mode. A line longer
+    than `max_tokens` is a batch by itself. Raises bridge.ModelError for a line beyond the model's positions,
+    ValueError for K above V.
     """
     torch.set_num_threads(machine.threads())
     machine.keep_freed_memory()

@@ -17,7 +17,7 @@ Group = tuple[Sequence[str], int]  # lines that share a limit, and the limit in 
 class Search:
     """Beam search (beam 1 is greedy), or `beam` samples with `sampling`.
 
-    An output is cut at factor * (source length) + offset BPE tokens.
+    An output is cut at factor * (source length) + offset BPE tokens, of which there is one at least.
     """
 
     beam: int
@@ -29,7 +29,7 @@ class Search:
 
     def limit(self, source: str) -> int:
         """The maximal number of BPE tokens of an output."""
-        return int(self.max_length_factor * len(source.split())) + self.max_length_offset
+        return max(1, int(self.max_length_factor * len(source.split())) + self.max_length_offset)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,24 +32,31 @@ def translations(
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
     """Yields (index, n best translations, best first) of each source line (BPE). Long lines come first.
 
-    Only lines of the same limit share a search: a translation never depends on the other lines.
+    Only lines of the same limit share a search: a translation never depends on the other lines. No limit
+    exceeds the model's positions. Raises bridge.ModelError for a source line that does.
     """
     # CTranslate2 takes a single model. fairseq translates ensembles, with the same search.
     single = len(bridge.members(folder)) == 1
     nbest_lists = (with_ctranslate2 if engine == "ctranslate2" and single else with_fairseq).nbest_lists
-    # Longest first: else the slowest batch would run last, beside idle workers.
-    lengths = np.array([len(line.split()) for line in sources])
-    order = np.argsort(-lengths, kind="stable").tolist()
-    groups = [
-        list(group) for _, group in itertools.groupby(order, key=lambda index: search.limit(sources[index]))
-    ]
-    limited = (([sources[index] for index in group], search.limit(sources[group[0]])) for group in groups)
-    nbest = nbest_lists(folder, limited, search)
-    indices = itertools.chain.from_iterable(groups)
-    for done, (index, entries) in enumerate(zip(indices, nbest, strict=True), start=1):
-        limit = search.limit(sources[index])
+    positions = bridge.positions(folder)
+    bridge.check_lengths("source", (len(line.split()) + 1 for line in sources), positions)
+    most = positions - 1  # EOS has a position too
+    groups = _groups(sources, lambda line: min(search.limit(line), most))
+    nbest = nbest_lists(folder, (([sources[i] for i in group], limit) for group, limit in groups), search)
+    places = ((index, limit) for group, limit in groups for index in group)
+    for done, ((index, limit), entries) in enumerate(zip(places, nbest, strict=True), start=1):
         yield index, [_cut(text, score, limit) for text, score in entries]
         progress(done, len(sources))
+
+
+def _groups(sources: Sequence[str], limit: Callable[[str], int]) -> list[tuple[list[int], int]]:
+    """Indices of lines that share a limit, and the limit. It must grow with a line's length.
+
+    The longest lines come first: else the slowest batch would run last, beside idle workers.
+    """
+    lengths = np.array([len(line.split()) for line in sources])
+    order = np.argsort(-lengths, kind="stable").tolist()
+    return [(list(group), top) for top, group in itertools.groupby(order, key=lambda i: limit(sources[i]))]
 
 
 def _cut(text: str, score: float, limit: int) -> Hypothesis:
@@ -62,18 +69,24 @@ CURVE_OFFSET = 20
 
 
 def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
-    """Greedy translations by a model in memory, for the learning curve.
+    """Greedy translations by a model in memory, for the learning curve, in the order of `sources`.
 
-    All lines share the limit of the longest one.
+    Limits are by the next power of two above a source's length: groups are few, and no short line waits for
+    the longest one to end.
     """
     from nmtkd.decoding.conversion import InMemory
 
-    limit = max(len(line.split()) for line in sources) + CURVE_OFFSET
+    most = loaded.positions() - 1  # EOS has a position too
+    groups = _groups(sources, lambda line: min((1 << len(line.split()).bit_length()) + CURVE_OFFSET, most))
     search = Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET)
+    limited = [([sources[i] for i in group], limit) for group, limit in groups]
     # On a CPU this takes half a second less than fairseq's search, conversion included; a training calls it
     # eight times.
     if loaded.device == "cpu":
-        nbest = with_ctranslate2.of_converter(InMemory(loaded), [(sources, limit)], search)
+        nbest = with_ctranslate2.of_converter(InMemory(loaded), limited, search)
     else:
-        nbest = with_fairseq.generate([loaded], sources, search, limit)
-    return [hypotheses[0][0] for hypotheses in nbest]
+        each = (with_fairseq.generate([loaded], lines, search, limit) for lines, limit in limited)
+        nbest = itertools.chain.from_iterable(each)
+    indices = [index for group, _ in groups for index in group]
+    found = dict(zip(indices, nbest, strict=True))
+    return [found[index][0][0] for index in range(len(sources))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from nmtkd.files import line_hash, read_json, write_json, writing
 from nmtkd.plan.layout import CARD
+from nmtkd.text import words
 from nmtkd.text.lines import Lines
 
 RECORDS = "hypotheses.jsonl"
@@ -27,17 +28,21 @@ class HypothesesError(ValueError):
     """Hypotheses that were not made from this text."""
 
 
-def closest(nbest: NBest, gold: str, words: Callable[[str], str]) -> int:
-    """Index of the entry with the highest sentence BLEU against gold, the first of equals.
+def closest(nbest: NBest, gold: str) -> int:
+    """Index of the entry with the highest sentence BLEU against gold (BPE), the first of equals.
 
-    From Kim & Rush (2016, section 3.3). `words` joins BPE into words. BLEU is sacreBLEU's sentence score:
-    exponential smoothing, effective order.
+    From Kim & Rush (2016, section 3.3). BLEU is sacreBLEU's sentence score over words, or over characters
+    of a script without spaces: exponential smoothing, effective order.
     """
     if len(nbest) == 1:
         return 0
-    reference = [words(gold)]
-    scores = [_BLEU.sentence_score(words(text), reference).score for text, _ in nbest]
+    reference = [_units(gold)]
+    scores = [_BLEU.sentence_score(_units(text), reference).score for text, _ in nbest]
     return scores.index(max(scores))
+
+
+def _units(pieces: str) -> str:
+    return " ".join(words.units(words.join(pieces)))
 
 
 _BLEU = BLEU(tokenize="none", effective_order=True)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.results import BEAM, TEACHER, CellKey
 from nmtkd.evidence.statistics import Spread
@@ -75,7 +76,7 @@ class FigureData:
     curves: Mapping[CellKey, list[Point]]
     grid: Grid
     level: str
-    headline: str
+    headline: Headline
     styles: MethodStyles
 
     def base(self) -> list[Summary]:
@@ -89,7 +90,7 @@ class FigureData:
 
     def bleu(self, summary: Summary, search: str = BEAM) -> Spread:
         """The headline score."""
-        return summary.spreads[self.headline, search, HEADLINE]
+        return summary.spreads[self.headline.name, search, HEADLINE]
 
     def scope(self, noise: bool = True, decoding: bool = True, bars: bool = True) -> str:
         """The end of a caption: which part of the grid a figure shows, and what its marks are."""
@@ -99,9 +100,8 @@ class FigureData:
         seeds = len(self.grid.seeds)
         if seeds == 1:
             return f"{shown} One seed."
-        return f"{shown} Means over {seeds} seeds" + (
-            f"; bars are {self.level} t-intervals." if bars else "."
-        )
+        has_bars = bars and not self.headline.is_small
+        return f"{shown} Means over {seeds} seeds" + f"; bars are {self.level} t-intervals" * has_bars + "."
 
 
 def method_styles(methods: Sequence[str]) -> MethodStyles:

@@ -14,6 +14,10 @@ DATA_NOTE = (
     "so much that a model may have learnt them by heart. They stay in the test sets; the more there are, "
     "the less a score says about other text."
 )
+CEILING_NOTE = (
+    "The ceiling: references through tokeniser, BPE and back, scored against themselves. "
+    "No model can score more. Lines that do not come back to the letter are counted by what changed in them."
+)
 TRIED_NOTE = (
     "Weights of the token level that were tried. The best one by validation BLEU (greedy) became the run."
 )
@@ -21,6 +25,7 @@ GATED_NOTE = (
     "Feed-forward units that stayed open. "
     "The others were closed during training and are cut out of the model."
 )
+CEILING = "ceiling"  # how the names of its groups start
 TRIED_COLUMNS = ("student", "taken", "validation BLEU at each gate")
 GATED_COLUMNS = (
     "student",
@@ -45,6 +50,11 @@ def wide(head: str, rows: str) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
+
+
+def _visible(value: Any) -> str:
+    """Text with each space but the plain one, and each character that shows nothing, by its code point."""
+    return "".join(char if char.isprintable() else f"[U+{ord(char):04X}]" for char in str(value))
 
 
 def _words(name: str) -> str:
@@ -84,28 +94,44 @@ def _gated(result: Result, gates: Gates) -> str:
 
 
 def data(card: Mapping[str, Any]) -> str:
-    """Every fact of the data card: single facts as a line, groups as tables.
+    """Every fact of the data card: single facts as a line, groups and lists as tables.
 
-    Near-duplicates are also shown as a share of their test set.
+    Near-duplicates are also shown as a share of their test set. What is called ceiling comes last.
     """
     single = [
         f"<div><dt>{_words(name)}</dt><dd>{_number(value)}</dd></div>"
         for name, value in card.items()
-        if not isinstance(value, dict)
+        if not isinstance(value, dict | list)
     ]
     pairs = {name: split.get("pairs", 0) for name, split in card.get("splits", {}).items()}
-    tables = []
+    tables: dict[bool, list[str]] = {False: [], True: []}
     for name, group in card.items():
-        if not isinstance(group, dict) or not group:
-            continue
-        first = next(iter(group.values()))
-        columns = list(first) if isinstance(first, dict) else [""]
-        rows = ""
-        for row, cell in group.items():
-            values = [_number(cell[column] if isinstance(cell, dict) else cell) for column in columns]
-            if name == "near_duplicates" and pairs.get(row):
-                values = [f"{values[0]} ({100 * cell / pairs[row]:.1f}%)"]
-            rows += _row(_words(row), values)
-        tables.append(wide(_head([_words(name), *map(_words, columns)]), rows))
+        if group and isinstance(group, dict | list):
+            table = _listed(group) if isinstance(group, list) else _group(name, group, pairs)
+            tables[name.startswith(CEILING)].append(table)
+    ceiling = f'<p>{CEILING_NOTE}</p><div class="cards">{"".join(tables[True])}</div>' * bool(tables[True])
     facts = f'<dl class="facts">{"".join(single)}</dl>'
-    return f'{facts}<div class="cards">{"".join(tables)}</div><p>{DATA_NOTE}</p>'
+    return f'{facts}<div class="cards">{"".join(tables[False])}</div><p>{DATA_NOTE}</p>{ceiling}'
+
+
+def _group(name: str, group: Mapping[str, Any], pairs: Mapping[str, int]) -> str:
+    """A table with a row for each entry, whose cells are the entry's own entries or its single value."""
+    first = next(iter(group.values()))
+    columns = list(first) if isinstance(first, dict) else [""]
+    rows = ""
+    for row, cell in group.items():
+        values = [_number(cell[column] if isinstance(cell, dict) else cell) for column in columns]
+        if name == "near_duplicates" and pairs.get(row):
+            values = [f"{values[0]} ({100 * cell / pairs[row]:.1f}%)"]
+        rows += _row(_words(row), values)
+    return wide(_head([_words(name), *map(_words, columns)]), rows)
+
+
+def _listed(entries: Sequence[Mapping[str, Any]]) -> str:
+    """A table with a row for each entry, whose first value names it."""
+    rows = ""
+    for entry in entries:
+        name, *values = (escape(_visible(value)) for value in entry.values())
+        cells = "".join(f"<td class=text>{value}</td>" for value in values)
+        rows += f'<tr><th scope="row">{name}</th>{cells}</tr>\n'
+    return wide("".join(f'<th scope="col" class=left>{_words(name)}</th>' for name in entries[0]), rows)

@@ -18,7 +18,9 @@ from nmtkd.network.fairseq_bridge import members
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Params
 from nmtkd.text import words
+from nmtkd.text.languages import bleu_tokeniser
 from nmtkd.text.parallel import read_lines, write_lines
+from nmtkd.text.tokenisers import tokeniser
 
 VALID = "valid"
 CHOICES = ("gates", "gate", "tried", "seeds")  # of the card: what gated, hybrid and ensemble models have
@@ -71,7 +73,7 @@ def _scores(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Scores on all held-out sets by beam and greedy search, and sentences a second by search."""
     scores, rates = [], {}
-    options = settings.evaluate.model_dump(exclude={"engine", "beam"})
+    options = settings.evaluate.model_dump(exclude={"tokenize", "engine", "beam"})
     for name, beam in ((BEAM, settings.evaluate.beam), (GREEDY, 1)):
         search = Search(beam=beam, **options)
         seconds, lines = 0.0, 0
@@ -94,22 +96,30 @@ def judge(
 
     `tokens` are the translations as tokens joined by spaces.
     """
+    corpus, prepare = settings.corpus, settings.prepare
+    detokenise = tokeniser(prepare.tokeniser, corpus.target).detokenise
     names = [json.loads(line) for line in read_lines(layout.PREPARED / f"{split}.names")]
     text = [
-        words.unmask(words.detokenise(line, settings.corpus.target), placeholders)
-        for line, placeholders in zip(tokens, names, strict=True)
+        words.unmask(detokenise(line), placeholders) for line, placeholders in zip(tokens, names, strict=True)
     ]
     write_lines(out / f"{split}.{search}", text)
-    sources = read_lines(layout.PREPARED / f"{split}.raw")
-    references = read_lines(layout.PREPARED / f"{split}.ref")
-    gold = read_lines(layout.PREPARED / f"{split}.tgt")
-    subsets = [(split, 0)]
-    if settings.prepare.long_words and split != VALID:
-        subsets.append((f"{split}{LONG}", settings.prepare.long_words))
+    references, gold = (read_lines(layout.PREPARED / f"{split}.{side}") for side in ("ref", "tgt"))
+    units = [[" ".join(words.units(line)) for line in side] for side in (tokens, gold)]
+    subsets = {split: list(range(len(text)))}
+    if prepare.long_words and split != VALID:
+        sources = read_lines(layout.PREPARED / f"{split}.src")
+        lengths = map(words.count_units, sources)
+        subsets[f"{split}{LONG}"] = [i for i, length in enumerate(lengths) if length >= prepare.long_words]
     scores = []
-    for subset, shortest in subsets:
-        chosen = [i for i, source in enumerate(sources) if len(source.split()) >= shortest]
-        sides = [[side[i] for i in chosen] for side in (text, references, tokens, gold)]
-        entries = score(sides[0], sides[1], tokenised_hypotheses=sides[2], tokenised_references=sides[3])
+    for subset, chosen in subsets.items():
+        if not chosen:
+            continue  # no segment is long: there is nothing to score apart
+        sides = [[side[i] for i in chosen] for side in (text, references, *units)]
+        entries = score(
+            *sides[:2],
+            tokeniser=bleu_tokeniser(corpus.target, settings.evaluate.tokenize),
+            tokenised_hypotheses=sides[2],
+            tokenised_references=sides[3],
+        )
         scores += [{"split": subset, "search": search, **entry} for entry in entries]
     return scores

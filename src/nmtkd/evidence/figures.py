@@ -78,7 +78,7 @@ def _bleu_by_capacity(data: FigureData) -> Drawn:
         )
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(y=0.09)
-    panels[0].set_ylabel(f"BLEU on {data.headline}")
+    panels[0].set_ylabel(f"BLEU on {data.headline.name}")
     for axes, labels in zip(panels, ends, strict=True):
         canvas.end_labels(axes, labels)
     caption = (
@@ -144,24 +144,30 @@ def _gain(data: FigureData) -> Drawn:
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     for label, (_, member) in zip(panels[0].get_yticklabels(), rows, strict=True):
         label.set(fontweight="bold" if member is None else "normal", color=INK)
-    caption = (
-        f"Difference in BLEU to the plain student of the same size, with its {data.level} interval. "
-        "Hollow: the interval contains 0."
-    )
-    seeds = "Differences are paired by seed."
-    segments = "Paired bootstrap over test segments."
-    how = seeds if len(data.grid.seeds) > 1 else segments
-    return figure, f"{caption} {how}" + data.scope(decoding=False, bars=False)
+    return figure, _gain_caption(data) + data.scope(decoding=False, bars=False)
+
+
+def _gain_caption(data: FigureData) -> str:
+    paired = " Differences are paired by seed." if len(data.grid.seeds) > 1 else ""
+    what = "Difference in BLEU to the plain student of the same size"
+    if data.headline.is_small:
+        return f"{what}, without intervals: {data.headline.smallness}.{paired}"
+    how = paired or " Paired bootstrap over test segments."
+    return f"{what}, with its {data.level} interval. Hollow: the interval contains 0.{how}"
 
 
 def _interval(axes: Axes, data: FigureData, summary: Summary, search: str, y: float) -> None:
-    """A gain as a mark with its interval and its number."""
+    """A gain as a mark with its number, and with its interval if it has one."""
     gain, (colour, marker) = summary.gains[search], data.styles[summary.method]
-    fill = colour if gain.excludes_zero else "white"
-    axes.plot([gain.low, gain.high], [y, y], color=colour, linewidth=1.5)
-    axes.plot(gain.difference, y, color=colour, marker=marker, markerfacecolor=fill)
+    end = gain.difference
+    if gain.evidence is not None:
+        end = gain.evidence.high
+        axes.plot([gain.evidence.low, end], [y, y], color=colour, linewidth=1.5)
+    axes.plot(
+        gain.difference, y, color=colour, marker=marker, markerfacecolor=colour if gain.verdict else "white"
+    )
     number = signed(gain.difference).replace("-", "\u2212")
-    axes.annotate(number, (gain.high, y), (5, 0), textcoords="offset points", va="center", color=colour)
+    axes.annotate(number, (end, y), (5, 0), textcoords="offset points", va="center", color=colour)
 
 
 def _by_noise(data: FigureData) -> Drawn:
@@ -220,6 +226,8 @@ def _dots(
             axes.errorbar(
                 spread.mean, y, xerr=bars, color=colour, marker=marker, linestyle="none", elinewidth=1
             )
-        axes.set(title=capacity, xlabel=f"BLEU on {data.headline}", yticks=range(len(rows)), yticklabels=rows)
+        axes.set(
+            title=capacity, xlabel=f"BLEU on {data.headline.name}", yticks=range(len(rows)), yticklabels=rows
+        )
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure

@@ -16,7 +16,8 @@ from nmtkd.evidence.canvas import FigureData
 from nmtkd.evidence.cards import adapted, data, wide
 from nmtkd.evidence.figures import Drawing
 from nmtkd.evidence.findings import Findings
-from nmtkd.evidence.results import STUDENT, TEACHER, Result, adapted_rows
+from nmtkd.evidence.results import BEAM, STUDENT, TEACHER, Result, adapted_rows
+from nmtkd.evidence.summaries import Summary
 from nmtkd.evidence.tables import GAIN_COLUMN, TEXT_COLUMNS, Table, in_order, signature_notes
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.schema import Grid
@@ -30,11 +31,9 @@ FILES = {  # beside the page: what each one holds
     "curves.csv": "validation by update",
     "adapted.csv": "what students with gates chose: a weight between levels, a number of units",
 }
-CAUTION = (
-    "<b>One seed a cell.</b> The intervals cover the choice of test sentences, "
-    "not how far a second training would land. "
-    "Name several seeds in <code>grid.seeds</code> before telling methods apart by a small difference."
-)
+ONE_SEED = "<b>One seed a cell.</b> "
+COVERED = "The intervals cover the choice of test sentences, not how far a second training would land. "
+SEVERAL = "Name several seeds in <code>grid.seeds</code> before telling methods apart by a small difference."
 OVER_SEEDS = (
     "The interval of a difference is Student's t-interval of its mean over seeds, runs paired by seed. "
     "If it excludes 0, training again with other seeds would most likely show the same sign."
@@ -49,6 +48,7 @@ COMPARING = (
     "Kim and Rush (2016) found that learning from the teacher's translations helps greedy search more "
     "than beam search: look at both panels of a figure."
 )
+COLOURED: dict[int | None, str] = {1: "gain", -1: "loss"}  # by the verdict; of others it is unclear
 EXAMPLE = 20  # comparisons: few enough to picture; at the usual 95% one of them errs
 
 
@@ -66,12 +66,12 @@ def build(
     title = f"Distillation on {results[0].corpus}, {source} to {target}"
     chosen = [("adapted", "What students chose", adapted(results))] if adapted_rows(results) else []
     sections = [
-        ("findings", "What this shows", _findings(findings, len(grid.seeds))),
+        ("findings", "What this shows", _findings(findings, len(grid.seeds) == 1)),
         ("table", "Scores", _table(table, figure_data)),
         ("figures", "Figures", "".join(map(_figure, drawings)) + speed_figure.figure(figure_data)),
         *chosen,
         ("data", "Data", data(card)),
-        ("reading", "How to read this", _reading(grid, level)),
+        ("reading", "How to read this", _reading(grid, level * findings.has_verdicts)),
         ("files", "Signatures and files", _files(results)),
     ]
     nav = "".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections)
@@ -127,7 +127,7 @@ def _text(text: str) -> str:
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", minus)
 
 
-def _findings(findings: Findings, seeds: int) -> str:
+def _findings(findings: Findings, has_one_seed: bool) -> str:
     numbers = "".join(
         f'<div class="number"><dt>{_text(name)}</dt><dd>{_text(value)}</dd>'
         f'<dd class="more">{_text(explanation)}</dd></div>'
@@ -136,10 +136,12 @@ def _findings(findings: Findings, seeds: int) -> str:
     items = "".join(
         f"<li><b>{_text(setting)}</b> {_text(sentence)}</li>" for setting, sentence in findings.settings()
     )
+    caution = f"{ONE_SEED}{COVERED * findings.has_verdicts}{SEVERAL}"
+    is_cautioned = has_one_seed and not findings.headline.is_small  # seeds make no small test set larger
     return (
         f'<p class="lead">{_text(findings.lead())}</p><dl class="numbers">{numbers}</dl>'
         + f'<ul class="findings">{items}</ul>' * bool(items)
-        + f'<p class="caution">{CAUTION}</p>' * (seeds == 1)
+        + f'<p class="caution">{caution}</p>' * is_cautioned
     )
 
 
@@ -166,7 +168,8 @@ def _table(table: Table, figure_data: FigureData) -> str:
             rows.append(f"<tr class=group>{cell}</tr>\n")
         previous = heading
         cells = [
-            f"<td{_left(table.header[i])}{_colour(row, gain, i)}>{_text(row[i])}</td>" for i in columns[1:]
+            f"<td{_left(table.header[i]) or _colour(summary, i - gain)}>{_text(row[i])}</td>"
+            for i in columns[1:]
         ]
         cells.append(speed_figure.cells(summary))
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>\n')
@@ -178,12 +181,14 @@ def _left(name: str) -> str:
     return " class=left" if name in TEXT_COLUMNS else ""
 
 
-def _colour(row: Sequence[str], gain: int, column: int) -> str:
-    """Colours a difference whose interval excludes 0. The sign says the same without colour."""
-    if column not in (gain, gain + 1) or not row[gain]:
+def _colour(summary: Summary, column: int) -> str:
+    """Colours a difference whose interval excludes 0, and that interval: the columns 0 and 1.
+
+    The sign says the same without colour.
+    """
+    if column not in (0, 1) or BEAM not in summary.gains:
         return ""
-    low, high = (float(end) for end in row[gain + 1].strip("[]").split(", "))
-    return " class=gain" if low > 0 else " class=loss" if high < 0 else " class=unclear"
+    return f" class={COLOURED.get(summary.gains[BEAM].verdict, 'unclear')}"
 
 
 def _figure(drawing: Drawing) -> str:
@@ -203,15 +208,18 @@ def _figure(drawing: Drawing) -> str:
 
 
 def _reading(grid: Grid, level: str) -> str:
+    """What the methods are, and what an interval of confidence `level` means. Empty: there are none."""
     named = [(getattr(grid.methods, name), family.sentence) for name, family in FAMILIES.items()]
     methods = "".join(
         f"<li><b>{escape(', '.join(names))}</b> {sentence}</li>" for names, sentence in named if names
     )
-    interval = OVER_SEEDS if len(grid.seeds) > 1 else OVER_SEGMENTS
-    share = 1.0 - float(level.rstrip("%")) / 100.0
-    errors = f"about {EXAMPLE * share:.0f} would seem to show one"
-    chance = f"Of {EXAMPLE} comparisons without a true difference, {errors}."
-    return f"<ul>{methods}</ul><p>{interval} {chance}</p><p>{COMPARING}</p>"
+    intervals = ""
+    if level:
+        share = 1.0 - float(level.rstrip("%")) / 100.0
+        errors = f"about {EXAMPLE * share:.0f} would seem to show one"
+        chance = f"Of {EXAMPLE} comparisons without a true difference, {errors}."
+        intervals = f"<p>{OVER_SEEDS if len(grid.seeds) > 1 else OVER_SEGMENTS} {chance}</p>"
+    return f"<ul>{methods}</ul>{intervals}<p>{COMPARING}</p>"
 
 
 def _files(results: Sequence[Result]) -> str:

@@ -10,17 +10,22 @@ from typing import Any
 from nmtkd import files
 from nmtkd.evidence import canvas, curves, figures, page, results, screen, tables
 from nmtkd.evidence.findings import Findings
+from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.results import Result
+from nmtkd.evidence.statistics import bleu, sentence_statistics
 from nmtkd.evidence.summaries import Summary, summarise
 from nmtkd.plan import layout
 from nmtkd.plan.runs import methods
 from nmtkd.plan.schema import Params
+from nmtkd.text.languages import bleu_tokeniser
 
 
 def write(settings: Params) -> None:
     """Writes reports/: no byte of it depends on how fast a machine is."""
-    grid, headline = settings.grid, settings.corpus.tests[0]
+    grid = settings.grid
     level = f"{100 * settings.report.confidence:g}%"
+    card = files.read_json(layout.PREPARED / layout.CARD)
+    headline = _headline(settings, card)
     runs = results.read(grid, settings.corpus.tests)
     points = {run.key: curves.read_curve(layout.translations_dir(run.key) / layout.CURVE) for run in runs}
     summaries = summarise(
@@ -28,10 +33,7 @@ def write(settings: Params) -> None:
         grid,
         settings.report,
         headline,
-        hypotheses=lambda key, search: results.read_lines(
-            layout.translations_dir(key) / f"{headline}.{search}"
-        ),
-        references=results.read_lines(layout.PREPARED / f"{headline}.ref"),
+        lambda key, search: results.read_lines(layout.translations_dir(key) / f"{headline.name}.{search}"),
     )
     table = tables.build(summaries, grid, settings.report, headline, settings.prepare.long_words)
     means = curves.mean_curves(runs, points)
@@ -44,9 +46,19 @@ def write(settings: Params) -> None:
     _write_data(runs, points, summaries, settings)
     lead = Findings(summaries, level, headline).lead()
     files.write_text(screen.TABLE, tables.as_markdown(table, lead))
-    card = files.read_json(layout.PREPARED / layout.CARD)
     card["noise"] = {noise: noise_facts(noise) for noise in grid.noises}
     files.write_text(screen.PAGE, page.build(runs, data, table, drawings, card))
+
+
+def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
+    """The first test set. `card` is the data card of the prepared corpus."""
+    name = settings.corpus.tests[0]
+    references = results.read_lines(layout.PREPARED / f"{name}.ref")
+    tokeniser = bleu_tokeniser(settings.corpus.target, settings.evaluate.tokenize)
+    # References of three words and fewer score 0: BLEU counts n-grams of four words.
+    own = float(bleu(sentence_statistics(references, references, tokeniser).sum(0)))
+    ceiling = min(own, card["ceiling"][name]["BLEU"])
+    return Headline(name, references, tokeniser, settings.report.min_segments, ceiling)
 
 
 def _write_data(

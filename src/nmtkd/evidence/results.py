@@ -19,7 +19,7 @@ from nmtkd.plan.schema import Grid
 
 TEACHER = "teacher"  # in results: the teacher's role, method and capacity
 STUDENT = "student"  # in results: a student's role
-LONG = "_long"  # suffix of a test set's name: its segments of prepare.long_words words and more
+LONG = "_long"  # suffix of a test set's name: its segments of prepare.long_words source words and more
 BEAM, GREEDY = SEARCHES = ("beam", "greedy")  # test-time decoding, in the order of the report
 
 RESULTS_HEADER = "corpus,pair,method,capacity,noise,decoding,seed,split,search,metric,value,signature"

@@ -12,7 +12,7 @@ from pathlib import Path
 from nmtkd import files
 from nmtkd.evidence import machine_facts
 from nmtkd.evidence.results import ResultsError, teacher_axes
-from nmtkd.evidence.tables import Table, as_text, axes, from_markdown
+from nmtkd.evidence.tables import INTERVAL, Table, as_text, axes, from_markdown
 from nmtkd.plan import layout
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid
@@ -26,6 +26,8 @@ NEXT = {  # whether the grid has several seeds: the command, and why
     True: ("dvc exp run -S study=noise", "which gains remain under noise"),
 }
 
+LARGER = ("a larger test set", "seeds do not make up for so few segments")
+
 
 def text(grid: Grid, root: Path = Path()) -> str:
     """The screen. `root` holds `reports/`, which is of `grid`. Raises ResultsError if there is no table."""
@@ -38,7 +40,7 @@ def text(grid: Grid, root: Path = Path()) -> str:
         raise ResultsError(f"{path}: no table of this report ({error}); run `dvc repro`") from None
     machines = machine_facts.machines(_all_models(grid, root), root)
     notes = f"{TABLE}; sent/s, train s: {machines}"
-    command, reason = NEXT[len(grid.seeds) > 1]
+    command, reason = LARGER if _is_small(table) else NEXT[len(grid.seeds) > 1]
     return "\n".join(
         [
             as_text(_fitted(_with_machine(table, grid, root))),
@@ -49,6 +51,12 @@ def text(grid: Grid, root: Path = Path()) -> str:
             f"Next   {command}   {reason}",
         ]
     )
+
+
+def _is_small(table: Table) -> bool:
+    """Whether differences stand in the table without their intervals."""
+    columns = [i for i, name in enumerate(table.header) if name.endswith(INTERVAL)]
+    return any(row[i] == machine_facts.NOTHING for row in table.rows for i in columns)
 
 
 def _with_machine(table: Table, grid: Grid, root: Path) -> Table:

@@ -25,18 +25,27 @@ ORDER = 4  # BLEU's longest n-gram (Papineni et al. 2002); sacreBLEU's default
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A difference with its confidence interval and two-sided p-value."""
+class Evidence:
+    """How sure a difference is: its confidence interval and two-sided p-value."""
 
-    difference: float
     low: float
     high: float
     p_value: float
 
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference and its evidence, which is None where the test set is too small to give any."""
+
+    difference: float
+    evidence: Evidence | None
+
     @property
-    def excludes_zero(self) -> bool:
-        """True if the interval does not contain 0."""
-        return self.low > 0.0 or self.high < 0.0
+    def verdict(self) -> int | None:
+        """1 or -1 if the interval lies above or below 0, and 0 if it contains 0. None without evidence."""
+        if self.evidence is None:
+            return None
+        return (self.evidence.low > 0.0) - (self.evidence.high < 0.0)
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,14 @@ class Spread:
     n: int
 
 
-def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> Array:
-    """BLEU's sufficient statistics [segments, 2 + 2 * ORDER].
+def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str], tokeniser: str) -> Array:
+    """BLEU's sufficient statistics [segments, 2 + 2 * ORDER], counted by one of sacreBLEU's tokenisers.
 
     Columns: hypothesis length, reference length, matches by order, n-grams by order.
-    sacreBLEU counts them with its defaults (13a, cased), so that sums over segments give its corpus score.
+    sacreBLEU counts them, cased, so that sums over segments give its corpus score.
     """
-    metric = BLEU(effective_order=True)  # sentence_score asks for it; it changes the score, not the counts
+    # sentence_score asks for effective_order; it changes the score, not the counts
+    metric = BLEU(tokenize=tokeniser, effective_order=True)
     pairs = zip(hypotheses, references, strict=True)
     scores = (metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in pairs)
     rows = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
@@ -100,20 +110,15 @@ def paired_bootstrap(
     baseline: Sequence[str],
     references: Sequence[str],
     *,
+    tokeniser: str,
     samples: int,
     seed: int,
     confidence: float,
 ) -> Comparison:
-    """Difference in BLEU between two systems on one test set, by paired bootstrap (Koehn 2004, section 4).
+    """Difference in BLEU between two systems on one test set, as `bootstrap` has it.
 
-    The interval is the percentile interval of the resampled differences d*.
-    Koehn calls the better system significantly better at level q if it wins in a share q of the resamples.
-    The matching two-sided p-value is
-        p = 2 * (1 + min(#{d* <= 0}, #{d* >= 0})) / (1 + samples), at most 1.
-    The 1 is added so that p is never 0, as in sacreBLEU.
-    p agrees with the interval: if p is below 1 - confidence, the interval excludes 0.
-    sacreBLEU's own p counts |d*| - mean(|d*|) > |d|. For a clear difference that is one tail: half of this p.
-    Raises ValueError if the three arguments differ in length or are empty.
+    `tokeniser` is sacreBLEU's name of the one that BLEU is counted with.
+    Raises ValueError if the three texts differ in length or are empty.
     """
     if not len(system) == len(baseline) == len(references):
         raise ValueError(
@@ -122,12 +127,27 @@ def paired_bootstrap(
         )
     if not references:
         raise ValueError("paired bootstrap: an empty test set cannot be resampled; give it segments")
-    ours, theirs = sentence_statistics(system, references), sentence_statistics(baseline, references)
+    ours, theirs = (sentence_statistics(side, references, tokeniser) for side in (system, baseline))
+    return bootstrap(ours, theirs, samples=samples, seed=seed, confidence=confidence)
+
+
+def bootstrap(ours: Array, theirs: Array, *, samples: int, seed: int, confidence: float) -> Comparison:
+    """Difference in BLEU by paired bootstrap (Koehn 2004, section 4), given sentence statistics.
+
+    The interval is the percentile interval of the resampled differences d*.
+    Koehn calls the better system significantly better at level q if it wins in a share q of the resamples.
+    The matching two-sided p-value is
+        p = 2 * (1 + min(#{d* <= 0}, #{d* >= 0})) / (1 + samples), at most 1.
+    The 1 is added so that p is never 0, as in sacreBLEU.
+    p agrees with the interval: if p is below 1 - confidence, the interval excludes 0.
+    sacreBLEU's own p counts |d*| - mean(|d*|) > |d|. For a clear difference that is one tail: half of this p.
+    """
     differences = bootstrap_differences(ours, theirs, samples, seed)
     low, high = np.quantile(differences, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     tail = min(int((differences <= 0.0).sum()), int((differences >= 0.0).sum()))
     difference = float(bleu(ours.sum(0)) - bleu(theirs.sum(0)))
-    return Comparison(difference, float(low), float(high), min(1.0, 2.0 * (1 + tail) / (1 + samples)))
+    p_value = min(1.0, 2.0 * (1 + tail) / (1 + samples))
+    return Comparison(difference, Evidence(float(low), float(high), p_value))
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> Spread:
@@ -160,7 +180,7 @@ def paired_seeds(system: Sequence[float], baseline: Sequence[float], confidence:
         p_value = 1.0 if spread.mean == 0.0 else 0.0
     else:
         p_value = 2.0 * float(stdtr(spread.n - 1, -abs(spread.mean) / error))
-    return Comparison(spread.mean, spread.low, spread.high, p_value)
+    return Comparison(spread.mean, Evidence(spread.low, spread.high, p_value))
 
 
 def t_quantile(confidence: float, freedom: int) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.results import BEAM, SEARCHES, TEACHER, CellKey, Result, ResultsError
 from nmtkd.evidence.statistics import Comparison, Spread, over_seeds, paired_bootstrap, paired_seeds
@@ -38,15 +39,14 @@ def summarise(
     results: Sequence[Result],
     grid: Grid,
     settings: Report,
-    headline: str,
-    *,
+    headline: Headline,
     hypotheses: Callable[[str, str], Sequence[str]],
-    references: Sequence[str],
 ) -> list[Summary]:
     """Summaries in the order of `results`. `hypotheses(key, search)` translates `headline`.
 
     With several seeds a gain is the mean of the differences paired by seed, with its t-interval.
     With one seed it comes from the paired bootstrap.
+    If `headline` is too small for a verdict, scores and gains have no interval.
     Raises ResultsError if a model's translations do not give its stored scores.
     """
     cells: dict[CellKey, list[Result]] = {}
@@ -55,29 +55,43 @@ def summarise(
     plain = baselines(grid, results)
     summaries = []
     for cell, members in cells.items():
-        gains = {}
-        if members[0].key in plain:
-            baseline = [plain[result.key] for result in members]
-            for search in SEARCHES:
-                ours = [_value(result, headline, search) for result in members]
-                theirs = [_value(result, headline, search) for result in baseline]
-                if len(members) > 1:
-                    gains[search] = paired_seeds(ours, theirs, settings.confidence)
-                else:
-                    keys = members[0].key, baseline[0].key
-                    texts = [hypotheses(key, search) for key in keys]
-                    where = f"{keys[0]} or {keys[1]}: {search}"
-                    gains[search] = _bootstrap(texts, references, settings, ours[0] - theirs[0], where)
+        baseline = [plain[result.key] for result in members if result.key in plain]
+        gains = _gains(members, baseline, settings, headline, hypotheses) if baseline else {}
         names = [(score.split, score.search, score.metric) for score in members[0].scores]
         spreads = {
             name: over_seeds([_value(result, *name) for result in members], settings.confidence)
             for name in names
         }
+        if headline.is_small:
+            gains = {search: Comparison(gain.difference, None) for search, gain in gains.items()}
+            spreads = {name: replace(spread, low=None, high=None) for name, spread in spreads.items()}
         parameters = round(math.fsum(result.parameters for result in members) / len(members))
         megabytes = math.fsum(result.model_bytes for result in members) / len(members) / MEGABYTE
         models = {result.key: result.model for result in members}
         summaries.append(Summary(*cell, parameters, megabytes, spreads, gains, models))
     return summaries
+
+
+def _gains(
+    members: Sequence[Result],
+    baseline: Sequence[Result],
+    settings: Report,
+    headline: Headline,
+    hypotheses: Callable[[str, str], Sequence[str]],
+) -> dict[str, Comparison]:
+    """By search: the runs of a cell beside the plain students that match them, seed by seed."""
+    gains = {}
+    for search in SEARCHES:
+        ours = [_value(result, headline.name, search) for result in members]
+        theirs = [_value(result, headline.name, search) for result in baseline]
+        if len(members) > 1:
+            gains[search] = paired_seeds(ours, theirs, settings.confidence)
+        else:
+            keys = members[0].key, baseline[0].key
+            texts = [hypotheses(key, search) for key in keys]
+            where = f"{keys[0]} or {keys[1]}: {search}"
+            gains[search] = _bootstrap(texts, headline, settings, ours[0] - theirs[0], where)
+    return gains
 
 
 def baselines(grid: Grid, results: Sequence[Result]) -> dict[str, Result]:
@@ -100,13 +114,14 @@ def _value(result: Result, split: str, search: str, metric: str = HEADLINE) -> f
 
 
 def _bootstrap(
-    texts: Sequence[Sequence[str]], references: Sequence[str], settings: Report, stored: float, where: str
+    texts: Sequence[Sequence[str]], headline: Headline, settings: Report, stored: float, where: str
 ) -> Comparison:
     """Compares a system and its baseline by their texts. `stored` is the difference of the stored scores."""
     comparison = paired_bootstrap(
         texts[0],
         texts[1],
-        references,
+        headline.references,
+        tokeniser=headline.tokeniser,
         samples=settings.bootstrap_samples,
         seed=settings.bootstrap_seed,
         confidence=settings.confidence,

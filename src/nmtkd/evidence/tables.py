@@ -9,15 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nmtkd.evidence.metrics import CHARACTERS, DEFINITIONS, HEADLINE, TOKENISED
+from nmtkd.evidence.headline import Headline
+from nmtkd.evidence.machine_facts import NOTHING
+from nmtkd.evidence.metrics import CHARACTERS, HEADLINE, TOKENISED, definitions
 from nmtkd.evidence.numbers import count, show, signed
 from nmtkd.evidence.results import BEAM, GREEDY, LONG, TEACHER, Result
-from nmtkd.evidence.statistics import Comparison
+from nmtkd.evidence.statistics import Evidence
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan.schema import Grid, Report
 
 TEXT_COLUMNS = ("method", "capacity", "noise", "decoding")  # left-aligned; all others hold numbers
-GAIN_COLUMN = "vs plain"
+GAIN_COLUMN, INTERVAL = "vs plain", " interval"  # the latter after its confidence
+COUNTED = " (tokens, or single characters where a script has no spaces)"
 SMALLEST_P = 0.001  # a smaller p is printed as "<0.001": a thousand resamples cannot bear more digits
 
 
@@ -48,73 +51,84 @@ def axes(grid: Grid) -> list[str]:
 
 
 def build(
-    summaries: Sequence[Summary], grid: Grid, settings: Report, headline: str, long_words: int
+    summaries: Sequence[Summary], grid: Grid, settings: Report, headline: Headline, long_words: int
 ) -> Table:
     """The table: rows as in_order has them."""
+    test = headline.name
     summaries = in_order(summaries, grid)
     level = f"{100 * settings.confidence:g}%"
-    has_long = any(summary.spread(headline + LONG) for summary in summaries)
+    has_long = any(summary.spread(test + LONG) for summary in summaries)
     scores: list[tuple[str, Callable[[Summary], str]]] = [
         ("params", lambda s: count(s.parameters)),
-        ("BLEU", lambda s: show(s.spread(headline))),
-        ("greedy", lambda s: show(s.spread(headline, GREEDY))),
-        *([(f"{long_words}+ words", lambda s: show(s.spread(headline + LONG)))] * has_long),
-        ("tok-lc", lambda s: show(s.spread(headline, BEAM, TOKENISED))),
-        ("chrF2", lambda s: show(s.spread(headline, BEAM, CHARACTERS))),
-    ]
-    gains: list[tuple[str, Callable[[Comparison], str]]] = [
-        (GAIN_COLUMN, lambda gain: signed(gain.difference)),
-        (f"{level} interval", lambda gain: f"[{signed(gain.low)}, {signed(gain.high)}]"),
-        ("p", lambda gain: f"<{SMALLEST_P}" if gain.p_value < SMALLEST_P else f"{gain.p_value:.3f}"),
+        ("BLEU", lambda s: show(s.spread(test))),
+        ("greedy", lambda s: show(s.spread(test, GREEDY))),
+        *([(f"{long_words}+ words", lambda s: show(s.spread(test + LONG)))] * has_long),
+        ("tok-lc", lambda s: show(s.spread(test, BEAM, TOKENISED))),
+        ("chrF2", lambda s: show(s.spread(test, BEAM, CHARACTERS))),
     ]
     rows = [
         [getattr(summary, axis) for axis in axes(grid)]
         + [score(summary) for _, score in scores]
-        + [part(summary.gains[BEAM]) if BEAM in summary.gains else "" for _, part in gains]
+        + _gain(summary)
         + [f"{summary.megabytes:.1f}"]
         for summary in summaries
     ]
-    header = [*axes(grid), *(name for name, _ in scores), *(name for name, _ in gains), "MB"]
+    header = [*axes(grid), *(name for name, _ in scores), GAIN_COLUMN, f"{level}{INTERVAL}", "p", "MB"]
     return Table(header, rows, notes(summaries, settings, headline, long_words if has_long else 0))
 
 
-def notes(summaries: Sequence[Summary], settings: Report, headline: str, long_words: int) -> list[str]:
+def _gain(summary: Summary) -> list[str]:
+    """The difference to the plain student, its interval and its p. Empty for what has no plain student."""
+    gain = summary.gains.get(BEAM)
+    if gain is None:
+        return ["", "", ""]
+    return [signed(gain.difference), *(_evidence(gain.evidence) if gain.evidence else (NOTHING, NOTHING))]
+
+
+def _evidence(evidence: Evidence) -> tuple[str, str]:
+    p_value = f"{evidence.p_value:.3f}" if evidence.p_value >= SMALLEST_P else f"<{SMALLEST_P}"
+    return f"[{signed(evidence.low)}, {signed(evidence.high)}]", p_value
+
+
+def notes(summaries: Sequence[Summary], settings: Report, headline: Headline, long_words: int) -> list[str]:
     """What the columns mean, and how far the intervals carry."""
+    defined = definitions(headline.tokeniser)
     seeds = max(spread.n for summary in summaries for spread in summary.spreads.values())
-    comparisons = sum(BEAM in summary.gains for summary in summaries)
     lines = [
-        f"BLEU: {DEFINITIONS[HEADLINE]}; test set `{headline}`, beam search. "
+        f"BLEU: {defined[HEADLINE]}; test set `{headline.name}`, beam search. "
         "greedy: the same by greedy search.",
-        f"tok-lc: {DEFINITIONS[TOKENISED]}.",
-        f"chrF2: {DEFINITIONS[CHARACTERS].removeprefix('chrF2, ')}.",
+        f"tok-lc: {defined[TOKENISED]}.",
+        f"chrF2: {defined[CHARACTERS].removeprefix('chrF2, ')}.",
         "MB: the model's file.",
     ]
     if long_words:
-        words = f"{long_words}+ words: BLEU of the segments of {long_words} source words and more."
+        words = f"{long_words}+ words: BLEU of the segments of {long_words} source words and more{COUNTED}."
         lines.insert(1, words)
     if seeds > 1:
         lines.append(f"±: standard deviation over {seeds} seeds; scores are means.")
+    comparisons = sum(BEAM in summary.gains for summary in summaries)
     if comparisons:
-        if seeds > 1:
-            how = f"mean of {seeds} differences paired by seed, Student's t-interval and two-sided p"
-        else:
-            how = (
-                "interval and two-sided p by paired bootstrap over segments, "
-                f"{settings.bootstrap_samples} samples"
-            )
-        uncorrected = (
-            f" p is not corrected for there being {comparisons} comparisons." if comparisons > 1 else ""
-        )
         lines.append(
             f"{GAIN_COLUMN}: BLEU minus that of the plain student of the same capacity, noise and seed; "
-            f"{how}.{uncorrected}"
+            f"{_method(seeds, comparisons, settings, headline)}."
         )
     if seeds == 1:
-        lines.append(
-            "Caution, one seed a cell: intervals cover the choice of test sentences, "
-            "not how far a second training would land."
-        )
-    return lines
+        with_intervals = comparisons and not headline.is_small
+        told = "intervals cover the choice of test sentences, not" if with_intervals else "no score tells"
+        lines.append(f"Caution, one seed a cell: {told} how far a second training would land.")
+    return lines + [headline.limit] * bool(headline.limit)
+
+
+def _method(seeds: int, comparisons: int, settings: Report, headline: Headline) -> str:
+    """How intervals and p are found, or why there are none."""
+    mean = f"mean of {seeds} differences paired by seed, " if seeds > 1 else ""
+    if headline.is_small:
+        return f"{mean}no interval and no p: {headline.smallness}"
+    uncorrected = f". p is not corrected for there being {comparisons} comparisons" * (comparisons > 1)
+    if seeds > 1:
+        return f"{mean}Student's t-interval and two-sided p{uncorrected}"
+    samples = f"{settings.bootstrap_samples} samples"
+    return f"interval and two-sided p by paired bootstrap over segments, {samples}{uncorrected}"
 
 
 def signature_notes(results: Sequence[Result]) -> list[str]:
@@ -163,8 +177,8 @@ def from_markdown(text: str) -> tuple[Table, str]:
     return Table(header, body, [line[2:] for line in lines if line.startswith("- ")]), " ".join(lead)
 
 
-def as_metrics(summaries: Sequence[Summary], grid: Grid, headline: str) -> dict[str, Any]:
-    """For `dvc metrics diff`: mean headline BLEU by method and capacity.
+def as_metrics(summaries: Sequence[Summary], grid: Grid, test: str) -> dict[str, Any]:
+    """For `dvc metrics diff`: mean BLEU on a test set by method and capacity.
 
     Then by noise and by decoding, if the grid has several.
     """
@@ -176,5 +190,5 @@ def as_metrics(summaries: Sequence[Summary], grid: Grid, headline: str) -> dict[
         level = metrics
         for name in path[:-1]:
             level = level.setdefault(name, {})
-        level[path[-1]] = round(summary.spreads[headline, BEAM, HEADLINE].mean, 2)
+        level[path[-1]] = round(summary.spreads[test, BEAM, HEADLINE].mean, 2)
     return metrics

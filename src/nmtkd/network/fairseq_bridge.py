@@ -13,7 +13,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import checkpoint_utils, options, tasks, utils
-from fairseq.data import Dictionary, LanguagePairDataset, indexed_dataset
+from fairseq.data import Dictionary, LanguagePairDataset, data_utils, indexed_dataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
@@ -38,13 +38,28 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 
 SOURCE, TARGET = "src", "tgt"  # "languages": files are named by side, whatever the pair
 PLACE = "."  # replaces every path inside a model file
+LEAST_POSITIONS = 1024  # of a model: fairseq's own number
+MOST_POSITIONS = 100_000  # that fairseq allows whatever is asked for
+OUTPUT_ROOM = 64  # BPE tokens of an output beyond twice its source: above the default of max_length_offset
 
 
 class ModelError(ValueError):
     """A model and its data do not fit each other."""
 
 
-def arguments(architecture: Architecture, training: Training, seed: int) -> list[str]:
+def positions_for(longest: int) -> int:
+    """Positions of a model whose data has lines of up to `longest` BPE tokens, EOS included.
+
+    Enough for outputs of twice that length, as max_length_factor asks for, and OUTPUT_ROOM. Positions are
+    computed, not learnt: more of them change no weight and no output.
+    """
+    enough = 2 * longest + OUTPUT_ROOM
+    return min(max(LEAST_POSITIONS, 1 << (enough - 1).bit_length()), MOST_POSITIONS)
+
+
+def arguments(
+    architecture: Architecture, training: Training, seed: int, positions: int = LEAST_POSITIONS
+) -> list[str]:
     """The fairseq-train command line of a run, without paths and settings of the machine."""
     beta1, beta2 = training.adam_betas
     command = [PLACE, "--source-lang", SOURCE, "--target-lang", TARGET, "--task", "translation"]
@@ -64,6 +79,8 @@ def arguments(architecture: Architecture, training: Training, seed: int) -> list
             str(architecture.heads),
         ]
         command += [f"--{side}-normalize-before"] if training.pre_norm else []
+    for side in ("source", "target"):
+        command += [f"--max-{side}-positions", str(positions)]
     command += ["--dropout", str(training.dropout)]
     command += [
         "--optimizer",
@@ -86,6 +103,8 @@ def arguments(architecture: Architecture, training: Training, seed: int) -> list
         str(training.clip_norm),
         "--max-tokens",
         str(training.max_tokens),
+        "--required-batch-size-multiple",
+        "1",  # else fairseq drops the pairs that do not fill the last batch
         "--max-update",
         str(training.updates),
     ]
@@ -111,26 +130,36 @@ def encode(dictionary: Dictionary, line: str) -> list[int]:
     return [*map(dictionary.index, line.split()), dictionary.eos()]
 
 
-def binarise(lines: Sequence[str], dictionary: Dictionary, prefix: Path) -> None:
-    """Writes fairseq's mmap data set PREFIX.bin and PREFIX.idx: token ids of each line, EOS last."""
+def binarise(lines: Sequence[str], dictionary: Dictionary, prefix: Path) -> int:
+    """Writes fairseq's mmap data set PREFIX.bin and PREFIX.idx: token ids of each line, EOS last.
+
+    Returns the length of the longest line in tokens.
+    """
     builder = indexed_dataset.make_builder(f"{prefix}.bin", impl="mmap", vocab_size=len(dictionary))
+    longest = 0
     for line in lines:
-        builder.add_item(torch.IntTensor(encode(dictionary, line)))
+        ids = encode(dictionary, line)
+        longest = max(longest, len(ids))
+        builder.add_item(torch.IntTensor(ids))
     builder.finalize(f"{prefix}.idx")
+    return longest
 
 
-def write_data(
-    folder: Path, dictionary: Path, splits: dict[str, tuple[Sequence[str], Sequence[str]]]
-) -> None:
-    """Writes a fairseq data folder: the joint dictionary for both sides, and each split's BPE lines."""
+def write_data(folder: Path, dictionary: Path, splits: dict[str, tuple[Sequence[str], Sequence[str]]]) -> int:
+    """Writes a fairseq data folder: the joint dictionary for both sides, and each split's BPE lines.
+
+    Returns the length of the longest line in tokens, EOS included.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = dictionary.read_text(encoding="utf-8")
     for side in (SOURCE, TARGET):
         (folder / f"dict.{side}.txt").write_text(text, encoding="utf-8")
     words = Dictionary.load(str(dictionary))
-    for split, sides in splits.items():
-        for side, lines in zip((SOURCE, TARGET), sides, strict=True):
-            binarise(lines, words, folder / f"{split}.{SOURCE}-{TARGET}.{side}")
+    return max(
+        binarise(lines, words, folder / f"{split}.{SOURCE}-{TARGET}.{side}")
+        for split, sides in splits.items()
+        for side, lines in zip((SOURCE, TARGET), sides, strict=True)
+    )
 
 
 def save_model(path: Path, command: Sequence[str], weights: dict[str, Tensor], updates: int) -> None:
@@ -176,6 +205,10 @@ class Loaded:
         """Trainable parameters; a shared matrix counts once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
+    def positions(self) -> int:
+        """BPE tokens of the longest line that it takes, EOS included."""
+        return min(self.model.max_positions())
+
 
 def members(folder: Path) -> list[Path]:
     """The model files of a folder: model.pt, and for an ensemble also model2.pt and so on."""
@@ -188,6 +221,12 @@ def members(folder: Path) -> list[Path]:
 def member_name(number: int) -> str:
     """File name of an ensemble's member, counted from 1."""
     return MODEL if number == 1 else MODEL.replace(".", f"{number}.")
+
+
+def positions(folder: Path) -> int:
+    """BPE tokens of the longest line that all members of a folder's model take, EOS included."""
+    tasks_of = [torch.load(path, mmap=True, weights_only=True)["cfg"]["task"] for path in members(folder)]
+    return min(min(task["max_source_positions"], task["max_target_positions"]) for task in tasks_of)
 
 
 def load_models(folder: Path, device: str) -> list[Loaded]:
@@ -211,36 +250,39 @@ def load_model(folder: Path, device: str, name: str = MODEL) -> Loaded:
 def pairs(
     loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None = None
 ) -> LanguagePairDataset:
-    """BPE lines as a fairseq data set, in order. Raises ModelError for a line longer than max_positions."""
+    """BPE lines as a fairseq data set, in order. Raises ModelError for a line beyond the positions."""
     encoded = [
         [torch.tensor(encode(loaded.dictionary, line)) for line in side] for side in (sources, targets or [])
     ]
-    bound = min(loaded.model.max_positions())
     for side, items in zip(("source", "target"), encoded, strict=True):
-        for index, item in enumerate(items):
-            if len(item) > bound:
-                raise ModelError(
-                    f"line {index + 1} of the {side}: {len(item)} BPE tokens, the model takes {bound}; "
-                    "lower prepare.max_words"
-                )
+        check_lengths(side, map(len, items), loaded.positions())
     source, target = ((items, [len(item) for item in items], loaded.dictionary) for items in encoded)
     return LanguagePairDataset(
         *source, *(target if targets is not None else (None, None, loaded.dictionary)), shuffle=False
     )
 
 
+def check_lengths(where: str, lengths: Iterable[int], positions: int) -> None:
+    """Raises ModelError for the first line with more BPE tokens, EOS included, than a model has positions."""
+    for number, length in enumerate(lengths, start=1):
+        if length > positions:
+            remedy = "shorten it: no model takes more"
+            if positions < MOST_POSITIONS:
+                remedy = "train the model again: a new one takes every line of its corpus"
+            raise ModelError(
+                f"{where}, line {number}: {length} BPE tokens, the model takes {positions}; {remedy}"
+            )
+
+
 def batches(dataset: LanguagePairDataset, max_tokens: int) -> list[Any]:
     """Batches of indices by length, at most `max_tokens` each with padding. They depend on the lengths alone.
 
-    Raises ModelError for a line longer than `max_tokens`.
+    A longer line is a batch by itself.
     """
-    longest = int(dataset.sizes.max()) if len(dataset) else 0
-    if longest > max_tokens:
-        raise ModelError(
-            f"a line has {longest} BPE tokens, which no batch of max_tokens ({max_tokens}) holds; "
-            "raise max_tokens"
-        )
-    return list(dataset.batch_by_size(dataset.ordered_indices(), max_tokens=max_tokens))
+    indices = dataset.ordered_indices()
+    # fairseq refuses a longer line. Counted as a full batch, it stays alone.
+    lengths = np.minimum(dataset.num_tokens_vec(indices), max_tokens).astype(np.int64)
+    return list(data_utils.batch_by_size(indices, dataset.num_tokens, lengths, max_tokens))
 
 
 def collate(dataset: LanguagePairDataset, indices: Sequence[int], device: str) -> dict[str, Any]:

@@ -36,16 +36,31 @@ class Corpus(Section):
     license: str
 
 
+class Sides(Section):
+    """One number for each side."""
+
+    source: Positive
+    target: Positive
+
+
 class Prepare(Section):
-    """Cleaning and splitting."""
+    """Tokenising, cleaning and splitting."""
+
+    tokeniser: Literal["reversible", "moses"]  # text/tokenisers.py
+    # What is done to the text that models see, in this order. References stay as the corpus has them.
+    normalise: list[Literal["nfc", "nfkc", "controls", "invisible", "white_space"]]
 
     seed: Seed  # of the split by group; corpora that come split do not use it
     valid_pairs: Count  # wanted sizes of the held-out sets, for corpora that do not come split
     test_pairs: Count
-    max_words: Positive  # pairs with a longer side are dropped from train
-    max_ratio: Annotated[float, Field(gt=1.0)]  # longer side over shorter, in tokens
-    ratio_slack: Count  # tokens by which sides may differ whatever the ratio: short labels differ a lot
-    overlap: Literal["drop", "error"]  # for a train pair whose source or target is also in valid or test
+    # Pairs with a longer side are dropped from train. A word is a token of the tokeniser; a character where a
+    # script has no spaces.
+    max_words: Sides
+    # Longer side over shorter, in characters, once the target is scaled by the corpus's own mean ratio.
+    max_ratio: Annotated[float, Field(gt=1.0)]
+    ratio_slack: Count  # characters by which sides may differ whatever the ratio: short labels differ a lot
+    # For a train pair whose source or target is also in valid or test. keep: it is counted only.
+    overlap: Literal["drop", "error", "keep"]
     long_words: Count  # segments of at least so many source words are also scored apart; 0 for no such subset
     # A test source is a near-duplicate from this Jaccard similarity of character 5-grams on.
     near_duplicate: Fraction

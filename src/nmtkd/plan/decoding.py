@@ -56,7 +56,10 @@ class Targets(Section):
 
 
 class Evaluate(Section):
-    """Test-time decoding, the same for every model."""
+    """Test-time decoding and scoring, the same for every model."""
+
+    # sacreBLEU's tokeniser of the target text; auto: by the target language (text/languages.py)
+    tokenize: Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char"]
 
     engine: Literal["ctranslate2", "fairseq"]
     beam: Positive

@@ -15,6 +15,7 @@ MANIFESTS = Path("manifests")
 CARD = "card.json"  # in most folders: counts, and how the folder was made
 CURVE = "curve.csv"  # validation by update
 CODES = "codes.bpe"
+TEXT = "text.json"  # beside the codes: how pieces become text again, and the longest line of the corpus
 DICTIONARY = "dict.txt"  # fairseq's format: a token and its count a line, most frequent first
 TEACHER_TEXT = "teacher"  # in a noise folder: the teacher's text, where it differs from the students'
 MODEL = "model.pt"

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from nmtkd.plan.rules import cross_checks, unknown_names
 from nmtkd.plan.schema import Params
-from nmtkd.plan.values import Section
 
 __all__ = ["Params", "ParamsError", "load", "validate"]
 
@@ -31,30 +30,29 @@ class ParamsError(ValueError):
 def load(*names: str, path: Path = PARAMS_FILE) -> Params:
     """Validates all of `path` and returns only the named parts.
 
-    A name is a section ("training") or one value of a section ("methods.word", "prepare.long_words").
+    A name is a section ("training") or a value in it ("methods.word", "teacher.training.max_tokens").
     Raises ParamsError that lists all problems, each with its yaml path, rule, value and remedy.
     """
     all_params = validate(read_yaml(path), path)
-    sections: dict[str, Any] = {}
+    parts: Any = None
     for name in names:
-        section, _, entry = name.partition(".")
-        value = getattr(all_params, section)
-        if not entry:
-            sections[section] = value
-        elif isinstance(value, dict) and entry in value:
-            sections.setdefault(section, {})[entry] = value[entry]
-        elif isinstance(value, Section) and entry in type(value).model_fields:
-            before = vars(sections[section]) if section in sections else {}
-            sections[section] = type(value).model_construct(
-                _fields_set=None, **before, **{entry: getattr(value, entry)}
-            )
-        else:
-            known = ", ".join(sorted(value if isinstance(value, dict) else type(value).model_fields))
-            raise ParamsError(
-                f"{path}: {name}: no such entry (known: {known}); "
-                f"add it under `{section}:` or correct the name"
-            )
-    return Params.model_construct(_fields_set=None, **sections)
+        parts = _with(parts, all_params, name.split("."), name, path)
+    return parts or Params.model_construct()
+
+
+def _with(parts: Any, whole: Any, entries: list[str], name: str, path: Path) -> Any:
+    """`parts` of a section `whole`, and one entry more. None stands for no part yet."""
+    first, *rest = entries
+    fields = whole if isinstance(whole, dict) else dict.fromkeys(type(whole).model_fields)
+    if first not in fields:
+        raise ParamsError(
+            f"{path}: {name}: no such entry (known: {', '.join(sorted(fields))}); "
+            "add it there or correct the name"
+        )
+    value = whole[first] if isinstance(whole, dict) else getattr(whole, first)
+    had = dict(parts if isinstance(parts, dict) else vars(parts)) if parts is not None else {}
+    had[first] = _with(had.get(first), value, rest, name, path) if rest else value
+    return had if isinstance(whole, dict) else type(whole).model_construct(_fields_set=None, **had)
 
 
 def read_yaml(path: Path) -> Any:

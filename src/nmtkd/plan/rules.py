@@ -87,6 +87,8 @@ def cross_checks(params: Params) -> list[str]:
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")
+    if not any(getattr(params.grid.methods, family) for family in FAMILIES):
+        lines.append("grid.methods: no family has a method, so that there is no student; name at least one")
     learners = [
         name
         for family, shape in FAMILIES.items()
@@ -111,6 +113,10 @@ def cross_checks(params: Params) -> list[str]:
         lines.append("teacher.architecture.gates: gates adapt a student's capacity; remove them here")
     if params.corpus.source == params.corpus.target:
         lines.append(f"corpus.target: must differ from corpus.source; got {params.corpus.target!r} for both")
+    if params.corpus.folder.startswith("~"):
+        lines.append(
+            f"corpus.folder: {params.corpus.folder!r}: nobody expands ~ here; write the home folder out"
+        )
     if not params.corpus.tests:
         lines.append("corpus.tests: empty; name at least one test set")
     return lines

@@ -17,6 +17,7 @@ class Report(Section):
     bootstrap_samples: Positive
     bootstrap_seed: Seed
     confidence: Fraction
+    min_segments: Positive  # of the test set: below it there is no interval, no p and no verdict
 
 
 class Families(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.text import words
+from nmtkd.text.normalisation import normalise
 from nmtkd.text.parallel import block_of, blocks, lines_of
 from nmtkd.text.splitting import NearDuplicates, Pair
+from nmtkd.text.tokenisers import tokeniser
 
 # Why a pair is dropped here.
 EMPTY, LONG, UNEVEN = REASONS = ("empty after tokenising", "longer than max_words", "sides too uneven")
@@ -21,14 +24,20 @@ EMPTY, LONG, UNEVEN = REASONS = ("empty after tokenising", "longer than max_word
 # Lines of both sides as they lie in the files, and a mask that says which of them are train.
 RawBlock = tuple[bytes, bytes, NDArray[np.bool_]]
 
+FILES = ("src", "tgt", "raw", "ref", "names")  # of a split, as Tokenised has them
+
 
 @dataclass(frozen=True)
 class Train:
-    """Two files of raw pairs, and a mask [N] of the pairs that are train."""
+    """Two files of raw pairs, and a mask [N] of the pairs that are train.
+
+    `ratio` is the mean length of a target, in characters, over that of a source.
+    """
 
     source: Path
     target: Path
     mask_N: NDArray[np.bool_]
+    ratio: float
 
 
 def raw_blocks(train: Train, size: int) -> Iterator[RawBlock]:
@@ -40,72 +49,103 @@ def raw_blocks(train: Train, size: int) -> Iterator[RawBlock]:
 
 
 @dataclass(frozen=True)
+class Tokenised:
+    """A pair as a split keeps it: tokens, the text as it came, the names of the source's placeholders."""
+
+    src: str
+    tgt: str
+    raw: str
+    ref: str
+    names: list[str]
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Units of each side."""
+        return words.count_units(self.src), words.count_units(self.tgt)
+
+
+class PairTokeniser:
+    """Makes tokens of raw pairs: normalises, numbers placeholders, tokenises. Counts what it normalised."""
+
+    def __init__(self, corpus: Corpus, settings: Prepare) -> None:
+        self._kinds = settings.normalise
+        self._sides = [tokeniser(settings.tokeniser, language) for language in (corpus.source, corpus.target)]
+        self.changed = Counter[str]()  # lines of either side by kind of normalisation
+
+    def __call__(self, raw: Pair) -> Tokenised:
+        """The pair as a split keeps it."""
+        source, target = raw
+        if self._kinds:
+            source, target = (normalise(side, self._kinds, self.changed) for side in raw)
+        names = words.placeholders(source, target) if "{" in source or "{" in target else []
+        src, tgt = (
+            side.tokenise(words.mask(text, names))
+            for side, text in zip(self._sides, (source, target), strict=True)
+        )
+        return Tokenised(src, tgt, *raw, words.placeholders(source) if names else [])
+
+
+def files_of(pairs: Sequence[Tokenised]) -> dict[str, bytes]:
+    """The pairs as blocks of the files of a split."""
+    blocks = {name: block_of([getattr(pair, name) for pair in pairs]) for name in FILES[:-1]}
+    return blocks | {"names": block_of([json.dumps(pair.names, ensure_ascii=False) for pair in pairs])}
+
+
+def sizes(pairs: Sequence[Tokenised]) -> dict[str, int]:
+    """Counts of pairs and units under the names that the card uses."""
+    sides = [sum(side) for side in zip(*(pair.lengths for pair in pairs), strict=True)] or [0, 0]
+    return {"pairs": len(pairs), "source_tokens": sides[0], "target_tokens": sides[1]}
+
+
+@dataclass(frozen=True)
 class Cleaned:
     """Clean pairs of train as blocks of files, with their counts.
 
-    `dropped` counts pairs by reason. `near` holds the indices of the tests that one of the pairs resembles.
+    `dropped` counts pairs by reason, `changed` lines by kind of normalisation. `near` holds the indices of
+    the tests that one of the pairs resembles.
     """
 
-    source: bytes
-    target: bytes
+    files: dict[str, bytes]
     sizes: dict[str, int]
     dropped: Counter[str]
+    changed: Counter[str]
     near: set[int]
 
 
 class Cleaner:
-    """Makes train of raw lines: normalises, numbers placeholders, tokenises, drops pairs by their lengths.
+    """Makes train of raw lines: tokenises them and drops pairs by their lengths.
 
-    Lengths are counted in Moses tokens. `tests` are the normalised sources of test pairs, to find
-    near-duplicates of.
+    `tests` are the sources of test pairs, to find near-duplicates of. `ratio` is that of Train.
     """
 
-    def __init__(self, corpus: Corpus, settings: Prepare, tests: Sequence[str]) -> None:
-        self._languages, self._settings = (corpus.source, corpus.target), settings
-        self._tests = NearDuplicates(tests, settings.near_duplicate)
+    def __init__(self, corpus: Corpus, settings: Prepare, tests: Sequence[str], ratio: float) -> None:
+        self._corpus, self._settings, self._ratio = corpus, settings, ratio
+        self._tests = NearDuplicates([words.canonical(test) for test in tests], settings.near_duplicate)
         self._near = set[int]()  # tests that an earlier block resembled: they need no second look
 
     def __call__(self, block: RawBlock) -> Cleaned:
         """The clean pairs of a block."""
-        dropped, pairs, near = Counter[str](), list[Pair](), set[int]()
-        for *raw, is_train in zip(*map(lines_of, block[:2]), block[2], strict=True):
+        tokenise = PairTokeniser(self._corpus, self._settings)
+        dropped, pairs, near = Counter[str](), list[Tokenised](), set[int]()
+        for source, target, is_train in zip(*map(lines_of, block[:2]), block[2], strict=True):
             if not is_train:
                 continue
-            pair = words.normalise(raw[0]), words.normalise(raw[1])
-            masked = mask_placeholders(pair)[0]
-            tokens = (
-                words.tokenise(masked[0], self._languages[0]),
-                words.tokenise(masked[1], self._languages[1]),
-            )
-            if reason := self._why_dropped(tokens):
+            pair, plain = tokenise((source, target)), (words.canonical(source), words.canonical(target))
+            if reason := self._why_dropped(pair, plain):
                 dropped[reason] += 1
                 continue
-            pairs.append(tokens)
-            near.update(self._tests.of(pair[0], self._near))
+            pairs.append(pair)
+            near.update(self._tests.of(plain[0], self._near))
         self._near |= near
-        source, target = (block_of([pair[side] for pair in pairs]) for side in (0, 1))
-        return Cleaned(source, target, sizes(pairs), dropped, near)
+        return Cleaned(files_of(pairs), sizes(pairs), dropped, tokenise.changed, near)
 
-    def _why_dropped(self, tokens: Pair) -> str:
+    def _why_dropped(self, pair: Tokenised, plain: Pair) -> str:
         """A member of REASONS, or "" for a pair that stays."""
-        short, long = sorted(len(side.split()) for side in tokens)
-        if not short:
+        if not all(pair.lengths):
             return EMPTY
-        if long > self._settings.max_words:
+        bound = self._settings.max_words
+        if pair.lengths[0] > bound.source or pair.lengths[1] > bound.target:
             return LONG
+        short, long = sorted((len(plain[0]), len(plain[1]) / self._ratio))
         uneven = long > self._settings.max_ratio * short and long - short > self._settings.ratio_slack
         return UNEVEN if uneven else ""
-
-
-def mask_placeholders(pair: Pair) -> tuple[Pair, list[str]]:
-    """Both sides with numbered placeholders, and the names of the source's placeholders."""
-    if not any("{" in side for side in pair):
-        return pair, []
-    names = words.placeholders(*pair)
-    return (words.mask(pair[0], names), words.mask(pair[1], names)), words.placeholders(pair[0])
-
-
-def sizes(tokens: Sequence[Pair]) -> dict[str, int]:
-    """Counts of pairs and tokens under the names that the card uses."""
-    sides = [sum(len(pair[side].split()) for pair in tokens) for side in (0, 1)]
-    return {"pairs": len(tokens), "source_tokens": sides[0], "target_tokens": sides[1]}

@@ -35,12 +35,3 @@ class WordCounter:
         counts = Counter(word for line in lines for word in line.split(" "))
         counts.pop("", None)
         return counts, len(lines)
-
-
-def by_white_space(counts: Counter[str]) -> Counter[str]:
-    """Counts of the words between white space of any kind, from those of the words between spaces."""
-    total = Counter[str]()
-    for word, count in counts.items():
-        for part in word.split():
-            total[part] += count
-    return total

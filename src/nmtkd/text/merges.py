@@ -17,7 +17,7 @@ def merges(words: Iterable[tuple[str, int]], limit: int, min_frequency: int) -> 
     """Up to `limit` merges as lines of a codes file, learnt from distinct words and their counts.
 
     These are the merges that subword_nmt.learn_bpe.learn_bpe writes for the same words in the same order.
-    Raises ValueError where no word has two characters.
+    None are learnt where no word has two characters.
     """
     from subword_nmt.learn_bpe import get_pair_statistics, prune_stats, replace_pair, update_pair_statistics
 
@@ -27,8 +27,8 @@ def merges(words: Iterable[tuple[str, int]], limit: int, min_frequency: int) -> 
     vocabulary.sort(key=lambda item: item[1], reverse=True)
     stats, indices = get_pair_statistics(vocabulary)
     all_stats = stats.copy()  # including the pairs that were set aside
-    threshold = max(stats.values()) / FIRST_SHARE
-    for done in range(limit):
+    threshold = max(stats.values(), default=0) / FIRST_SHARE
+    for done in range(limit if stats else 0):
         count, pair = max(zip(stats.values(), stats, strict=True), default=(0, ("", "")))
         if not stats or (done and count < threshold):
             prune_stats(stats, all_stats, threshold)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,36 +18,44 @@ SHOWN = 5
 # Lines read at a time where a file need not be in memory as a whole: about a megabyte of sentences.
 BLOCK = 10_000
 LINE_ENDS = "\r\n"
+BREAK = re.compile(r"\s*[\n\r]\s*")
 
 
 class ParallelTextError(ValueError):
-    """Text that breaks the contract; the message names the file and the lines."""
+    """Text that breaks the contract; the message names the file and the lines.
+
+    `lines` is the number of lines of a file that could be counted.
+    """
+
+    lines: int | None = None
 
 
 def read_lines(path: Path, *, allow_empty: bool = False) -> list[str]:
     """The lines of `path` without their LF. A missing LF at the very end is accepted.
 
-    Raises ParallelTextError for broken UTF-8, a byte order mark, CR characters and, unless `allow_empty`,
-    blank lines.
+    Raises ParallelTextError for broken UTF-8, CR characters and, unless `allow_empty`, blank lines.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ParallelTextError(f"{path}: no such file") from None
-    return decode_lines(data, str(path), allow_empty=allow_empty)
+    return decode_lines(data, str(path), allow_empty=allow_empty, foreign=False)
 
 
-def decode_lines(data: bytes, where: str, *, allow_empty: bool = False) -> list[str]:
-    """The lines of a file's content. `where` names the file in messages. Errors are those of read_lines."""
-    faults = _Faults(where, allow_empty)
+def decode_lines(data: bytes, where: str, *, allow_empty: bool = False, foreign: bool = True) -> list[str]:
+    """The lines of a file's content. `where` names the file in messages. Errors are those of read_lines.
+
+    A `foreign` file may not start with a byte order mark. In ours U+FEFF is a character of the text.
+    """
+    faults = _Faults(where, allow_empty, foreign)
     lines = faults.check(data)
     faults.raise_if_any()
     return lines
 
 
-def count_lines(path: Path, *, allow_empty: bool = False) -> int:
-    """How many lines read_lines would return, with its errors, in the memory of one block."""
-    faults = _Faults(str(path), allow_empty)
+def count_lines(path: Path, *, allow_empty: bool = False, foreign: bool = False) -> int:
+    """How many lines a file has, with the errors of decode_lines, in the memory of one block."""
+    faults = _Faults(str(path), allow_empty, foreign)
     try:
         for block in blocks(path):
             faults.check(block)
@@ -79,36 +89,38 @@ def block_of(lines: Sequence[str]) -> bytes:
     return text.encode("utf-8")
 
 
-def collapse(text: str) -> str:
-    """`text` with every run of white space, line ends and no-break spaces included, as one space; trimmed."""
-    return " ".join(text.split())
+def one_line(text: str) -> str:
+    """`text` without line breaks: each, with the white space round it, is one space; none at the ends."""
+    return BREAK.sub(" ", text).strip() if BREAK.search(text) else text
 
 
 def read_pair(source: Path, target: Path) -> tuple[list[str], list[str]]:
     """Both sides of a pair of files. Raises ParallelTextError for blank lines and for unequal lengths."""
-    left, right = _both(read_lines, source, target)
-    check_equal(len(left), len(right), str(source), str(target))
-    return left, right
+    return _both(read_lines, len, source, target)
 
 
-def count_pairs(source: Path, target: Path) -> int:
-    """How many pairs read_pair would return, with its errors, in the memory of one block."""
-    left, right = _both(count_lines, source, target)
-    check_equal(left, right, str(source), str(target))
-    return left
+def count_pairs(source: Path, target: Path, *, foreign: bool = False) -> int:
+    """How many pairs the files have, with the errors of count_lines, in the memory of one block."""
+    return _both(partial(count_lines, foreign=foreign), int, source, target)[0]
 
 
 T = TypeVar("T")
 
 
-def _both(read: Callable[[Path], T], source: Path, target: Path) -> tuple[T, T]:
-    """The results of `read` for both files. One error lists the problems of both."""
-    problems, sides = [], []
+def _both(read: Callable[[Path], T], length: Callable[[T], int], source: Path, target: Path) -> tuple[T, T]:
+    """The results of `read`, as long as each other. One error lists the problems of both files."""
+    problems, sides, counts = list[str](), list[T](), list[int | None]()
     for path in (source, target):
         try:
             sides.append(read(path))
+            counts.append(length(sides[-1]))
         except ParallelTextError as error:
             problems.append(str(error))
+            counts.append(error.lines)
+    left, right = counts
+    if left is not None and right is not None and left != right:
+        # First: without it, which lines are a pair is unknown.
+        problems.insert(0, _unequal(left, right, str(source), str(target)))
     if problems:
         raise ParallelTextError("\n".join(problems))
     return sides[0], sides[1]
@@ -117,10 +129,14 @@ def _both(read: Callable[[Path], T], source: Path, target: Path) -> tuple[T, T]:
 def check_equal(source: int, target: int, source_name: str, target_name: str) -> None:
     """Raises ParallelTextError unless both sides have as many lines."""
     if source != target:
-        raise ParallelTextError(
-            f"{source_name} has {source} lines and {target_name} has {target}: "
-            "line n of one must translate line n of the other; export both sides again from one table"
-        )
+        raise ParallelTextError(_unequal(source, target, source_name, target_name))
+
+
+def _unequal(source: int, target: int, source_name: str, target_name: str) -> str:
+    return (
+        f"{source_name} has {source} lines and {target_name} has {target}: "
+        "line n of one must translate line n of the other; export both sides again from one table"
+    )
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -142,8 +158,8 @@ def write_pair(folder: Path, name: str, pairs: Iterable[tuple[str, str]]) -> int
 
 
 def copy_pair(source: Path, target: Path, folder: Path, name: str) -> int:
-    """write_pair of what read_pair reads, with the errors of both, in the memory of one block."""
-    count = count_pairs(source, target)
+    """write_pair of two foreign files, with the errors of both, in the memory of one block."""
+    count = count_pairs(source, target, foreign=True)
     if not count:
         raise _no_pair(folder, name)
     for path, side in ((source, "src"), (target, "tgt")):
@@ -162,10 +178,10 @@ def _no_pair(folder: Path, name: str) -> ParallelTextError:
 class _Faults:
     """Checks a file block by block. Keeps the first few faults of each kind and counts all of them."""
 
-    def __init__(self, where: str, allow_empty: bool) -> None:
+    def __init__(self, where: str, allow_empty: bool, foreign: bool) -> None:
         self.lines = 0  # checked so far
         self._bytes = 0
-        self._where, self._allow_empty = where, allow_empty
+        self._where, self._allow_empty, self._foreign = where, allow_empty, foreign
         self._shown: dict[str, list[str]] = {kind: [] for kind in ("broken", "mark", "return", "empty")}
         self._counts = Counter[str]()
 
@@ -177,7 +193,7 @@ class _Faults:
             self._broken_lines(block)
             self.lines += block.removesuffix(b"\n").count(b"\n") + 1
             lines = []
-        if not self._bytes and block.startswith(BOM_UTF8):
+        if self._foreign and not self._bytes and block.startswith(BOM_UTF8):
             self._note(
                 "mark", 1, "starts with a byte order mark (U+FEFF); save the file as UTF-8 without one"
             )
@@ -220,4 +236,6 @@ class _Faults:
         if count > SHOWN:
             shown.append(f"{self._where}: {count} problems in all; the first {SHOWN} are shown")
         if shown:
-            raise ParallelTextError("\n".join(shown))
+            error = ParallelTextError("\n".join(shown))
+            error.lines = self.lines
+            raise error

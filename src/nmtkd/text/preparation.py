@@ -1,8 +1,8 @@
 """From raw lines to tokenised splits, with a data card that accounts for every line.
 
-Files of a split, one line a segment: NAME.src and NAME.tgt (Moses tokens, placeholders numbered). Held-out
-sets also have NAME.raw and NAME.ref (source and reference as text) and NAME.names (the names of the
-placeholders, a JSON list a line).
+Files of a split, one line a segment: NAME.src and NAME.tgt (tokens, placeholders numbered), NAME.raw and
+NAME.ref (source and target as the corpus has them) and NAME.names (the names of the placeholders, a JSON list
+a line).
 
 Held-out sets are in memory, train is not: a first pass chooses its pairs, a second one cleans them block by
 block.
@@ -10,10 +10,11 @@ block.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,19 @@ from nmtkd import machine
 from nmtkd.files import write_json, writing
 from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.plan.layout import CARD
-from nmtkd.text import splitting, words, workers
-from nmtkd.text.cleaning import REASONS, Cleaner, Train, mask_placeholders, raw_blocks, sizes
+from nmtkd.text import ceiling, splitting, workers
+from nmtkd.text.cleaning import (
+    FILES,
+    REASONS,
+    Cleaner,
+    PairTokeniser,
+    Tokenised,
+    Train,
+    files_of,
+    raw_blocks,
+    sizes,
+)
+from nmtkd.text.languages import AUTO, DEFAULT, bleu_tokeniser, unspaced_share
 from nmtkd.text.parallel import (
     ParallelTextError,
     blocks,
@@ -33,35 +45,42 @@ from nmtkd.text.parallel import (
     count_pairs,
     lines_of,
     read_pair,
-    write_lines,
 )
 from nmtkd.text.splitting import Pair
-from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, digests, normalised, pick, survey
+from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, canonical, digests, pick, survey
+from nmtkd.text.tokenisers import tokeniser
 
 CHUNK = 500  # lines of a worker's task: few enough for progress, enough to outweigh the hand-over
 # Pairs below which one process finishes before others would have started: about 150 microseconds each.
 SERIAL_BELOW = 5_000
 SHOWN = 5  # offending lines that an error quotes
+MOSTLY = 0.5  # share of a text's letters
+DECIMALS = 3  # of a ratio on the card
 
 HeldOut = dict[str, list[Pair]]
 Card = dict[str, Any]
 
 
-def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare) -> Card:
+def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare, tokenize: str = AUTO) -> Card:
     """Writes all splits and their card into `out`. Returns the card.
 
-    Raises ParallelTextError for broken input, and for overlap between train and held-out sets where `overlap`
-    is error.
+    `tokenize` is evaluate.tokenize, by which ceilings are scored. Raises ParallelTextError for broken input,
+    for overlap between train and held-out sets where `overlap` is error, and for a target text without
+    spaces whose language code names no tokeniser for it.
     """
     pair = f"{corpus.source}-{corpus.target}"
     card: Card = {"corpus": corpus.name, "pair": pair, "license": corpus.license, "dropped": {}}
+    card["tokeniser"] = settings.tokeniser
     choose = _unsplit if (raw / "all.src").exists() else _given
     train, held_out = choose(raw, corpus, settings, card)
+    card["target_characters_per_source_character"] = round(train.ratio, DECIMALS)
+    _check_language(corpus, tokenize, [target for _, target in held_out[corpus.tests[0]]])
     out.mkdir(parents=True, exist_ok=True)
-    counts = {name: _write_held_out(out, name, pairs, corpus) for name, pairs in held_out.items()}
+    card["splits"], card["normalised"], card["ceiling"] = {}, {}, {}
+    for name, pairs in held_out.items():
+        _write_held_out(out, name, pairs, corpus, settings, tokenize, card)
     tests = [(name, source) for name in corpus.tests for source, _ in held_out[name]]
-    counts["train"], near = _write_train(out, train, [source for _, source in tests], corpus, settings, card)
-    card["splits"] = counts
+    near = _write_train(out, train, [source for _, source in tests], corpus, settings, card)
     near_counts = Counter(tests[index][0] for index in near)
     card["near_duplicates"] = {
         "threshold": settings.near_duplicate,
@@ -69,6 +88,19 @@ def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare) -> Card:
     }
     write_json(out / CARD, card)
     return card
+
+
+def _check_language(corpus: Corpus, tokenize: str, references: Sequence[str]) -> None:
+    """BLEU by a tokeniser that splits at spaces is near 0 for text without any, however good it is."""
+    if bleu_tokeniser(corpus.target, tokenize) != DEFAULT or tokenize != AUTO:
+        return
+    share = unspaced_share("".join(references))
+    if share > MOSTLY:
+        raise ParallelTextError(
+            f"corpus.target: {100 * share:.0f}% of the letters of {corpus.tests[0]} are of scripts without "
+            f"spaces, but {corpus.target!r} is no language that BLEU is known to need another tokeniser for; "
+            "correct the code (zh, ja, th, lo, km, my), or set evaluate.tokenize to one, for example char"
+        )
 
 
 def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Train, HeldOut]:
@@ -79,7 +111,7 @@ def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[
         raise ParallelTextError(
             f"{raw / 'all.group'}: {lines} lines, but all.src has {count}; fetch the corpus again"
         )
-    surveyed = survey(*files, count, settings.max_words)
+    surveyed = survey(*files, count, (corpus, settings))
     card["raw_pairs"] = count
     visible = surveyed.which(VISIBLE)
     card["dropped"]["only invisible characters"] = int(count - visible.sum())
@@ -105,7 +137,8 @@ def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[
     mask = np.zeros(count, bool)
     mask[indices[split.pop("train")]] = True
     held_out = {name: pick(*files, indices[part].tolist()) for name, part in split.items()}
-    return _without_overlap(Train(*files, mask), surveyed.digests, held_out, settings, card), held_out
+    train = Train(*files, mask, surveyed.ratio)
+    return _without_overlap(train, surveyed.digests, held_out, settings, card), held_out
 
 
 def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Train, HeldOut]:
@@ -117,13 +150,14 @@ def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Tr
     count = count_pairs(*files)
     held_out: HeldOut = {}
     for name in ("valid", *corpus.tests):
-        held_out[name] = list(normalised(*read_pair(raw / f"{name}.src", raw / f"{name}.tgt")))
-        if empty := [str(line) for line, pair in enumerate(held_out[name], start=1) if not all(pair)]:
+        held_out[name] = list(zip(*read_pair(raw / f"{name}.src", raw / f"{name}.tgt"), strict=True))
+        compared = canonical(held_out[name])
+        if empty := [str(line) for line, pair in enumerate(compared, start=1) if not all(pair)]:
             raise ParallelTextError(
                 f"{name}: empty but for invisible characters: line {', '.join(empty[:SHOWN])}; "
                 "remove the pair"
             )
-    surveyed = survey(*files, count, settings.max_words)
+    surveyed = survey(*files, count)
     card["raw_pairs"] = count
     visible = surveyed.which(VISIBLE)
     unique = surveyed.unique(visible)
@@ -131,15 +165,16 @@ def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Tr
     card["dropped"]["only invisible characters"] = int(count - visible.sum())
     card["dropped"]["exact duplicates"] = int(visible.sum() - unique.sum())
     card["dropped"]["placeholders differ"] = int(unique.sum() - usable.sum())
-    return _without_overlap(Train(*files, usable), surveyed.digests, held_out, settings, card), held_out
+    train = Train(*files, usable, surveyed.ratio)
+    return _without_overlap(train, surveyed.digests, held_out, settings, card), held_out
 
 
 def _without_overlap(
     train: Train, digests_N2: NDArray[np.void], held_out: HeldOut, settings: Prepare, card: Card
 ) -> Train:
-    """Train without the pairs whose source or target stands in a held-out set."""
+    """Train without the pairs whose source or target stands in a held-out set, or with them, counted."""
     indices = np.flatnonzero(train.mask_N)
-    held_digests = digests(pair for pairs in held_out.values() for pair in pairs)
+    held_digests = digests(pair for pairs in held_out.values() for pair in canonical(pairs))
     shared = indices[splitting.overlapping(digests_N2[indices], held_digests)]
     if len(shared) and settings.overlap == "error":
         examples = pick(train.source, train.target, shared[:SHOWN].tolist())
@@ -147,63 +182,89 @@ def _without_overlap(
         raise ParallelTextError(
             f"train: {len(shared)} pairs have a source or target that also stands in valid or test, "
             f"so scores would be too high; the first:\n{quoted}\n"
-            "Remove them from the corpus, or set prepare.overlap: drop to have it done"
+            "Remove them from the corpus, or set prepare.overlap: drop to have it done, keep to leave them"
         )
+    card["train_pairs_with_a_side_in_a_held_out_set"] = len(shared)
+    if settings.overlap == "keep":
+        return train
     card["dropped"]["stands in a held-out set"] = len(shared)
     mask = train.mask_N.copy()
     mask[shared] = False
-    return Train(train.source, train.target, mask)
+    return replace(train, mask_N=mask)
 
 
-def _write_held_out(out: Path, name: str, pairs: Sequence[Pair], corpus: Corpus) -> dict[str, int]:
-    masked = [mask_placeholders(pair) for pair in pairs]
-    write_lines(out / f"{name}.raw", [source for source, _ in pairs])
-    write_lines(out / f"{name}.ref", [target for _, target in pairs])
-    write_lines(out / f"{name}.names", [json.dumps(names, ensure_ascii=False) for _, names in masked])
-    tokens = _tokenise([pair for pair, _ in masked], corpus, name)
-    write_lines(out / f"{name}.src", [source for source, _ in tokens])
-    write_lines(out / f"{name}.tgt", [target for _, target in tokens])
-    return sizes(tokens)
+def _write_held_out(
+    out: Path, name: str, raw: Sequence[Pair], corpus: Corpus, settings: Prepare, tokenize: str, card: Card
+) -> None:
+    """Writes a held-out set. Its counts and the ceiling of its score go into the card."""
+    pairs, changed = _tokenise(raw, corpus, settings, name)
+    for file, content in files_of(pairs).items():
+        with writing(out / f"{name}.{file}") as opened:
+            opened.write(content)
+    card["splits"][name] = sizes(pairs)
+    _count_normalised(card, settings, name, changed)
+    back = tokeniser(settings.tokeniser, corpus.target)
+    references = [pair.ref for pair in pairs]
+    texts = [ceiling.back(pair.tgt, pair.names, back) for pair in pairs]
+    card["ceiling"][name] = ceiling.measure(references, texts, bleu_tokeniser(corpus.target, tokenize))
+    quoted = [{"split": name, **line} for line in ceiling.worst(references, texts)]
+    if quoted and ceiling.is_low(card["ceiling"][name]):
+        card.setdefault("ceiling_worst", []).extend(quoted)
 
 
-def _tokenise(pairs: list[Pair], corpus: Corpus, name: str) -> list[Pair]:
-    """Tokenises the pairs of split `name` on all cores, in their order."""
-    chunks = (pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK))
-    args = (corpus.source, corpus.target)
-    tokens: list[Pair] = []
-    for chunk in workers.each(_PairTokeniser, args, chunks, serial=len(pairs) < SERIAL_BELOW):
-        tokens += chunk
-        machine.progress("prepare", len(tokens), len(pairs), f"pairs of {name} tokenised")
-    return tokens
+def _count_normalised(card: Card, settings: Prepare, name: str, changed: Counter[str]) -> None:
+    if settings.normalise:
+        card["normalised"][name] = {kind: changed[kind] for kind in settings.normalise}
 
 
-class _PairTokeniser:
-    def __init__(self, source: str, target: str) -> None:
-        self._source, self._target = source, target
+def _tokenise(
+    raw: Sequence[Pair], corpus: Corpus, settings: Prepare, name: str
+) -> tuple[list[Tokenised], Counter[str]]:
+    """The pairs of split `name`, tokenised on all cores, in their order; and lines changed by kind."""
+    chunks = (raw[start : start + CHUNK] for start in range(0, len(raw), CHUNK))
+    pairs, changed = list[Tokenised](), Counter[str]()
+    serial = len(raw) < SERIAL_BELOW
+    for chunk, counts in workers.each(_ChunkTokeniser, (corpus, settings), chunks, serial=serial):
+        pairs += chunk
+        changed.update(counts)
+        machine.progress("prepare", len(pairs), len(raw), f"pairs of {name} tokenised")
+    return pairs, changed
 
-    def __call__(self, pairs: list[Pair]) -> list[Pair]:
-        return [(words.tokenise(s, self._source), words.tokenise(t, self._target)) for s, t in pairs]
+
+class _ChunkTokeniser:
+    def __init__(self, corpus: Corpus, settings: Prepare) -> None:
+        self._args = corpus, settings
+
+    def __call__(self, raw: Sequence[Pair]) -> tuple[list[Tokenised], Counter[str]]:
+        tokenise = PairTokeniser(*self._args)
+        return [tokenise(pair) for pair in raw], tokenise.changed
 
 
 def _write_train(
     out: Path, train: Train, tests: Sequence[str], corpus: Corpus, settings: Prepare, card: Card
-) -> tuple[dict[str, int], set[int]]:
-    """Writes train. Returns its counts, and the indices of the `tests` (sources) that its pairs resemble."""
+) -> set[int]:
+    """Writes train, and its counts into the card. Returns the indices of the `tests` that it resembles."""
     total, done = int(train.mask_N.sum()), 0
-    counts, dropped, near = Counter[str](), Counter[str](), set[int]()
-    args = (corpus, settings, tests)
-    with writing(out / "train.src") as source, writing(out / "train.tgt") as target:
+    counts, dropped, changed, near = Counter[str](), Counter[str](), Counter[str](), set[int]()
+    args = (corpus, settings, tests, train.ratio)
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(writing(out / f"train.{name}")) for name in FILES}
         for block in workers.each(Cleaner, args, raw_blocks(train, CHUNK), serial=total < SERIAL_BELOW):
-            source.write(block.source)
-            target.write(block.target)
+            for name, file in files.items():
+                file.write(block.files[name])
             counts.update(block.sizes)
             dropped.update(block.dropped)
+            changed.update(block.changed)
             near |= block.near
             done += block.sizes["pairs"] + block.dropped.total()
             machine.progress("prepare", done, total, "pairs of train tokenised")
         card["dropped"].update({reason: dropped[reason] for reason in REASONS})
         if not counts["pairs"]:
             raise ParallelTextError(
-                "train: no pair is left after cleaning; see prepare.max_words and prepare.max_ratio"
+                f"train: none of {card['raw_pairs']} pairs is left after cleaning; dropped: "
+                + ", ".join(f"{number} {reason}" for reason, number in card["dropped"].items() if number)
+                + "; see prepare.max_words and prepare.max_ratio"
             )
-    return dict(counts), near
+    card["splits"]["train"] = dict(counts)
+    _count_normalised(card, settings, "train", changed)
+    return near

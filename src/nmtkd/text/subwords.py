@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +13,13 @@ from nmtkd import machine
 from nmtkd.plan.data import Bpe
 from nmtkd.plan.layout import CODES, DICTIONARY
 from nmtkd.text import workers
-from nmtkd.text.frequencies import by_white_space, frequencies
+from nmtkd.text.frequencies import frequencies
 from nmtkd.text.merges import merges
 from nmtkd.text.parallel import count_lines, read_lines, write_lines
-from nmtkd.text.words import NUMBERED, SEPARATOR
+from nmtkd.text.words import SEPARATOR, WHOLE, is_protected
 
 VERSION = "#version: 0.2"  # first line of a codes file: the version of its format
+NO_MERGE = f"{SEPARATOR} {SEPARATOR}"  # of two symbols that no text has: symbols start as single characters
 CACHED = 50_000  # words whose pieces are kept: nearly all of the words to come, in some 10 MB
 CHUNK = 10_000  # distinct words that a worker splits at a time
 # Distinct words below which one process finishes before others would have started: some 20 microseconds each.
@@ -25,13 +27,15 @@ SERIAL_BELOW = 100_000
 
 
 class Subwords:
-    """Applies learnt codes. Placeholders stay whole."""
+    """Applies learnt codes. What words.PROTECTED names stays whole."""
 
     def __init__(self, codes: Path) -> None:
         from subword_nmt.apply_bpe import BPE
 
-        with open(codes, encoding="utf-8") as file:
-            self._bpe: Any = BPE(file, separator=SEPARATOR, glossaries=[NUMBERED])
+        lines = read_lines(codes)
+        # subword-nmt reads one merge and more.
+        text = "\n".join([*lines, NO_MERGE] if len(lines) == 1 else lines)
+        self._bpe: Any = BPE(io.StringIO(text), separator=SEPARATOR, glossaries=[WHOLE])
         self._cache: dict[str, str] = {}
 
     @property
@@ -40,7 +44,7 @@ class Subwords:
         return len(self._cache)
 
     def split(self, line: str) -> str:
-        """Moses tokens as BPE pieces, both joined by spaces."""
+        """Tokens as BPE pieces, both joined by spaces."""
         if line.strip("\r\n ") != line:
             pieces: str = self._bpe.process_line(line)  # keeps the white space around the words
             return pieces
@@ -55,8 +59,8 @@ class Subwords:
 
 def learn(counts: Counter[str], settings: Bpe, codes: Path) -> int:
     """Learns merges from words and their counts and writes them to `codes`. Returns their number."""
-    # Placeholders are no words. Sorted, so that ties do not depend on the order of the text.
-    vocabulary = sorted(item for item in by_white_space(counts).items() if not item[0].startswith("{"))
+    # Sorted, so that ties do not depend on the order of the text.
+    vocabulary = sorted(item for item in counts.items() if not is_protected(item[0]))
     learnt = list(merges(vocabulary, settings.merges, settings.min_frequency))
     write_lines(codes, [VERSION, *learnt])
     return len(learnt)
@@ -96,8 +100,8 @@ def count_pieces(counts: Counter[str], codes: Path) -> Counter[str]:
 def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) -> dict[str, Any]:
     """The `bpe` stage: learns codes and dictionary on the clean training text and encodes the held-out sets.
 
-    Returns the card. It counts the unknown pieces of each held-out set: these are characters that training
-    never showed. Of the training text only the distinct words are in memory.
+    Returns the card. It counts the unknown pieces of each held-out set (characters that training never
+    showed) and those of its longest line. Of the training text only the distinct words are in memory.
     """
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
     lines = {side: count_lines(path) for side, path in files.items()}
@@ -107,16 +111,19 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
     known = pieces["src"] + pieces["tgt"]
     size = write_dictionary(out / DICTIONARY, known)
     subwords = Subwords(out / CODES)
-    unknown = {}
+    unknown, longest = {}, {}
     for done, name in enumerate(held_out, start=1):
         for side in ("src", "tgt"):
             encoded = [subwords.split(line) for line in read_lines(prepared / f"{name}.{side}")]
             write_lines(out / f"{name}.{side}", encoded)
-            unknown[f"{name}.{side}"] = sum(piece not in known for line in encoded for piece in line.split())
+            pieces_of_lines = [line.split() for line in encoded]
+            unknown[f"{name}.{side}"] = sum(piece not in known for line in pieces_of_lines for piece in line)
+            longest[f"{name}.{side}"] = 1 + max(map(len, pieces_of_lines), default=0)  # with EOS
         machine.progress("bpe", done, len(held_out), "held-out sets encoded")
     return {
         "merges": learnt,
         "dictionary": size,
         "train_pieces": {side: counts.total() for side, counts in pieces.items()},
         "unknown_pieces": unknown,
+        "longest_line": longest,
     }

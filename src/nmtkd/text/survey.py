@@ -1,4 +1,4 @@
-"""A first pass over raw pairs: which are equal and which are usable, in 33 bytes a pair."""
+"""A first pass over raw pairs: which are equal, which are usable, how long they are; in 33 bytes a pair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmtkd import machine
+from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.text import words, workers
+from nmtkd.text.cleaning import PairTokeniser
 from nmtkd.text.parallel import BLOCK, blocks, lines_of
 from nmtkd.text.splitting import Pair
 
@@ -25,10 +27,19 @@ VISIBLE, SAME_PLACEHOLDERS, SHORT = 1, 2, 4
 
 @dataclass(frozen=True)
 class Survey:
-    """`digests` [N, 2] of the normalised source and target, and the property `bits` [N]."""
+    """`digests` [N, 2] of the canonical source and target, and the property `bits` [N].
+
+    `characters` counts those of each side, over the pairs that are VISIBLE.
+    """
 
     digests: NDArray[np.void]
     bits: NDArray[np.uint8]
+    characters: tuple[int, int]
+
+    @property
+    def ratio(self) -> float:
+        """Mean length of a target over that of a source; 1 for an empty corpus."""
+        return self.characters[1] / self.characters[0] if self.characters[0] else 1.0
 
     def which(self, bit: int) -> NDArray[np.bool_]:
         """The pairs that have a property, as a mask [N]."""
@@ -43,9 +54,9 @@ class Survey:
         return unique
 
 
-def normalised(sources: Iterable[str], targets: Iterable[str]) -> Iterator[Pair]:
-    """Pairs of raw lines in normal form."""
-    return zip(map(words.normalise, sources), map(words.normalise, targets), strict=True)
+def canonical(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Raw pairs in the form in which they are compared."""
+    return ((words.canonical(source), words.canonical(target)) for source, target in pairs)
 
 
 def digests(pairs: Iterable[Pair]) -> NDArray[np.void]:
@@ -56,39 +67,53 @@ def digests(pairs: Iterable[Pair]) -> NDArray[np.void]:
     return np.frombuffer(data, f"V{DIGEST}").reshape(-1, 2)
 
 
-def survey(source: Path, target: Path, count: int, max_words: int) -> Survey:
+def survey(source: Path, target: Path, count: int, bound: tuple[Corpus, Prepare] | None = None) -> Survey:
     """The survey of `count` pairs of checked files.
 
-    A pair is SHORT if each side has at most `max_words` words between spaces.
+    With a `bound` a pair is SHORT if neither side is longer than prepare.max_words; else all are.
     """
-    result = Survey(np.empty((count, 2), f"V{DIGEST}"), np.empty(count, np.uint8))
-    done = 0
+    all_digests, bits = np.empty((count, 2), f"V{DIGEST}"), np.empty(count, np.uint8)
+    characters, done = [0, 0], 0
     tasks = zip(blocks(source), blocks(target), strict=True)
-    for block in workers.each(_Surveyor, (max_words,), tasks, serial=count < SERIAL_BELOW):
+    for block in workers.each(_Surveyor, (bound,), tasks, serial=count < SERIAL_BELOW):
         span = slice(done, done + len(block.bits))
-        result.digests[span], result.bits[span] = block.digests, block.bits
+        all_digests[span], bits[span] = block.digests, block.bits
+        characters = [total + part for total, part in zip(characters, block.characters, strict=True)]
         done = span.stop
         machine.progress("prepare", done, count, "pairs surveyed")
-    return result
+    return Survey(all_digests, bits, (characters[0], characters[1]))
 
 
 class _Surveyor:
     """Surveys a block of each side."""
 
-    def __init__(self, max_words: int) -> None:
-        self._max_words = max_words
+    def __init__(self, bound: tuple[Corpus, Prepare] | None) -> None:
+        self._max_words = bound[1].max_words if bound else None
+        self._tokenise = PairTokeniser(*bound) if bound else None
+        self._grows = bound is not None and "nfkc" in bound[1].normalise  # several characters of one
 
     def __call__(self, sides: tuple[bytes, bytes]) -> Survey:
-        pairs = list(normalised(*map(lines_of, sides)))
-        return Survey(digests(pairs), np.fromiter(map(self._bits, pairs), np.uint8, len(pairs)))
+        raw = list(zip(*map(lines_of, sides), strict=True))
+        pairs = list(canonical(raw))
+        bits = np.fromiter(map(self._bits, raw, pairs), np.uint8, len(pairs))
+        visible = [pair for pair in pairs if all(pair)]
+        characters = sum(len(source) for source, _ in visible), sum(len(target) for _, target in visible)
+        return Survey(digests(pairs), bits, characters)
 
-    def _bits(self, pair: Pair) -> int:
+    def _bits(self, raw: Pair, pair: Pair) -> int:
         bits = VISIBLE if all(pair) else 0
-        if not any("{" in side for side in pair) or _same_placeholders(pair):
+        if not any("{" in side for side in raw) or _same_placeholders(raw):
             bits |= SAME_PLACEHOLDERS
-        if max(side.count(" ") for side in pair) < self._max_words:
-            bits |= SHORT
-        return bits
+        return bits | SHORT if self._is_short(raw) else bits
+
+    def _is_short(self, raw: Pair) -> bool:
+        if self._max_words is None or self._tokenise is None:
+            return True
+        bounds = self._max_words.source, self._max_words.target
+        if not self._grows and all(len(side) <= bound for side, bound in zip(raw, bounds, strict=True)):
+            return True  # a token has one character and more
+        lengths = self._tokenise(raw).lengths
+        return all(length <= bound for length, bound in zip(lengths, bounds, strict=True))
 
 
 def _same_placeholders(pair: Pair) -> bool:
@@ -97,7 +122,7 @@ def _same_placeholders(pair: Pair) -> bool:
 
 
 def pick(source: Path, target: Path, indices: Sequence[int]) -> list[Pair]:
-    """The pairs at `indices`, which must rise, in normal form."""
+    """The pairs at `indices`, which must rise, as they stand in the files."""
     pairs: list[Pair] = []
     remaining = iter(indices)
     index = next(remaining, None)
@@ -108,6 +133,6 @@ def pick(source: Path, target: Path, indices: Sequence[int]) -> list[Pair]:
             continue
         lines = [lines_of(side) for side in sides]
         while index is not None and index < (number + 1) * BLOCK:
-            pairs += normalised([lines[0][index - number * BLOCK]], [lines[1][index - number * BLOCK]])
+            pairs.append((lines[0][index - number * BLOCK], lines[1][index - number * BLOCK]))
             index = next(remaining, None)
     return pairs

@@ -1,26 +1,33 @@
-"""Words: placeholders, Moses tokens, and the way back to text.
+"""Words and their parts: placeholders, characters that a tokeniser would lose, units to count and corrupt.
 
 A placeholder such as {forecast_day} is a variable of the program that shows the string. Its name must survive
-translation, so each one becomes a numbered token: {0}, {1} ... in the order of the source. Neither the
-tokeniser nor BPE splits such a token. A model then learns one thing about all placeholders, and names that
-training never showed come out right.
+translation, so each one becomes a numbered token: ｟0｠, ｟1｠ ... in the order of the source. Neither the
+tokeniser nor BPE splits what stands between these brackets. A model then learns one thing about all
+placeholders, and names that training never showed come out right. A character that a tokeniser would delete
+or change travels in the same brackets: ｟ua0｠ is a no-break space.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator, Sequence
+
+from nmtkd.text.languages import UNIT, UNSPACED
 
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 SEPARATOR = "@@"  # ends a BPE piece that another piece of the same word follows: subword-nmt's mark
-NUMBERED = r"\{\d+\}"  # what a placeholder becomes; the tokeniser and BPE keep it whole
+JOINER = "￭"  # on the side of a token where text has no space: the mark of OpenNMT's Tokenizer
+OPEN, CLOSE = "｟", "｠"  # of what is never split
+PROTECTED = r"｟(?:[0-9]+|u[0-9a-f]+)｠"  # a numbered placeholder, or a character by its code point
+WHOLE = rf"{JOINER}?{PROTECTED}{JOINER}?"  # such a token as BPE meets it
+HEXADECIMAL = 16
+_PROTECTED = re.compile(PROTECTED)
+_BRACKETS = re.compile(f"[{OPEN}{CLOSE}]")
 
 
-def normalise(text: str) -> str:
-    """The normal form of a text.
+def canonical(text: str) -> str:
+    """The form by which texts are compared, to find duplicates.
 
     NFC; no control or format characters; every run of white space, line breaks included, is one space;
     trimmed.
@@ -37,43 +44,80 @@ def placeholders(source: str, target: str = "") -> list[str]:
     return list(dict.fromkeys(PLACEHOLDER.findall(source) + PLACEHOLDER.findall(target)))
 
 
+def coded(char: str) -> str:
+    """A character by its code point, in brackets: ｟ua0｠."""
+    return f"{OPEN}u{ord(char):x}{CLOSE}"
+
+
 def mask(text: str, names: Sequence[str]) -> str:
-    """`text` with each placeholder as {i}, where i is its index in `names`."""
-    return PLACEHOLDER.sub(lambda match: f"{{{names.index(match.group())}}}", text)
+    """`text` with each placeholder as ｟i｠, where i is its index in `names`; its own brackets coded."""
+    if OPEN in text or CLOSE in text:
+        text = _BRACKETS.sub(lambda match: coded(match[0]), text)
+        names = [_BRACKETS.sub(lambda match: coded(match[0]), name) for name in names]
+    if not names:
+        return text
+    return PLACEHOLDER.sub(lambda match: f"{OPEN}{names.index(match.group())}{CLOSE}", text)
 
 
 def unmask(text: str, names: Sequence[str]) -> str:
-    """`text` with each {i} as names[i]. A number that a model made up stays as it is."""
+    """`text` with names and characters for what stands in brackets.
 
-    def name(match: re.Match[str]) -> str:
-        index = int(match.group()[1:-1])
-        return names[index] if index < len(names) else match.group()
+    A number that a model made up stays as it is.
+    """
+    if OPEN not in text:
+        return text
 
-    return re.sub(NUMBERED, name, text)
+    def original(match: re.Match[str]) -> str:
+        content = match[0][1:-1]
+        if content[0] == "u":
+            return chr(int(content[1:], HEXADECIMAL))
+        return names[int(content)] if int(content) < len(names) else match[0]
+
+    return _PROTECTED.sub(original, text)
 
 
-@lru_cache
-def _moses(language: str) -> tuple[Any, Any]:
-    from sacremoses import MosesDetokenizer, MosesTokenizer
-
-    return MosesTokenizer(lang=language), MosesDetokenizer(lang=language)
+def is_protected(unit: str) -> bool:
+    """Whether a unit is a placeholder or a coded character: these are never corrupted."""
+    return OPEN in unit and _PROTECTED.search(unit) is not None
 
 
-def tokenise(text: str, language: str) -> str:
-    """Moses tokens joined by spaces (sacremoses, no escaping); numbered placeholders stay whole."""
-    protected = [NUMBERED] if "{" in text else None
-    tokens: str = _moses(language)[0].tokenize(
-        text, escape=False, protected_patterns=protected, return_str=True
+def split_token(token: str) -> tuple[str, list[str], str]:
+    """A token's joiner on the left, its units, and its joiner on the right.
+
+    A unit is a whole word, but a single character, with its marks, of a script without spaces.
+    """
+    core = token.removeprefix(JOINER)
+    left = token[: len(token) - len(core)]
+    inner = core.removesuffix(JOINER)
+    right = core[len(inner) :]
+    if not inner:
+        return left, [], right
+    if not UNSPACED.search(inner):
+        return left, [inner], right
+    return left, UNIT.findall(inner), right
+
+
+def units(tokens: str) -> Iterator[str]:
+    """The units of tokens joined by spaces: what length, counts and noise are measured in."""
+    if JOINER not in tokens and not UNSPACED.search(tokens):
+        yield from tokens.split()
+        return
+    for token in tokens.split(" "):
+        yield from split_token(token)[1]
+
+
+def count_units(tokens: str) -> int:
+    """How many units a line of tokens has."""
+    return sum(1 for _ in units(tokens))
+
+
+def characters(tokens: str) -> str:
+    """Tokens as pieces of one character: finer than by any codes. What stands in brackets stays whole."""
+    return " ".join(
+        token if is_protected(token) else f"{SEPARATOR} ".join(token) for token in tokens.split(" ")
     )
-    return tokens
-
-
-def detokenise(tokens: str, language: str) -> str:
-    """Text from Moses tokens joined by spaces."""
-    text: str = _moses(language)[1].detokenize(tokens.split(), unescape=False)
-    return text
 
 
 def join(pieces: str) -> str:
-    """Moses tokens from BPE pieces. A last piece that promises another one loses its mark."""
+    """Tokens from BPE pieces. A last piece that promises another one loses its mark."""
     return (pieces + " ").replace(f"{SEPARATOR} ", "").strip()

@@ -27,6 +27,7 @@ from nmtkd.training.adaptive import AdaptiveCapacity
 from nmtkd.training.batches import KeptBatches
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.step import Stepper
+from nmtkd.training.text_form import TextForm
 from nmtkd.training.trained import Trained
 from nmtkd.training.validation import Sides
 
@@ -45,10 +46,12 @@ class Data:
     """Text in BPE, aligned by line."""
 
     dictionary: Path
+    form: TextForm
     train: Sides
     valid: Sides
     # the teacher's translations of the training source, where they are used beside gold
     hypotheses: Sequence[str] | None = None
+    decoding: str = ""  # whose translations are the target of `train`; none where it is gold
 
 
 def train(
@@ -60,15 +63,17 @@ def train(
     out: Path,
     *,
     stage: str,
+    section: str = "training",
     adapt: Adapt = use_chunked_cross_entropy,
     name: str = layout.MODEL,
 ) -> Trained:
     """Trains in `scratch`, from the last checkpoint if a killed process left one there.
 
     Writes the model and its hash to out/model/. The first member of an ensemble also writes the dictionaries
-    there, and out/curve.csv. Raises bridge.ModelError if a line is longer than max_positions or max_tokens.
+    there, and out/curve.csv. `section` of params.yaml holds the recipe. Raises bridge.ModelError if a
+    training line fits no batch of max_tokens.
     """
-    run = begin(data, architecture, training, seed, scratch, stage=stage, adapt=adapt)
+    run = begin(data, architecture, training, seed, scratch, stage=stage, section=section, adapt=adapt)
     run.resume()
     with bridge.quiet():
         run.to_the_end()
@@ -76,8 +81,9 @@ def train(
         shape = run.adaptive.trim() if run.adaptive else []
     folder = layout.model_dir(out)
     folder.mkdir(exist_ok=True)
-    command = [*bridge.arguments(architecture, training, seed), *shape]
-    bridge.save_model(folder / name, command, run.trainer.get_model().state_dict(), training.updates)
+    bridge.save_model(
+        folder / name, [*run.command, *shape], run.trainer.get_model().state_dict(), training.updates
+    )
     (folder / layout.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
     if name == layout.MODEL:
         for side in (bridge.SOURCE, bridge.TARGET):
@@ -97,22 +103,25 @@ def begin(
     scratch: Path,
     *,
     stage: str,
+    section: str = "training",
     adapt: Adapt = use_chunked_cross_entropy,
 ) -> Run:
     """A training at update 0, with its data binarised in `scratch`."""
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
     folder = scratch / "data"
-    complete = folder / "complete"
+    complete = folder / "longest"  # written last: the length of the longest line
     if not complete.exists():
         splits = {"train": data.train, "valid": data.valid}
         if data.hypotheses is not None:
             splits["hypotheses"] = (data.train[0], data.hypotheses)
-        bridge.write_data(folder, data.dictionary, splits)
-        complete.touch()
-    run = Run(bridge.arguments(architecture, training, seed), scratch, training, stage, data.valid, adapt)
+        files.write_text(complete, str(bridge.write_data(folder, data.dictionary, splits)))
+    # Held-out lines are to be translated too, and noise or a teacher may have made longer ones.
+    longest = max(data.form.longest, int(complete.read_text(encoding="utf-8")))
+    command = bridge.arguments(architecture, training, seed, bridge.positions_for(longest))
+    run = Run(command, scratch, training, stage, section, data, adapt)
     if architecture.gates:
-        run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid)
+        run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid, data.form)
     return run
 
 
@@ -120,7 +129,14 @@ class Run:
     """fairseq's objects of a training, and its progress."""
 
     def __init__(
-        self, command: list[str], scratch: Path, training: Training, stage: str, valid: Sides, adapt: Adapt
+        self,
+        command: list[str],
+        scratch: Path,
+        training: Training,
+        stage: str,
+        section: str,
+        data: Data,
+        adapt: Adapt,
     ) -> None:
         cfg = bridge.configuration(command)
         device = machine.device()
@@ -137,12 +153,12 @@ class Run:
             self.task = tasks.setup_task(cfg.task)
             model = self.task.build_model(cfg.model)
             self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
-            self.task.load_dataset("valid", combine=False, epoch=1)
-            self._check_lengths()
+            self._load(data, section)
             self.task.datasets["train"] = KeptBatches(self.task.dataset("train"))
             self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
             self.stepper = Stepper(self.trainer)
             self.trainer.lr_step(0)
+        self.command = command
         self.scratch = scratch
         self.training = training
         self.stage = stage
@@ -153,7 +169,7 @@ class Run:
             device=device,
         )
         self.adaptive: AdaptiveCapacity | None = None
-        self.sample = validation.sample(valid, training.curve_pairs)
+        self.sample, self.form = validation.sample(data.valid, training.curve_pairs), data.form
         self.rows: list[list[Any]] = []
         self.seconds = 0.0
         self.tokens = 0
@@ -162,22 +178,27 @@ class Run:
         # one value per batch since the last checkpoint
         self._watched: dict[str, list[float]] = {name: [] for name in WATCHED}
 
-    def _check_lengths(self) -> None:
-        """Raises ModelError for a line that fairseq would skip as too long: runs must not differ in data."""
-        self.task.load_dataset("train", combine=False, epoch=1)
-        bound = min(self.trainer.get_model().max_positions())
+    def _load(self, data: Data, section: str) -> None:
+        """Loads the data. Validation batches grow to hold the longest validation line.
+
+        Raises ModelError for a line that fairseq would skip as too long: runs must not differ in data.
+        """
+        cfg, sizes = self.trainer.cfg.dataset, dict[str, Any]()
         for split in ("train", "valid"):
-            longest = int(self.task.dataset(split).sizes.max())
-            if longest > bound:
-                raise bridge.ModelError(
-                    f"{split}: a line of {longest} BPE tokens; the model takes {bound}; "
-                    "lower prepare.max_words"
-                )
-            if split == "train" and longest > self.trainer.cfg.dataset.max_tokens:
-                raise bridge.ModelError(
-                    f"train: a line of {longest} BPE tokens does not fit a batch of max_tokens; "
-                    "raise max_tokens"
-                )
+            self.task.load_dataset(split, combine=False, epoch=1)
+            sizes[split] = self.task.dataset(split).sizes  # [pairs, 2]: tokens of both sides
+            bridge.check_lengths(split, sizes[split].max(1), min(self.trainer.get_model().max_positions()))
+        cfg.max_tokens_valid = max(cfg.max_tokens, int(sizes["valid"].max()))
+        line, side = divmod(int(sizes["train"].argmax()), 2)
+        longest = int(sizes["train"][line, side])
+        if longest > cfg.max_tokens:
+            shorter = "prepare.max_words"
+            if side == 1 and data.decoding:
+                shorter = f"decodings.{data.decoding}.max_length_factor"
+            raise bridge.ModelError(
+                f"train.{(bridge.SOURCE, bridge.TARGET)[side]}, line {line + 1}: {longest} BPE tokens, "
+                f"a batch holds {cfg.max_tokens}; raise {section}.max_tokens, or lower {shorter}"
+            )
 
     def resume(self) -> None:
         """Restores the last complete checkpoint, if there is one."""
@@ -263,7 +284,7 @@ class Run:
     def _validate(self) -> None:
         """Adds a row to the learning curve. Validation loss is the stock one, without a teacher's term."""
         self.seconds += time.monotonic() - self._since
-        loss, bleu = validation.loss(self.trainer), validation.bleu(self.loaded, self.sample)
+        loss, bleu = validation.loss(self.trainer), validation.bleu(self.loaded, self.sample, self.form)
         train_loss = sum(loss for loss, _ in self._losses) / max(1, sum(tokens for _, tokens in self._losses))
         watched = [sum(values) / len(values) if values else None for values in self._watched.values()]
         self._losses, self._watched = [], {name: [] for name in WATCHED}

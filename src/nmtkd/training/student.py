@@ -15,10 +15,9 @@ from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.plan.runs import Run
-from nmtkd.text import words
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
-from nmtkd.training import checkpoints, loop, options, validation
+from nmtkd.training import checkpoints, loop, options, text_form, validation
 from nmtkd.training.trained import Trained
 
 
@@ -48,6 +47,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         layout.BPE / "valid.src",
         layout.BPE / "valid.tgt",
         dictionary,
+        layout.BPE / layout.TEXT,
     ]
     sources, gold = open_pair(paths[0], paths[1])
     train_target: Sequence[str] = gold
@@ -58,9 +58,11 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         train_target = gold if family.targets == "gold" else translations
     data = loop.Data(
         dictionary=dictionary,
+        form=text_form.read(layout.BPE),
         train=(sources, train_target),
         valid=read_pair(paths[2], paths[3]),
         hypotheses=translations if method.gate else None,
+        decoding=run.decoding if train_target is translations else "",
     )
     material = Material(data=data, paths=paths, temperature=temperature)
     if family.targets:
@@ -86,8 +88,7 @@ def _translations(
     nbest = hypotheses.read(folder, sources)
     entries = None
     if method.sequence == "closest":
-        pairs = zip(nbest, gold, strict=True)
-        entries = [hypotheses.closest(found, reference, words.join) for found, reference in pairs]
+        entries = [hypotheses.closest(found, reference) for found, reference in zip(nbest, gold, strict=True)]
     return hypotheses.Chosen(nbest, entries), folder / hypotheses.RECORDS
 
 
@@ -135,7 +136,7 @@ def best_of(
         folder = out / f"{value:g}"
         folder.mkdir()
         students[value] = _train_one(run, method, architecture, training, material, folder, value)
-        scores[value] = validation.quality(layout.model_dir(folder), material.data.valid)
+        scores[value] = validation.quality(layout.model_dir(folder), material.data.valid, material.data.form)
     chosen = max(scores, key=lambda value: scores[value])
     for path in (out / f"{chosen:g}").iterdir():
         shutil.move(path, out / path.name)

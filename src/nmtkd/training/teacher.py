@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from nmtkd import files, machine
-from nmtkd.network.fairseq_bridge import member_name, model_hash
+from nmtkd.network.fairseq_bridge import member_name, model_hash, positions_for
 from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
-from nmtkd.training import checkpoints, loop
+from nmtkd.training import checkpoints, loop, text_form
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.trained import Trained
@@ -23,8 +23,12 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
 
     Conditions whose teacher sees clean text share one teacher: another training would give the same bytes.
     """
-    text = layout.noise_dir(noise)
-    text = text / layout.TEACHER_TEXT if (text / layout.TEACHER_TEXT).exists() else text
+    students = text = layout.noise_dir(noise)
+    form = text_form.read(layout.BPE)
+    if (text / layout.TEACHER_TEXT).exists():
+        text = text / layout.TEACHER_TEXT
+        # It is to read what its students read, in lines that noise may have made longer.
+        form = form.with_lines(*open_pair(students / "train.src", students / "train.tgt"))
     bpe = layout.BPE
     paths = [
         text / "train.src",
@@ -32,14 +36,18 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
         bpe / "valid.src",
         bpe / "valid.tgt",
         bpe / layout.DICTIONARY,
+        bpe / layout.TEXT,
     ]
-    recipe = files.fingerprint(teacher.model_dump_json(), [*paths, layout.manifest("teacher")])
+    settings = f"{teacher.model_dump_json()}{positions_for(form.longest)}"
+    recipe = files.fingerprint(settings, [*paths, layout.manifest("teacher")])
     siblings = sorted(layout.teacher_dir(noise).parent.glob("[!.]*"))
     twins = [folder for folder in siblings if folder.name != noise and made_by(folder, recipe)]
     if twins:
         shutil.copytree(twins[0], out, dirs_exist_ok=True)
         return twins[0]
-    data = loop.Data(dictionary=paths[4], train=open_pair(*paths[:2]), valid=read_pair(*paths[2:4]))
+    data = loop.Data(
+        dictionary=paths[4], form=form, train=open_pair(*paths[:2]), valid=read_pair(*paths[2:4])
+    )
     members = [
         _train_member(number, noise, teacher, data, recipe, out)
         for number in range(1, len(teacher.seeds) + 1)
@@ -74,6 +82,7 @@ def _train_member(
             scratch,
             out,
             stage=stage,
+            section="teacher.training",
             adapt=regularise(consistency) if consistency else use_chunked_cross_entropy,
             name=member_name(number),
         )

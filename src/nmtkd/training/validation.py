@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fairseq.data.data_utils import post_process
 from sacrebleu.metrics.bleu import BLEU
 
 from nmtkd import machine
 from nmtkd.decoding.translate import greedy
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.text.languages import bleu_tokeniser
+from nmtkd.training.text_form import TextForm
 
 Sides = tuple[Sequence[str], Sequence[str]]  # source and target lines
 
@@ -32,20 +33,22 @@ def loss(trainer: Any) -> float:
     return total / tokens
 
 
-def bleu(loaded: bridge.Loaded, sides: Sides) -> float | None:
-    """BLEU of greedy translations over lower-cased words; None if there are no lines."""
+def bleu(loaded: bridge.Loaded, sides: Sides, form: TextForm) -> float | None:
+    """sacreBLEU of greedy translations, as text; None if there are no lines."""
     if not sides[0]:
         return None
     loaded.model.eval()
-    words = [
-        [post_process(line, "subword_nmt") for line in side] for side in (greedy(loaded, sides[0]), sides[1])
-    ]
-    return float(BLEU(tokenize="none", lowercase=True, force=True).corpus_score(words[0], [words[1]]).score)
+    hypotheses, references = (
+        [form.text(line) for line in side] for side in (greedy(loaded, sides[0]), sides[1])
+    )
+    # force: an early model may say what sacreBLEU takes for tokens, and would warn of.
+    metric = BLEU(tokenize=bleu_tokeniser(form.target), force=True)
+    return float(metric.corpus_score(hypotheses, [references]).score)
 
 
-def quality(folder: Path, valid: Sides) -> float:
-    """BLEU of a finished model's greedy translations of the validation set, over lower-cased words."""
-    score = bleu(bridge.load_model(folder, machine.device()), valid)
+def quality(folder: Path, valid: Sides, form: TextForm) -> float:
+    """sacreBLEU of a finished model's greedy translations of the validation set, as text."""
+    score = bleu(bridge.load_model(folder, machine.device()), valid, form)
     assert score is not None
     return score
 

@@ -9,7 +9,7 @@ from nmtkd.decoding.search import Hypothesis
 from nmtkd.decoding.translate import translate
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import ENGINES, search
-from tests.unit.network.building import changed
+from tests.unit.network.building import changed, with_positions
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,12 @@ def greedy_by_engine(tiny: Tiny) -> dict[str, list[Hypothesis]]:
         engine: [nbest[0] for nbest in translate(tiny.folder, tiny.sources, search(), engine)]
         for engine in ENGINES
     }
+
+
+@pytest.fixture(scope="session")
+def long(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The tiny model with positions for lines of 5000 words."""
+    return with_positions(tiny, tmp_path_factory.mktemp("long") / "model", 16384)
 
 
 @pytest.fixture

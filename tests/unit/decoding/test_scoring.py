@@ -15,7 +15,9 @@ from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import search
+from tests.unit.network.building import long_line
 
+LONG = long_line(1500), long_line(5000)
 ALL = 24  # tokens of the tiny dictionary
 Distributions = dict[int, tuple[Tensor, Tensor]]
 
@@ -115,10 +117,24 @@ def test_top_k_beyond_the_dictionary_is_an_error(tiny: Tiny) -> None:
         scored(tiny, top_k=ALL + 1)
 
 
-def test_line_that_no_batch_takes_is_a_users_mistake(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match="max_tokens"):
-        scored(tiny, ["w1 w2 w3 w4 w5 w6"], ["w1"], max_tokens=6)
-    assert len(scored(tiny, ["w1 w2 w3 w4 w5 w6"], ["w1"], max_tokens=7)) == 1
+def test_line_longer_than_a_batch_is_scored_alone(long: Tiny) -> None:
+    """Also beyond fairseq's own 1024 positions, on either side."""
+    pairs = [*zip(long.sources[:3], long.targets[:3], strict=True), LONG, LONG[::-1]]
+    sources, targets = map(list, zip(*pairs, strict=True))
+    found = scored(long, sources, targets, top_k=ALL, max_tokens=20)
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    for line, pair in enumerate(pairs):
+        assert len(found[line][0]) == len(pair[1].split()) + 1
+        assert torch.allclose(dense(found[line]), torch.softmax(direct(long, *pair), -1), atol=1e-6)
+    assert sorted(line for line, _, _ in forced(long.folder, sources, targets, 20, silent)) == sorted(found)
+
+
+def test_line_beyond_the_teachers_positions_says_what_to_do(tiny: Tiny) -> None:
+    for where, pair in (("source", [LONG[0], "w1"]), ("target", ["w1", LONG[1]])):
+        with pytest.raises(
+            bridge.ModelError, match=f"{where}, line 2: .* BPE tokens, .* 1024; train the model again"
+        ):
+            scored(tiny, ["w1", pair[0]], ["w1", pair[1]])
 
 
 def test_vocabulary_counts_special_tokens(tiny: Tiny) -> None:

@@ -1,17 +1,19 @@
 """nmtkd.decoding.translate: both engines find the same, in the order of the sources, within the limits."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.scoring import distributions
 from nmtkd.decoding.search import Hypothesis
-from nmtkd.decoding.translate import CURVE_OFFSET, greedy, translate
+from nmtkd.decoding.translate import CURVE_OFFSET, greedy, translate, translations
 from nmtkd.network import fairseq_bridge as bridge
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import ENGINES, drawn, search, texts
-from tests.unit.network.building import changed
+from tests.unit.network.building import changed, long_line
 
 
 @pytest.mark.parametrize(
@@ -24,12 +26,70 @@ from tests.unit.network.building import changed
     ],
 )
 def test_output_is_cut_at_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, limit: int, kept: str, truncated: bool
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, text: str, limit: int, kept: str, truncated: bool
 ) -> None:
     monkeypatch.setattr(with_ctranslate2, "nbest_lists", lambda *_: iter([[(text, -0.123456)]]))
     how = search(max_length_factor=0.1, max_length_offset=limit)
     wanted = Hypothesis(text=kept, score=-0.1235, truncated=truncated)
-    assert translate(tmp_path, ["w1"], how, "ctranslate2") == [[wanted]]
+    assert translate(tiny.folder, ["w1"], how, "ctranslate2") == [[wanted]]
+
+
+def never_ending(model: Tiny, folder: Path) -> Path:
+    """A model that never ends a sentence by itself."""
+
+    def change(weights: dict[str, Any], words: Any) -> None:
+        weights["encoder.embed_tokens.weight"][words.eos(), 0] = -20.0
+
+    folder.mkdir()
+    return changed(model, folder, change)
+
+
+@pytest.fixture
+def endless(tiny: Tiny, tmp_path: Path) -> Path:
+    """With 1024 positions."""
+    return never_ending(tiny, tmp_path / "endless")
+
+
+def test_limit_beyond_the_models_positions_is_cut_by_both_engines(endless: Path) -> None:
+    """To 1023 tokens: the end of the sentence has a position too. That counts as truncated."""
+    how = search(max_length_factor=2.0, max_length_offset=10)
+    sources = ["w1 w2", long_line(600), long_line(700)]
+    ours, reference = (translate(endless, sources, how, engine) for engine in ENGINES)
+    assert [len(entries[0].text.split()) for entries in ours] == [14, 1023, 1023]
+    assert all(entries[0].truncated for entries in [*ours, *reference])
+    # Sums have another order: in a thousand tokens, a near-tie may fall the other way.
+    assert [len(entries[0].text.split()) for entries in reference] == [14, 1023, 1023]
+    assert texts(ours)[0] == texts(reference)[0]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_source_may_have_as_many_tokens_as_there_are_positions(tiny: Tiny, engine: str) -> None:
+    """1023 and the end of the sentence. What is longer is told by its line, before anything is translated."""
+    how = search(max_length_factor=0.001)
+    assert translate(tiny.folder, ["w1", long_line(1023)], how, engine)[1][0].text
+    with pytest.raises(
+        bridge.ModelError,
+        match="source, line 3: 1025 BPE tokens, the model takes 1024; train the model again: a new one takes",
+    ):
+        next(translations(tiny.folder, ["w1", "w2", long_line(1024)], how, engine))
+
+
+def test_long_lines_are_translated_alike_by_both_engines(long: Tiny) -> None:
+    """Beyond fairseq's own 1024 positions and beyond the tokens of a batch, between short lines."""
+    sources = ["w1 w2", long_line(5000), long_line(1500), "w3"]
+    how = search(max_length_factor=0.003)
+    ours, reference = (translate(long.folder, sources, how, engine) for engine in ENGINES)
+    assert texts(ours) == texts(reference)
+    assert len(set(map(tuple, texts(ours)))) == 4
+    short = translate(long.folder, [sources[0], sources[3]], how, "ctranslate2")
+    assert [texts(ours)[0], texts(ours)[3]] == texts(short)
+
+
+def test_outputs_are_as_long_as_positions_allow_by_both_engines(long: Tiny, tmp_path: Path) -> None:
+    folder, how = never_ending(long, tmp_path / "endless"), search(max_length_offset=1300)
+    ours, reference = (translate(folder, ["w1", "w2 w3"], how, engine) for engine in ENGINES)
+    assert [len(text.split()) for (text,) in texts(ours)] == [1302, 1304]
+    assert texts(ours) == texts(reference)
 
 
 def test_greedy_search_is_the_same_by_both_engines(greedy_by_engine: dict[str, list[Hypothesis]]) -> None:
@@ -123,6 +183,17 @@ def test_length_penalty_is_passed_on(tiny: Tiny, engine: str) -> None:
         for penalty in (0.0, 2.0)
     )
     assert short < long
+
+
+def test_curves_view_has_a_limit_for_each_line(endless: Path) -> None:
+    """The next power of two above the source's length, and 20: no short line waits for a long one. None is
+    beyond the model's positions."""
+    sources = ["w1", "w1 w2 w3 w4", long_line(1023), "w5 w6 w7"]
+    loaded = bridge.load_model(endless, "cpu")
+    found = greedy(loaded, sources)
+    assert [len(text.split()) for text in found] == [22, 28, 1023, 24]
+    elsewhere = greedy(replace(loaded, device="not a cpu"), sources)  # by fairseq's search
+    assert [elsewhere[i] for i in (0, 1, 3)] == [found[i] for i in (0, 1, 3)]
 
 
 def test_curves_view_is_greedy_search(tiny: Tiny) -> None:

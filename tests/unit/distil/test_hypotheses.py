@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from nmtkd.distil.hypotheses import RECORDS, Chosen, HypothesesError, NBest, Writer, closest, read, read_card
 from nmtkd.files import line_hash
-from nmtkd.text.words import join
 
 SOURCES = ["the lamp", "the door", "the lamp", "a fan"]
 NBESTS: list[NBest] = [
@@ -214,31 +213,40 @@ def nbest(*texts: str) -> NBest:
 def test_closest_entry_by_hand() -> None:
     """Against "a b": "c d" scores 0, "a c" sqrt(1/2 * 1/2) = 50, "b a" sqrt(1 * 1/2) = 71, "a b" 100
     (exponential smoothing)."""
-    assert closest(nbest("c d", "a c"), "a b", str) == 1
-    assert closest(nbest("c d", "a c", "b a"), "a b", str) == 2
-    assert closest(nbest("c d", "a b", "b a", "a c"), "a b", str) == 1
-    assert closest(nbest("a c", "b a", "c d"), "a b", str) == 1
-    assert closest(nbest("", "c d"), "a b", str) == 0
-    assert closest(nbest("", "a"), "a b", str) == 1
+    assert closest(nbest("c d", "a c"), "a b") == 1
+    assert closest(nbest("c d", "a c", "b a"), "a b") == 2
+    assert closest(nbest("c d", "a b", "b a", "a c"), "a b") == 1
+    assert closest(nbest("a c", "b a", "c d"), "a b") == 1
+    assert closest(nbest("", "c d"), "a b") == 0
+    assert closest(nbest("", "a"), "a b") == 1
 
 
 def test_closest_of_equals_is_the_better_scored() -> None:
-    assert closest(nbest("b c", "a b", "a b"), "a b", str) == 1
-    assert closest(nbest("a x", "a y", "y b"), "a b", str) == 0
-    assert closest(nbest("x", "y", "z"), "a b", str) == 0
+    assert closest(nbest("b c", "a b", "a b"), "a b") == 1
+    assert closest(nbest("a x", "a y", "y b"), "a b") == 0
+    assert closest(nbest("x", "y", "z"), "a b") == 0
 
 
 def test_closest_compares_words_not_pieces() -> None:
     """The first entry holds all pieces of gold and none of its words, "low" and "lamp"."""
     entries = nbest("lo@@ lam@@ p w", "a fan is lo@@ w")
-    assert closest(entries, "lo@@ w lam@@ p", join) == 1
-    assert closest(entries, "lo@@ w lam@@ p", str) == 0
+    assert closest(entries, "lo@@ w lam@@ p") == 1
 
 
-def test_closest_of_one_entry_takes_no_look() -> None:
-    assert closest(nbest("anything"), "a b", lambda text: pytest.fail("never asked")) == 0
+def test_closest_counts_characters_where_no_space_stands_between_words() -> None:
+    """Of "今天天气很好" the first entry has no character, the second all but one, each in one token.
+
+    A mark is the same whether or not it is joined to its word.
+    """
+    assert closest(nbest("他们不来了", "今天@@ 气很好"), "今天天@@ 气很好") == 1
+    assert closest(nbest("Lampe ￭!", "Lampe ."), "Lampe ￭.") == 1
+
+
+def test_closest_of_one_entry_takes_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmtkd.distil.hypotheses._units", lambda text: pytest.fail("never asked"))
+    assert closest(nbest("anything"), "a b") == 0
 
 
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join), min_size=1, max_size=5))
 def test_closest_is_gold_where_it_is_among_the_entries(texts: list[str]) -> None:
-    assert closest(nbest(*texts, "a b c d a"), "a b c d a", str) == [*texts, "a b c d a"].index("a b c d a")
+    assert closest(nbest(*texts, "a b c d a"), "a b c d a") == [*texts, "a b c d a"].index("a b c d a")

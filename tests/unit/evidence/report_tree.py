@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nmtkd import files
 from nmtkd.evidence import canvas, curves, metrics, results
+from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.results import Result
 from nmtkd.evidence.summaries import Summary
 from nmtkd.evidence.summaries import summarise as summaries_of
@@ -44,7 +46,10 @@ WRONG = {
     "plain": 2,
 }  # every n-th word of a model's output is another: the higher, the better
 CURVE = ("100,1,5.0,4.5,,9000", "200,2,4.0,3.75,12.5,18000")
-REPORT = Report(bootstrap_samples=200, bootstrap_seed=12345, confidence=0.95)
+# A verdict takes as many segments as there are: most tests are about verdicts.
+REPORT = Report(bootstrap_samples=200, bootstrap_seed=12345, confidence=0.95, min_segments=len(REFERENCES))
+HEADLINE = Headline("test", REFERENCES, "13a", REPORT.min_segments, 100.0)
+SMALL = replace(HEADLINE, min_segments=len(REFERENCES) + 1)
 CARD = {
     "corpus": "lamps",
     "license": "CC0",
@@ -55,6 +60,8 @@ CARD = {
         "test": {"pairs": 12, "source_tokens": 80, "target_tokens": 81},
     },
     "near_duplicates": {"threshold": 0.8, "test": 3},
+    "normalised": {},
+    "ceiling": {"test": {"BLEU": 100.0, "lines": 12, "to the letter": 12, "spaces": 0}},
 }
 
 
@@ -122,7 +129,9 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
         chosen = [i for i, line in enumerate(REFERENCES) if len(line.split()) >= 5]
         for split, wanted in (("test", range(len(lines))), ("test_long", chosen)):
             ours, gold = [lines[i] for i in wanted], [REFERENCES[i] for i in wanted]
-            found = metrics.score(ours, gold, tokenised_hypotheses=ours, tokenised_references=gold)
+            found = metrics.score(
+                ours, gold, tokeniser="13a", tokenised_hypotheses=ours, tokenised_references=gold
+            )
             scores += [{"split": split, "search": search, **one} for one in found]
     size = SCALE[capacity] + (1000 * seed if capacity == "gated" else 0)
     result: dict[str, Any] = {
@@ -189,19 +198,19 @@ def edit(root: Path, key: str, change: dict[str, Any]) -> None:
     _write_result(root, key, json.dumps(json.loads(path.read_text(encoding="utf-8")) | change))
 
 
-def summarise(root: Path, study: Grid, settings: Report = REPORT) -> tuple[list[Result], list[Summary]]:
+def summarise(root: Path, study: Grid, headline: Headline = HEADLINE) -> tuple[list[Result], list[Summary]]:
     """Results and summaries of a tree."""
     found = results.read(study, ["test"], root)
 
     def hypotheses(key: str, search: str) -> list[str]:
         return results.read_lines(root / layout.translations_dir(key) / f"test.{search}")
 
-    return found, summaries_of(found, study, settings, "test", hypotheses=hypotheses, references=REFERENCES)
+    return found, summaries_of(found, study, REPORT, headline, hypotheses)
 
 
-def figure_data(root: Path, study: Grid) -> canvas.FigureData:
+def figure_data(root: Path, study: Grid, headline: Headline = HEADLINE) -> canvas.FigureData:
     """What figures read."""
-    found, summaries = summarise(root, study)
+    found, summaries = summarise(root, study, headline)
     points = {
         one.key: curves.read_curve(root / layout.translations_dir(one.key) / "curve.csv") for one in found
     }
@@ -210,7 +219,7 @@ def figure_data(root: Path, study: Grid) -> canvas.FigureData:
         curves.mean_curves(found, points),
         study,
         "95%",
-        "test",
+        headline,
         canvas.method_styles(grid_methods(study)),
     )
 

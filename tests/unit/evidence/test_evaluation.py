@@ -14,7 +14,7 @@ from stages import evaluate
 from nmtkd import files
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.evidence import evaluation, results
-from nmtkd.plan import layout
+from nmtkd.plan import layout, params
 from tests.unit.evidence import report_tree
 from tests.unit.evidence.test_report import ROOT
 
@@ -39,7 +39,7 @@ def _write(root: Path, trained: Path) -> None:
     for split, lines in SETS.items():
         text = "".join(f"{line}\n" for line in lines)
         files.write_text(root / layout.BPE / f"{split}.src", text)
-        for suffix in ("raw", "ref", "tgt"):
+        for suffix in ("src", "ref", "tgt"):
             files.write_text(root / layout.PREPARED / f"{split}.{suffix}", text)
         files.write_text(root / layout.PREPARED / f"{split}.names", "[]\n" * len(lines))
     model = layout.model_dir(root / trained)
@@ -153,3 +153,124 @@ def test_a_failed_evaluation_leaves_the_translations_as_they_were(
         _evaluate(tmp_path, monkeypatch, "plain", KEY)
     monkeypatch.chdir(tmp_path)
     assert {name: Path(name).read_bytes() for name in before} == before
+
+
+def _judged(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    tokens: list[str],
+    choice: str = "auto",
+    **files_of: list[str],
+) -> dict[tuple[str, str], Any]:
+    """Values by split and metric of `tokens` as translations of a test set into `target`.
+
+    `choice` is evaluate.tokenize, `files_of` are the test set's files by suffix.
+    """
+    _write(root, layout.student_dir(KEY))
+    monkeypatch.chdir(root)
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    raw["corpus"]["target"] = target
+    raw["corpus"]["source"] = "fr"
+    raw["evaluate"]["tokenize"] = choice
+    Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    for suffix, lines in files_of.items():
+        files.write_text(layout.PREPARED / f"test.{suffix}", "".join(f"{line}\n" for line in lines))
+    settings = params.load("corpus", "prepare", "evaluate")
+    found = evaluation.judge("test", "beam", tokens, settings, Path())
+    return {(one["split"], one["metric"]): one["value"] for one in found}
+
+
+def test_a_right_translation_into_a_script_without_spaces_scores_100(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joiners and codes become text again, and BLEU counts characters. Long: of four source tokens."""
+    tokens = ["我的￭ ｟0｠ ￭在厨房里￭ 。", "打开￭ ｟ua0｠￭ 窗户￭ ，￭ 好￭ ！"]
+    found = _judged(
+        tmp_path,
+        monkeypatch,
+        "zh",
+        tokens,
+        src=["My ｟0｠ is in the kitchen ￭.", "Open ￭!"],
+        tgt=tokens,
+        ref=["我的{cat name}在厨房里。", "打开\u00a0窗户，好！"],
+        names=['["{cat name}"]', "[]"],
+    )
+    assert results.read_lines(Path("test.beam")) == ["我的{cat name}在厨房里。", "打开\u00a0窗户，好！"]
+    assert found == {
+        (split, metric): 100.0
+        for split in ("test", "test_long")
+        for metric in ("bleu", "bleu_tok_lc", "chrf2")
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "choice", "bleu", "tokenised"),
+    [("zh_hans", "auto", 54.1082, 54.1082), ("zh", "13a", 0.0, 54.1082), ("en", "auto", 0.0, 54.1082)],
+)
+def test_bleu_is_counted_as_params_and_target_language_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, choice: str, bleu: float, tokenised: float
+) -> None:
+    """Characters: 6/8, 4/7, 3/6, 2/5. Words between spaces: none. The corpus's own are characters too."""
+    found = _judged(
+        tmp_path,
+        monkeypatch,
+        target,
+        ["他在厨房里看书￭ 。"],
+        choice,
+        src=["a"],
+        tgt=["他在厨房里写字￭ 。"],
+        ref=["他在厨房里写字。"],
+        names=["[]"],
+    )
+    assert (found["test", "bleu"], found["test", "bleu_tok_lc"]) == (bleu, tokenised)
+
+
+def test_joiners_are_no_part_of_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In German the tokenised score counts tokens without them: of A b c , three of four match."""
+    found = _judged(
+        tmp_path,
+        monkeypatch,
+        "de",
+        ["A b c￭ ,", "x y z w"],
+        src=["a b", "a b c"],
+        tgt=["A b c ￭.", "x y z w"],
+        ref=["A b c.", "x y z w"],
+        names=["[]", "[]"],
+    )
+    # 7/8, 5/6, 3/4 and 1/2; no source has four tokens, so there is nothing long to score apart.
+    assert found["test", "bleu_tok_lc"] == 72.3127
+    assert {split for split, _ in found} == {"test"}
+
+
+def test_a_translation_may_be_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _judged(
+        tmp_path,
+        monkeypatch,
+        "ja",
+        ["", ""],
+        src=["a", "b"],
+        tgt=["本", "木"],
+        ref=["本", "木"],
+        names=["[]"] * 2,
+    )
+    assert set(found.values()) == {0.0}
+    assert Path("test.beam").read_bytes() == b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "is_long"),
+    [
+        ("Hi ￭, you ￭!", True),
+        ("Hello , you", False),
+        ("Hel￭ lo there", False),
+        ("我们走吧", True),
+        ("我们走", False),
+    ],
+)
+def test_long_segments_have_as_many_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, is_long: bool
+) -> None:
+    """Four tokens, or four characters of a script without spaces; a joiner is none."""
+    found = _judged(tmp_path, monkeypatch, "de", ["a"], src=[source], tgt=["a"], ref=["a"], names=["[]"])
+    assert ({split for split, _ in found} == {"test", "test_long"}) == is_long

@@ -5,19 +5,21 @@ from typing import Any
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from nmtkd.evidence import canvas, figures
+from nmtkd.evidence.headline import Headline
 from tests.unit.evidence import report_tree
 
 ROOT = Path(__file__).parent.parent.parent.parent
 ALWAYS = ["bleu_by_capacity", "gain_over_plain", "learning_curves"]
 
 
-def draw(root: Path, **changes: Any) -> list[figures.Drawing]:
+def draw(root: Path, headline: Headline = report_tree.HEADLINE, **changes: Any) -> list[figures.Drawing]:
     study = report_tree.grid(**changes)
     report_tree.write(root, study)
     (root / "figures").mkdir()
-    return figures.draw(report_tree.figure_data(root, study), root / "figures")
+    return figures.draw(report_tree.figure_data(root, study, headline), root / "figures")
 
 
 def test_figures_are_the_same_bytes_again(tmp_path: Path) -> None:
@@ -50,6 +52,35 @@ def test_figures_hold_text_and_no_date(tmp_path: Path) -> None:
     svg = {one.name: one.svg for one in draw(tmp_path)}
     assert ">teacher, 2.61M</text>" in svg["bleu_by_capacity"] and ">seq</text>" in svg["bleu_by_capacity"]
     assert "dc:date" not in svg["learning_curves"]
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_a_small_test_set_has_no_bars(tmp_path: Path, seeds: list[int]) -> None:
+    """Differences are hollow marks without an interval, and no caption tells of one."""
+    grid: dict[str, Any] = {"seeds": seeds, "capacities": ["tiny"], "noises": ["clean", "del10"]}
+    large = {one.name: one for one in draw(tmp_path / "large", **grid)}
+    small = {one.name: one for one in draw(tmp_path / "small", report_tree.SMALL, **grid)}
+    assert set(small) == set(large)
+    for name in ("bleu_by_capacity", "bleu_by_noise"):
+        assert ("LineCollection" in large[name].svg) == (len(seeds) > 1)
+        assert "LineCollection" not in small[name].svg
+    captions = " ".join(one.caption for one in small.values())
+    assert "bars are" not in captions and "95%" not in captions and "bootstrap" not in captions
+    why = "without intervals: 12 segments are too few for a verdict, which takes 13 (report.min_segments)."
+    assert why in small["gain_over_plain"].caption
+    assert "with its 95% interval. Hollow" in large["gain_over_plain"].caption
+
+
+def test_a_difference_without_interval_is_a_hollow_mark(tmp_path: Path) -> None:
+    study = report_tree.grid(capacities=["tiny"])
+    report_tree.write(tmp_path, study)
+    for headline, marks in ((report_tree.HEADLINE, 2), (report_tree.SMALL, 1)):
+        axes = Figure().subplots()
+        data = report_tree.figure_data(tmp_path, study, headline)
+        (seq,) = (one for one in data.summaries if one.gains)
+        figures._interval(axes, data, seq, "beam", 0.0)
+        assert len(axes.lines) == marks
+        assert (axes.lines[-1].get_markerfacecolor() == "white") == (marks == 1)
 
 
 def test_curves_have_rows_for_gates_and_openness_where_there_are_any(tmp_path: Path) -> None:

@@ -5,27 +5,32 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nmtkd.evidence import figures, page, tables
+from nmtkd.evidence import cards, figures, page, tables
+from nmtkd.evidence.headline import Headline
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.runs import runs
 from tests.unit.evidence import report_tree
 
 
 def _page(
-    root: Path, card: dict[str, Any] = report_tree.CARD, **changes: Any
+    root: Path,
+    card: dict[str, Any] = report_tree.CARD,
+    headline: Headline = report_tree.HEADLINE,
+    **changes: Any,
 ) -> tuple[str, list[figures.Drawing]]:
     study = report_tree.grid(**changes)
     report_tree.write(root, study)
     (root / "figures").mkdir()
-    data = report_tree.figure_data(root, study)
+    data = report_tree.figure_data(root, study, headline)
     drawings = figures.draw(data, root / "figures")
-    results, summaries = report_tree.summarise(root, study)
-    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
+    results, summaries = report_tree.summarise(root, study, headline)
+    table = tables.build(summaries, study, report_tree.REPORT, headline, 5)
     return page.build(results, data, table, drawings, card), drawings
 
 
@@ -59,6 +64,66 @@ def test_the_page_shows_data_and_signatures(tmp_path: Path) -> None:
     assert "&lt;b&gt;odd &amp; old&lt;/b&gt;" in html and "<b>odd" not in html
     assert "<td>1,360</td>" in html and "<td>3 (25.0%)</td>" in html and "exact duplicates" in html
     assert "bleu: nrefs:1|case:mixed" in html and "One seed a cell." in html
+
+
+def test_clear_differences_are_coloured(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path)
+    assert html.count("<td class=gain>") == 2 * 2  # two students, a difference and its interval
+    assert "Of 20 comparisons without a true difference" in html
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_a_page_of_a_small_test_set_speaks_no_verdict(tmp_path: Path, seeds: list[int]) -> None:
+    html, _ = _page(tmp_path, headline=report_tree.SMALL, seeds=seeds)
+    html = _without_scripts(html)
+    html = html[html.index("<body>") :]
+    assert "12 segments are too few for a verdict, which takes 13 (report.min_segments)" in html
+    assert "class=gain" not in html and "class=loss" not in html and html.count("class=unclear") == 2 * 2
+    assert "Best student" not in html and "Gap closed" not in html
+    for claim in ("One seed a cell", "cover the choice", "excludes 0", "Of 20 comparisons", "t-interval"):
+        assert claim not in html
+
+
+def test_without_comparisons_the_page_tells_of_no_interval(tmp_path: Path) -> None:
+    html, _ = _page(tmp_path, methods=report_tree.methods(seq=["seq"]))
+    assert "One seed a cell." in html and "Name several seeds" in html
+    assert "intervals cover" not in html and "excludes 0" not in html and "Of 20 comparisons" not in html
+
+
+def test_the_ceiling_is_shown_with_the_lines_that_do_not_come_back(tmp_path: Path) -> None:
+    """Markup as text, odd spaces by their code point; nothing of it where every line comes back."""
+    worst = [{"split": "test", "line": 7, "reference": "a\u00a0<b>  c", "comes back as": "a <b> c\u200d"}]
+    row = {"BLEU": 98.25, "lines": 12, "to the letter": 11, "spaces": 1}
+    low = {"ceiling": {"test": row, "valid": row | {"BLEU": 100.0}}, "ceiling_worst": worst}
+    html, _ = _page(tmp_path / "low", report_tree.CARD | low, replace(report_tree.HEADLINE, ceiling=98.25))
+    section = html[html.index('<section id="data">') : html.index('<section id="reading">')]
+    ceiling = section[section.index("The ceiling: references through tokeniser, BPE and back") :]
+    assert '<th scope="row">test</th><td>98.25</td><td>12</td><td>11</td><td>1</td>' in ceiling
+    assert '<th scope="row">valid</th><td>100.0</td>' in ceiling
+    assert "".join(f'<th scope="col" class=left>{name}</th>' for name in worst[0]) in ceiling
+    cells = "<td class=text>7</td><td class=text>a[U+00A0]&lt;b&gt;  c</td>"
+    assert cells + "<td class=text>a &lt;b&gt; c[U+200D]</td>" in ceiling
+    assert "ceiling worst" not in section and "<b>  c" not in html
+    assert html.count("No model can score more than 98.2 BLEU on <code>test</code>") == 2  # lead and notes
+    html, _ = _page(tmp_path / "high")
+    assert "The ceiling: references" in html and "comes back as" not in html
+    assert "No model can score more than" not in html
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"normalised": {}},
+        {"normalised": {"test": {}}},
+        {"normalised": {"test": {"nfc": 3}, "valid": {"nfc": 0}}},
+        {"ceiling_worst": []},
+        {"dropped": {}},
+        {"dropped_share": 0.25},
+    ],
+)
+def test_a_card_may_have_empty_parts(odd: dict[str, Any]) -> None:
+    html = cards.data(report_tree.CARD | odd)
+    assert html.count("<table>") == html.count("</table>") and "[]" not in html and "{}" not in html
 
 
 def test_the_page_shows_what_students_chose(tmp_path: Path) -> None:

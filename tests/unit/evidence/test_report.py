@@ -1,5 +1,7 @@
 """The stage `report`: what it writes, that no byte depends on the machine, and its last screen."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import yaml
 
 from stages import report
 
+from nmtkd.evidence.results import ResultsError
 from nmtkd.plan.schema import Grid
 from tests.unit.evidence import report_tree
 from tests.unit.evidence.test_figures import ALWAYS
@@ -16,14 +19,14 @@ ROOT = Path(__file__).parent.parent.parent.parent
 FILES = {"results.csv", "adapted.csv", "bleu.csv", "curves.csv", "metrics.json", "table.md", "index.html"}
 
 
-def write(root: Path, study: Grid) -> None:
-    """Everything that the stage reads."""
+def write(root: Path, study: Grid, **settings: Any) -> None:
+    """Everything that the stage reads; `settings` are of `report`."""
     report_tree.write(root, study)
     raw: dict[str, Any] = {}
     for name in ("config", "corpus/homeassistant", "scale/quick"):
         raw |= yaml.safe_load((ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8"))
     del raw["defaults"]
-    raw["report"]["bootstrap_samples"] = 50
+    raw["report"] |= {"bootstrap_samples": 50, "min_segments": 12} | settings
     (root / "params.yaml").write_text(yaml.safe_dump(raw | {"grid": study.model_dump()}), encoding="utf-8")
 
 
@@ -51,6 +54,62 @@ def test_no_byte_depends_on_the_machine(tmp_path: Path, monkeypatch: pytest.Monk
     assert reports[0] == reports[1] == reports[2]
     pngs = {"figures/bleu_by_capacity.png", "figures/learning_curves.png"}
     assert set(reports[0]) == FILES | {f"figures/{name}.svg" for name in ALWAYS} | pngs
+
+
+def test_a_small_test_set_has_scores_and_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In no file and on no screen: of one segment more than there are, everything else is the same."""
+    told = {}
+    for least in (12, 13):
+        write(tmp_path / str(least), report_tree.grid(), min_segments=least)
+        monkeypatch.chdir(tmp_path / str(least))
+        report.main([])
+        told[least] = {name: content.decode() for name, content in contents().items() if ".png" not in name}
+        told[least]["screen"] = capsys.readouterr().out
+    verdict = re.compile(
+        r"\[[+-]|>\[|interval \+|score higher|class=gain|0\.0\d\d\b.*\[|95% t-int|Gap closed"
+    )
+    spoken = {
+        least: {n for n, text in files.items() if verdict.search(text)} for least, files in told.items()
+    }
+    assert spoken == {12: {"table.md", "index.html", "screen"}, 13: set()}
+    same = {name for name in FILES if name.endswith(("csv", "json"))}
+    assert {name: told[12][name] for name in same} == {name: told[13][name] for name in same}
+
+
+def test_bleu_follows_the_target_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one evaluation are the translations whose scores were counted by the tokeniser that params name."""
+    write(tmp_path, report_tree.grid())
+    monkeypatch.chdir(tmp_path)
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params["corpus"]["target"] = "th"
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    with pytest.raises(ResultsError, match=r"the translations differ by .* they are not of one evaluation"):
+        report.main([])
+    params["evaluate"]["tokenize"] = "13a"
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    report.main([])
+    assert "cased, 13a tokeniser" in Path("reports/table.md").read_text(encoding="utf-8")
+
+
+def test_what_limits_all_scores_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A low ceiling of the corpus, or references so short that even they have no BLEU."""
+    study = report_tree.grid(methods=report_tree.methods(seq=["seq"]))
+    write(tmp_path / "low", study)
+    monkeypatch.chdir(tmp_path / "low")
+    card = json.loads(Path("data/prepared/card.json").read_text(encoding="utf-8"))
+    card["ceiling"]["test"]["BLEU"] = 93.5
+    Path("data/prepared/card.json").write_text(json.dumps(card), encoding="utf-8")
+    report.main([])
+    write(tmp_path / "short", study)
+    monkeypatch.chdir(tmp_path / "short")
+    Path("data/prepared/test.ref").write_text("Das Licht an\n" * 12, encoding="utf-8")
+    report.main([])
+    for folder, ceiling in (("low", 93.5), ("short", 0.0)):
+        for name in ("table.md", "index.html"):
+            text = (tmp_path / folder / "reports" / name).read_text(encoding="utf-8")
+            assert text.count(f"No model can score more than {ceiling} BLEU") == 2  # lead and notes
 
 
 def test_the_stage_ends_with_its_screen(

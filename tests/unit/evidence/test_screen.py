@@ -1,5 +1,6 @@
 """The last screen: the table with what this machine measured, its meaning, the page and the next command."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,19 +8,20 @@ import pytest
 
 from nmtkd.evidence import screen, tables
 from nmtkd.evidence.findings import Findings
+from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.results import ResultsError
 from tests.unit.evidence import report_tree
 
 LINES = 30  # of a terminal
 
 
-def _written(root: Path, **changes: Any) -> str:
+def _written(root: Path, headline: Headline = report_tree.HEADLINE, **changes: Any) -> str:
     """Results and table.md of a study; returns its lead."""
     study = report_tree.grid(**changes)
     report_tree.write(root, study)
-    _, summaries = report_tree.summarise(root, study)
-    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
-    lead = Findings(summaries, "95%", "test").lead()
+    _, summaries = report_tree.summarise(root, study, headline)
+    table = tables.build(summaries, study, report_tree.REPORT, headline, 5)
+    lead = Findings(summaries, "95%", headline).lead()
     (root / screen.TABLE).write_text(tables.as_markdown(table, lead), encoding="utf-8")
     return lead
 
@@ -83,6 +85,21 @@ def test_several_seeds_are_a_mean_over_those_that_were_measured(tmp_path: Path) 
         ("seq", "tiny", "del10", "greedy", "200", "20"),
     ]
     assert "Next   dvc exp run -S study=noise" in text
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_a_small_test_set_asks_for_a_larger_one(tmp_path: Path, seeds: list[int]) -> None:
+    """Not for seeds; and no interval is on the screen."""
+    low = replace(report_tree.SMALL, ceiling=90.0)
+    _written(tmp_path, low, seeds=seeds)
+    text = screen.text(report_tree.grid(seeds=seeds), tmp_path)
+    assert "Next   a larger test set   " in text and "[" not in text
+    words = " ".join(text.split())
+    assert "12 segments are too few for a verdict, which takes 13 (report.min_segments). " in words
+    assert "No model can score more than 90.0 BLEU on `test`" in words
+    _written(tmp_path / "none", methods=report_tree.methods(seq=["seq"]))
+    text = screen.text(report_tree.grid(methods=report_tree.methods(seq=["seq"])), tmp_path / "none")
+    assert "Next   dvc exp run" in text
 
 
 def test_nine_models_fit_a_screen(tmp_path: Path) -> None:

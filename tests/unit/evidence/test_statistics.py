@@ -14,12 +14,19 @@ from sacrebleu.significance import PairedTest, Result
 from nmtkd.evidence import statistics
 from nmtkd.evidence.statistics import (
     Comparison,
+    Evidence,
     Spread,
     over_seeds,
     paired_bootstrap,
     paired_seeds,
     t_quantile,
 )
+from tests.unit.evidence.test_metrics import LANGUAGES
+
+
+def _told(found: Comparison) -> Evidence:
+    assert found.evidence is not None
+    return found.evidence
 
 
 def _systems(segments: int = 150) -> tuple[list[str], list[str], list[str]]:
@@ -39,11 +46,32 @@ def _systems(segments: int = 150) -> tuple[list[str], list[str], list[str]]:
 
 def test_sufficient_statistics_add_up_to_the_corpus_score() -> None:
     system, _, references = _systems()
-    counted = statistics.sentence_statistics(system, references)
+    counted = statistics.sentence_statistics(system, references, "13a")
     assert counted.shape == (150, 10)
     assert float(statistics.bleu(counted.sum(0))) == pytest.approx(
         BLEU().corpus_score(system, [references]).score, abs=1e-9
     )
+
+
+@pytest.mark.parametrize("tokeniser", ["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char"])
+def test_sufficient_statistics_add_up_whatever_the_tokeniser(tokeniser: str) -> None:
+    """Empty hypotheses and words of other scripts among them."""
+    hypotheses = [*(pair[0] for pair in LANGUAGES.values()), "", "Hello, world!"]
+    references = [*(pair[1] for pair in LANGUAGES.values()), "nichts", "Hello, big world!"]
+    counted = statistics.sentence_statistics(hypotheses, references, tokeniser)
+    wanted = BLEU(tokenize=tokeniser).corpus_score(hypotheses, [references]).score
+    assert float(statistics.bleu(counted.sum(0))) == pytest.approx(wanted, abs=1e-9)
+    found = paired_bootstrap(
+        hypotheses, references, references, tokeniser=tokeniser, samples=50, seed=1, confidence=0.9
+    )
+    assert found.difference == pytest.approx(wanted - 100.0, abs=1e-9)
+
+
+def test_a_verdict_is_the_side_of_the_interval() -> None:
+    intervals = [(0.1, 2.0), (-2.0, -0.1), (-1.0, 1.0), (0.0, 0.0)]
+    found = [Comparison(0.5, Evidence(low, high, 0.5)).verdict for low, high in intervals]
+    assert found == [1, -1, 0, 0]
+    assert Comparison(0.5, None).verdict is None
 
 
 @given(st.lists(st.integers(0, 12), min_size=4, max_size=4), st.integers(0, 3), st.integers(1, 40))
@@ -70,8 +98,8 @@ def test_resamples_are_those_of_sacrebleu(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(theirs, Result)
     assert isinstance(against_itself, Result)
 
-    ours = statistics.sentence_statistics(system, references)
-    against = statistics.sentence_statistics(baseline, references)
+    ours = statistics.sentence_statistics(system, references, "13a")
+    against = statistics.sentence_statistics(baseline, references, "13a")
     differences = statistics.bootstrap_differences(ours, against, 500, 12345)
     sizes = np.abs(differences)
     observed = abs(float(statistics.bleu(ours.sum(0)) - statistics.bleu(against.sum(0))))
@@ -80,51 +108,60 @@ def test_resamples_are_those_of_sacrebleu(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert theirs.mean == pytest.approx(mean, abs=1e-6)
     assert theirs.p_value == p_value
-    found = paired_bootstrap(system, baseline, references, samples=500, seed=12345, confidence=0.95)
+    found = paired_bootstrap(
+        system, baseline, references, tokeniser="13a", samples=500, seed=12345, confidence=0.95
+    )
     assert found.difference == pytest.approx(theirs.score - against_itself.score, abs=1e-9)
-    assert theirs.p_value <= found.p_value <= 4 * theirs.p_value  # one tail against two
+    assert theirs.p_value <= _told(found).p_value <= 4 * theirs.p_value  # one tail against two
 
 
 def test_interval_and_p_value_agree() -> None:
     system, baseline, references = _systems()
-    found = paired_bootstrap(system, baseline, references, samples=400, seed=1, confidence=0.95)
-    assert found.low < found.difference < found.high
-    assert found.excludes_zero == (found.p_value < 0.05)
-    wide = paired_bootstrap(system, baseline, references, samples=400, seed=1, confidence=0.999)
-    assert wide.low < found.low < found.high < wide.high
+    found = paired_bootstrap(
+        system, baseline, references, tokeniser="13a", samples=400, seed=1, confidence=0.95
+    )
+    assert _told(found).low < found.difference < _told(found).high
+    assert bool(found.verdict) == (_told(found).p_value < 0.05)
+    wide = paired_bootstrap(
+        system, baseline, references, tokeniser="13a", samples=400, seed=1, confidence=0.999
+    )
+    assert _told(wide).low < _told(found).low < _told(found).high < _told(wide).high
 
 
 def test_swapping_the_systems_mirrors_the_result() -> None:
     system, baseline, references = _systems()
-    one = paired_bootstrap(system, baseline, references, samples=300, seed=1, confidence=0.95)
-    other = paired_bootstrap(baseline, system, references, samples=300, seed=1, confidence=0.95)
-    assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
-    assert one.p_value == other.p_value
+    one = paired_bootstrap(
+        system, baseline, references, tokeniser="13a", samples=300, seed=1, confidence=0.95
+    )
+    other = paired_bootstrap(
+        baseline, system, references, tokeniser="13a", samples=300, seed=1, confidence=0.95
+    )
+    mirrored = (-other.difference, -_told(other).high, -_told(other).low)
+    assert (one.difference, _told(one).low, _told(one).high) == pytest.approx(mirrored)
+    assert _told(one).p_value == _told(other).p_value
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
     system, _, references = _systems()
-    assert paired_bootstrap(system, system, references, samples=100, seed=1, confidence=0.95) == Comparison(
-        0.0, 0.0, 0.0, 1.0
-    )
+    assert paired_bootstrap(
+        system, system, references, tokeniser="13a", samples=100, seed=1, confidence=0.95
+    ) == Comparison(0.0, Evidence(0.0, 0.0, 1.0))
 
 
 def test_a_clear_difference_has_the_least_p_value() -> None:
     """No resample of 199 shows the other sign: 2 * (1 + 0) / 200."""
     _, _, references = _systems()
-    assert (
-        paired_bootstrap(
-            references, ["nothing"] * 150, references, samples=199, seed=1, confidence=0.95
-        ).p_value
-        == 0.01
+    found = paired_bootstrap(
+        references, ["nothing"] * 150, references, tokeniser="13a", samples=199, seed=1, confidence=0.95
     )
+    assert _told(found).p_value == 0.01
 
 
 def test_bootstrap_refuses_other_test_sets() -> None:
     with pytest.raises(ValueError, match="got 1 and 2 hypotheses for 2 references"):
-        paired_bootstrap(["a"], ["a", "b"], ["a", "b"], samples=10, seed=1, confidence=0.95)
+        paired_bootstrap(["a"], ["a", "b"], ["a", "b"], tokeniser="13a", samples=10, seed=1, confidence=0.95)
     with pytest.raises(ValueError, match="empty test set"):
-        paired_bootstrap([], [], [], samples=10, seed=1, confidence=0.95)
+        paired_bootstrap([], [], [], tokeniser="13a", samples=10, seed=1, confidence=0.95)
 
 
 @pytest.mark.parametrize(
@@ -174,12 +211,12 @@ def test_seeds_are_paired() -> None:
     """
     found = paired_seeds([30.5, 41.0, 21.5], [30.0, 40.0, 20.0], 0.95)
     assert found.difference == 1.0
-    assert found.low == pytest.approx(-0.2421, abs=1e-4)
-    assert found.high == pytest.approx(2.2421, abs=1e-4)
-    assert found.p_value == pytest.approx(0.0742, abs=1e-4)
-    assert not found.excludes_zero
+    assert _told(found).low == pytest.approx(-0.2421, abs=1e-4)
+    assert _told(found).high == pytest.approx(2.2421, abs=1e-4)
+    assert _told(found).p_value == pytest.approx(0.0742, abs=1e-4)
+    assert found.verdict == 0
 
 
 def test_equal_differences_have_no_error() -> None:
-    assert paired_seeds([2.0, 3.0], [1.0, 2.0], 0.95) == Comparison(1.0, 1.0, 1.0, 0.0)
-    assert math.isclose(paired_seeds([1.0, 2.0], [1.0, 2.0], 0.95).p_value, 1.0)
+    assert paired_seeds([2.0, 3.0], [1.0, 2.0], 0.95) == Comparison(1.0, Evidence(1.0, 1.0, 0.0))
+    assert math.isclose(_told(paired_seeds([1.0, 2.0], [1.0, 2.0], 0.95)).p_value, 1.0)

@@ -1,5 +1,6 @@
 """Summaries over seeds and the printed table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,17 @@ SEVERAL = {"noises": ["clean", "del10"], "decodings": ["beam", "greedy"], "seeds
 def _table(root: Path, **changes: object) -> tables.Table:
     study = report_tree.grid(**changes)
     report_tree.write(root, study)
-    return tables.build(report_tree.summarise(root, study)[1], study, report_tree.REPORT, "test", 5)
+    return tables.build(
+        report_tree.summarise(root, study)[1], study, report_tree.REPORT, report_tree.HEADLINE, 5
+    )
 
 
 def test_the_table_is_the_golden_one(tmp_path: Path) -> None:
     study = report_tree.grid()
     report_tree.write(tmp_path, study)
     _, summaries = report_tree.summarise(tmp_path, study)
-    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
-    text = tables.as_markdown(table, Findings(summaries, "95%", "test").lead())
+    table = tables.build(summaries, study, report_tree.REPORT, report_tree.HEADLINE, 5)
+    text = tables.as_markdown(table, Findings(summaries, "95%", report_tree.HEADLINE).lead())
     assert text == (GOLDEN / "report_table.md").read_text(encoding="utf-8")
 
 
@@ -65,7 +68,8 @@ def test_the_best_of_one_seed_is_judged_by_bootstrap(tmp_path: Path) -> None:
     for search in ("beam", "greedy"):
         wanted = seq.spreads["test", search, "bleu"].mean - plain.spreads["test", search, "bleu"].mean
         assert seq.gains[search].difference == pytest.approx(wanted, abs=1e-4)
-        assert seq.gains[search].low < wanted < seq.gains[search].high
+        told = seq.gains[search].evidence
+        assert told is not None and told.low < wanted < told.high
 
 
 def _written(root: Path) -> Path:
@@ -101,7 +105,7 @@ def test_several_seeds_are_paired_and_need_no_translations(tmp_path: Path) -> No
     )
     assert seq.gains["beam"].difference == pytest.approx(wanted)
     assert seq.spreads["test", "beam", "bleu"].n == 3
-    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
+    table = tables.build(summaries, study, report_tree.REPORT, report_tree.HEADLINE, 5)
     assert "±" in table.rows[1][3] and "±" not in table.rows[0][3]
     assert any("Student's t-interval" in note for note in table.notes)
     assert not any(note.startswith("Caution") for note in table.notes)
@@ -116,7 +120,7 @@ def test_sizes_of_gated_students_are_means_over_seeds(tmp_path: Path) -> None:
     assert [one.method for one in gated] == ["plain", "seq", "hybrid_best"]
     assert {(one.parameters, round(one.megabytes, 6)) for one in gated} == {(62_333, 0.249333)}
     assert {one.parameters for one in summaries if one.capacity == "tiny"} == {51_234}
-    table = tables.build(summaries, study, report_tree.REPORT, "test", 5)
+    table = tables.build(summaries, study, report_tree.REPORT, report_tree.HEADLINE, 5)
     sizes = {row[1]: row[table.header.index("params")] for row in table.rows}
     assert sizes == {"teacher": "2.61M", "tiny": "51.2k", "gated": "62.3k"}
 
@@ -128,6 +132,49 @@ def test_one_seed_is_cautioned(tmp_path: Path) -> None:
         "paired bootstrap over segments, 200 samples" in note and "not corrected for there being 2" in note
         for note in notes
     )
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_a_small_test_set_bears_no_verdict(tmp_path: Path, seeds: list[int]) -> None:
+    """Scores and differences stand there, intervals and p do not; a note says how many segments they take."""
+    study = report_tree.grid(seeds=seeds)
+    report_tree.write(tmp_path, study)
+    _, large = report_tree.summarise(tmp_path, study)
+    _, small = report_tree.summarise(tmp_path, study, report_tree.SMALL)
+    for one, other in zip(small, large, strict=True):
+        assert all(gain.evidence is None and gain.verdict is None for gain in one.gains.values())
+        differences = {search: gain.difference for search, gain in other.gains.items()}
+        assert {search: gain.difference for search, gain in one.gains.items()} == differences
+        assert all((spread.low, spread.high) == (None, None) for spread in one.spreads.values())
+        assert [spread.mean for spread in one.spreads.values()] == [
+            spread.mean for spread in other.spreads.values()
+        ]
+    table = tables.build(small, study, report_tree.REPORT, report_tree.SMALL, 5)
+    assert table.header[-4:] == ["vs plain", "95% interval", "p", "MB"]
+    gains = [row[-4:-1] for row in table.rows]
+    assert [cells[1:] for cells in gains] == [["", ""], ["", ""], ["-", "-"], ["", ""], ["-", "-"]]
+    assert gains[0][0] == "" and gains[2][0].startswith("+")
+    note = next(note for note in table.notes if note.startswith("vs plain"))
+    why = "no interval and no p: 12 segments are too few for a verdict, which takes 13 (report.min_segments)."
+    assert note.endswith(why)
+    assert not any("bootstrap" in note or "t-interval" in note or "p is not" in note for note in table.notes)
+    assert any("no score tells how far a second training" in note for note in table.notes) == (seeds == [1])
+
+
+def test_notes_name_the_tokeniser_and_the_ceiling(tmp_path: Path) -> None:
+    study = report_tree.grid()
+    report_tree.write(tmp_path, study)
+    _, summaries = report_tree.summarise(tmp_path, study)
+    low = replace(report_tree.HEADLINE, tokeniser="ja-mecab", ceiling=81.46)
+    notes = tables.build(summaries, study, report_tree.REPORT, low, 5).notes
+    assert notes[0].startswith(
+        "BLEU: sacreBLEU on detokenised text, cased, ja-mecab tokeniser; test set `test`"
+    )
+    assert not any("13a" in note for note in notes)
+    assert notes[-1].startswith("No model can score more than 81.5 BLEU on `test`: so much its references")
+    low = replace(report_tree.HEADLINE, ceiling=99.0)
+    notes = tables.build(summaries, study, report_tree.REPORT, low, 5).notes
+    assert not any("No model" in note for note in notes)
 
 
 def test_axes_show_where_they_vary(tmp_path: Path) -> None:
@@ -148,6 +195,7 @@ def test_without_a_plain_method_there_is_nothing_to_compare_with(tmp_path: Path)
     gain = table.header.index("vs plain")
     assert all(row[gain] == "" for row in table.rows)
     assert not any(note.startswith("vs plain") for note in table.notes)
+    assert not any("interval" in note for note in table.notes)
 
 
 def test_metrics_nest_as_far_as_the_grid_does(tmp_path: Path) -> None:

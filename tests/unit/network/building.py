@@ -4,6 +4,7 @@ import copy
 import functools
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,19 @@ def weights(tiny: Tiny) -> dict[str, Tensor]:
     """Of the tiny model, as its file holds them."""
     found: dict[str, Tensor] = torch.load(tiny.folder / layout.MODEL, weights_only=True)["model"]
     return found
+
+
+def long_line(length: int) -> str:
+    """That many of the tiny model's words, in no simple order."""
+    return " ".join(f"w{place * place % 19 + place % 2}" for place in range(length))
+
+
+def with_positions(tiny: Tiny, folder: Path, positions: int) -> Tiny:
+    """The tiny model with more positions."""
+    command = tiny.command.copy()
+    for option in ("--max-source-positions", "--max-target-positions"):
+        command[command.index(option) + 1] = str(positions)
+    return replace(tiny, folder=written(tiny, folder, command, weights(tiny)), command=command)
 
 
 def changed(

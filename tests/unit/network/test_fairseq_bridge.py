@@ -129,6 +129,22 @@ def test_arguments_bring_every_value_to_fairseq() -> None:
     assert cfg.common.seed == 7
 
 
+def test_arguments_bring_positions_to_model_and_task_and_leave_no_pair_out() -> None:
+    architecture, training, seed = MODELS["tiny"]
+    cfg = bridge.configuration(bridge.arguments(architecture, training, seed, 4096))
+    for part in (cfg.model, cfg.task):
+        assert (part.max_source_positions, part.max_target_positions) == (4096, 4096)
+    assert cfg.dataset.required_batch_size_multiple == 1
+
+
+@pytest.mark.parametrize(
+    ("longest", "positions"), [(1, 1024), (480, 1024), (481, 2048), (4802, 16384), (70_000, 100_000)]
+)
+def test_positions_are_enough_for_twice_the_longest_line(longest: int, positions: int) -> None:
+    """2 x 480 + 64 = 1024. fairseq's table ends at 100,000."""
+    assert bridge.positions_for(longest) == positions
+
+
 # Data
 
 
@@ -156,7 +172,7 @@ def test_data_folder_is_what_fairseqs_task_reads(tiny: Tiny, tmp_path: Path, loa
         "train": (["w1 w2", "w3"], ["w4", "w5 w6 w7"]),
         "valid": (["w8"], ["w9"]),
     }
-    bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits)
+    assert bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits) == 4
     for side in ("src", "tgt"):
         assert (tmp_path / "data" / f"dict.{side}.txt").read_bytes() == (
             tiny.folder / "dict.tgt.txt"
@@ -185,14 +201,23 @@ def test_pairs_and_batches_hold_every_line_once(tiny: Tiny, loaded: bridge.Loade
             assert sample["net_input"]["prev_output_tokens"][row, 0] == loaded.dictionary.eos()
 
 
+def test_batches_of_a_line_longer_than_they_are(loaded: bridge.Loaded) -> None:
+    """It is alone; the others are together as without it, whichever side is long."""
+    long, short = " ".join(["w1"] * 50), ["w1 w2"] * 7
+    dataset = bridge.pairs(loaded, [*short, long, "w1", long], [*short, "w1", long, "w1"])
+    found = [list(map(int, batch)) for batch in bridge.batches(dataset, 12)]
+    assert found == [[8], [0, 1, 2, 3], [4, 5, 6], [7], [9]]
+    assert bridge.batches(bridge.pairs(loaded, [], []), 12) == []
+
+
 def test_pairs_refuse_a_line_beyond_the_models_positions(loaded: bridge.Loaded) -> None:
     long = " ".join(["w1"] * 1024)
     with pytest.raises(
         bridge.ModelError,
-        match=r"line 2 of the source: 1025 BPE tokens, the model takes 1024; lower prepare\.max_words",
+        match="source, line 2: 1025 BPE tokens, the model takes 1024; train the model again: a new one takes",
     ):
         bridge.pairs(loaded, ["w1", long], ["w1", "w1"])
-    with pytest.raises(bridge.ModelError, match="line 1 of the target: 1025 BPE tokens"):
+    with pytest.raises(bridge.ModelError, match="target, line 1: 1025 BPE tokens"):
         bridge.pairs(loaded, ["w1"], [long])
     bridge.pairs(loaded, [long.removesuffix(" w1")])
 
@@ -279,6 +304,21 @@ def test_load_model_refuses_one_that_lacks_weights(tiny: Tiny, tmp_path: Path) -
         (tmp_path / f"dict.{side}.txt").write_bytes((tiny.folder / f"dict.{side}.txt").read_bytes())
     with pytest.raises(RuntimeError, match=r"decoder\.layers\.1\.fc1\.weight"):
         bridge.load_model(tmp_path, "cpu")
+
+
+def test_positions_of_a_folder_are_those_that_all_members_have(tiny: Tiny, tmp_path: Path) -> None:
+    """Also of a file that was written before models said how many they have."""
+    older = tiny.command.copy()
+    for option in ("--max-source-positions", "--max-target-positions"):
+        place = older.index(option)
+        del older[place : place + 2]
+    newer = [*older, "--max-source-positions", "4096", "--max-target-positions", "2048"]
+    for name, command in (("model.pt", newer), ("model2.pt", older)):
+        bridge.save_model(tmp_path / name, command, weights(tiny), 10)
+        for side in ("src", "tgt"):
+            shutil.copy(tiny.folder / f"dict.{side}.txt", tmp_path)
+        assert bridge.positions(tmp_path) == (2048 if name == "model.pt" else 1024)
+        assert bridge.load_model(tmp_path, "cpu", name).positions() == (2048 if name == "model.pt" else 1024)
 
 
 # Ensembles

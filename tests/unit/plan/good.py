@@ -12,7 +12,8 @@ from nmtkd.plan.params import ParamsError, validate
 GOOD = """
 corpus: {name: toy, reader: files, source: en, target: de, tests: [test], archives: [], folder: corpus,
   license: CC0}
-prepare: {seed: 1, valid_pairs: 2, test_pairs: 3, max_words: 60, max_ratio: 3.0, ratio_slack: 4,
+prepare: {tokeniser: reversible, normalise: [], seed: 1, valid_pairs: 2, test_pairs: 3,
+  max_words: {source: 60, target: 60}, max_ratio: 3.0, ratio_slack: 24,
   overlap: drop, long_words: 4, near_duplicate: 0.8}
 bpe: {merges: 4000, min_frequency: 2}
 noises:
@@ -57,8 +58,9 @@ methods:
 capacities:
   tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
 training: *recipe
-evaluate: {engine: ctranslate2, beam: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_offset: 10}
-report: {bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95}
+evaluate: {tokenize: auto, engine: ctranslate2, beam: 5, length_penalty: 1.0, max_length_factor: 2.0,
+  max_length_offset: 10}
+report: {bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95, min_segments: 100}
 grid:
   methods: {plain: [plain], word: [word], seq: [seq], both: [both], hybrid: [hybrid], online: [online]}
   capacities: [tiny]

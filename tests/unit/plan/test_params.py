@@ -83,7 +83,7 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
             "or off as a truth value: quote it",
             "corpus.tests: input should be a valid list; got 'test'",
             "noises.del10.rate: input should be less than or equal to 1; got 1.5",
-            "prepare.overlap: input should be 'drop' or 'error'; got 'dorp'",
+            "prepare.overlap: input should be 'drop', 'error' or 'keep'; got 'dorp'",
             "capacities.tiny.encoder_layers: input should be greater than or equal to 1; got 0",
             "grid.capacities: 'huge' names nothing under `capacities:` (known: tiny); add it there or "
             "correct it",
@@ -205,18 +205,25 @@ def test_load_returns_several_values_of_a_section(tmp_path: Path) -> None:
     assert sorted(params.noises) == ["clean", "del10"]
 
 
+def test_load_returns_a_value_inside_a_value(tmp_path: Path) -> None:
+    params = load("teacher.training.max_tokens", "bpe", "teacher.seeds", path=saved(tmp_path))
+    assert (params.teacher.training.max_tokens, params.teacher.seeds, params.bpe.merges) == (4096, [1], 4000)
+    for section, name in ((params.teacher, "architecture"), (params.teacher.training, "updates")):
+        with pytest.raises(AttributeError, match=name):
+            getattr(section, name)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         (
             "noises.del20",
-            r"noises\.del20: no such entry \(known: clean, del10\); add it under `noises:` or correct "
-            r"the name",
+            r"noises\.del20: no such entry \(known: clean, del10\); add it there or correct the name",
         ),
         (
             "prepare.seeds",
-            r"prepare\.seeds: no such entry \(known: long_words, max_ratio, .*\); add it under "
-            r"`prepare:` or correct the name",
+            r"prepare\.seeds: no such entry \(known: long_words, max_ratio, .*\); add it there or "
+            r"correct the name",
         ),
     ],
 )

@@ -134,11 +134,19 @@ NO_DECODING = (
             "decodings.none: this name stands for no decoding; choose another",
         ),
         ({"corpus__target": "en"}, "corpus.target: must differ from corpus.source; got 'en' for both"),
+        (
+            {"corpus__folder": "~/mine"},
+            "corpus.folder: '~/mine': nobody expands ~ here; write the home folder out",
+        ),
         ({"corpus__tests": []}, "corpus.tests: empty; name at least one test set"),
         ({"grid__noises": []}, "grid.noises: empty, so that there is nothing to run; name at least one"),
         (
             {"grid__capacities": []},
             "grid.capacities: empty, so that there is nothing to run; name at least one",
+        ),
+        (
+            {f"grid__methods__{family}": [] for family in FAMILIES},
+            "grid.methods: no family has a method, so that there is no student; name at least one",
         ),
         ({"grid__seeds": []}, "grid.seeds: empty, so that there is nothing to run; name at least one"),
         ({"grid__decodings": []}, NO_DECODING),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nmtkd.plan.data import Bpe, Noise, Rates
 from nmtkd.plan.layout import CODES, TEACHER_TEXT
 from nmtkd.text.noise import Vocabulary, apply, corrupt, rates_by_kind
-from nmtkd.text.parallel import write_lines
+from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.subwords import learn
 from nmtkd.text.words import join
 from tests.unit.text.counts import counted
@@ -23,6 +23,7 @@ KINDS: list[Kind] = [*MIXED]
 IN_PLACE: list[Kind] = ["substitution", "swap"]  # kinds that leave every other word where it is
 WORDS = [f"w{number}" for number in range(30)]
 VOCABULARY = Vocabulary([" ".join(WORDS)])
+BOUNDS = {"teacher.training.max_tokens": 100, "training.max_tokens": 100}
 
 
 def noise(kind: Kind, rate: float, side: str = "both", seed: int = 1) -> Noise:
@@ -48,7 +49,7 @@ def corrupted(line: str, settings: Noise, salt: str = "source") -> tuple[str, in
 kinds = st.sampled_from(KINDS)
 every_kind = st.sampled_from([*KINDS, "mixed"])
 rates = st.floats(0.0, 1.0)
-words = st.sampled_from([*WORDS, "{0}", "{12}"])
+words = st.sampled_from([*WORDS, "｟0｠", "｟12｠"])
 lines = st.lists(words, min_size=1, max_size=12).map(" ".join)
 
 
@@ -94,15 +95,15 @@ def test_corrupt_empties_no_line_and_counts_what_changed(
 @given(every_kind, rates, lines)
 def test_placeholders_are_untouched(kind: Kind, rate: float, line: str) -> None:
     noisy, _ = corrupt(line, noise(kind, rate), "source", VOCABULARY)
-    held = [word for word in line.split() if word.startswith("{")]
-    assert [word for word in noisy.split() if word.startswith("{")] == held
+    held = [word for word in line.split() if word.startswith("｟")]
+    assert [word for word in noisy.split() if word.startswith("｟")] == held
     if kind in IN_PLACE:
-        places = [(index, word) for index, word in enumerate(line.split()) if word.startswith("{")]
-        assert [(index, word) for index, word in enumerate(noisy.split()) if word.startswith("{")] == places
+        places = [(index, word) for index, word in enumerate(line.split()) if word.startswith("｟")]
+        assert [(index, word) for index, word in enumerate(noisy.split()) if word.startswith("｟")] == places
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mixed"])
-@pytest.mark.parametrize("glued", ["{0}-App", "`{0}`", "lifx.{1}", "{0}{1}", "({0}"])
+@pytest.mark.parametrize("glued", ["｟0｠-App", "`｟0｠`", "lifx.｟1｠", "｟0｠｟1｠", "(｟0｠"])
 def test_a_word_that_holds_a_placeholder_is_untouched(kind: Kind, glued: str) -> None:
     for seed in range(20):
         noisy, _ = corrupt(f"a {glued} b c", noise(kind, 1.0, seed=seed), "source", VOCABULARY)
@@ -153,7 +154,7 @@ def test_a_higher_rate_corrupts_the_same_words_and_more(
     low, high = sorted([rate, other_rate])
     # Each word gets its index as a tail, so that equal words are distinct.
     line = " ".join(
-        word if word.startswith("{") else f"{word}_{index}" for index, word in enumerate(line.split())
+        word if word.startswith("｟") else f"{word}_{index}" for index, word in enumerate(line.split())
     )
     vocabulary = Vocabulary([line, " ".join(WORDS)])
     noisy = [
@@ -182,7 +183,7 @@ def test_deletion_of_all_keeps_one_word_at_random() -> None:
 
 
 def test_deletion_of_all_leaves_placeholders_alone() -> None:
-    assert {corrupted("a {0} b", noise("deletion", 1.0, seed=seed)) for seed in range(20)} == {("{0}", 2)}
+    assert {corrupted("a ｟0｠ b", noise("deletion", 1.0, seed=seed)) for seed in range(20)} == {("｟0｠", 2)}
 
 
 def test_substitution_at_rate_one_changes_every_word() -> None:
@@ -196,7 +197,7 @@ def test_substitution_at_rate_one_changes_every_word() -> None:
 
 def test_swap_at_rate_one_goes_from_left_to_right() -> None:
     assert corrupted("a b c d e", noise("swap", 1.0)) == ("b a d c e", 2)
-    assert corrupted("a {0} b c", noise("swap", 1.0)) == ("a {0} c b", 1)
+    assert corrupted("a ｟0｠ b c", noise("swap", 1.0)) == ("a ｟0｠ c b", 1)
     assert corrupted("a", noise("swap", 1.0)) == ("a", 0)
 
 
@@ -255,7 +256,9 @@ def test_draws_differ_by_seed_side_and_line_alone(kind: Kind) -> None:
 
 
 def test_substitutes_are_drawn_by_frequency() -> None:
-    vocabulary = Vocabulary(["often often often often often often seldom seldom {0} {0} {0}", "rare rare x"])
+    vocabulary = Vocabulary(
+        ["often often often often often often seldom seldom ｟0｠ ｟0｠ ｟0｠", "rare rare x"]
+    )
     # Placeholders are no words, and the word to be replaced is none of its substitutes.
     shares = [(number + 0.5) / 10 for number in range(10)]
     assert [vocabulary.draw(share, "x") for share in shares] == ["often"] * 6 + ["rare"] * 2 + ["seldom"] * 2
@@ -263,7 +266,7 @@ def test_substitutes_are_drawn_by_frequency() -> None:
     assert [vocabulary.draw(share, "rare") for share in shares] == ["often"] * 6 + ["seldom"] * 2 + ["x"]
     shares = [(number + 0.5) / 5 for number in range(5)]
     assert [vocabulary.draw(share, "often") for share in shares] == ["rare"] * 2 + ["seldom"] * 2 + ["x"]
-    assert [vocabulary.draw(share, "{0}") for share in (0.0, 1.0)] == ["often", "x"]
+    assert [vocabulary.draw(share, "｟0｠") for share in (0.0, 1.0)] == ["often", "x"]
 
 
 @given(st.floats(0.0, 1.0), st.lists(st.sampled_from("abc"), min_size=1, max_size=6), st.sampled_from("abcd"))
@@ -277,7 +280,7 @@ def test_a_substitute_is_another_word_wherever_there_is_one(
 def test_a_substitute_is_found_beside_a_very_frequent_word() -> None:
     vocabulary = Vocabulary(["a " * 999 + "b"])
     assert {vocabulary.draw(share / 10, "a") for share in range(10)} == {"b"}
-    assert Vocabulary(["{0}"]).draw(0.5, "a") == "a"
+    assert Vocabulary(["｟0｠"]).draw(0.5, "a") == "a"
 
 
 def test_rates_by_kind_are_those_above_zero() -> None:
@@ -304,7 +307,7 @@ def read(path: Path) -> list[str]:
 
 def applied(prepared: Path, name: str, settings: Noise) -> tuple[list[str], list[str], dict[str, Any]]:
     (prepared / name).mkdir()
-    card = apply(prepared, prepared, prepared / name, settings)
+    card = apply(prepared, prepared, prepared / name, settings, BOUNDS)
     return read(prepared / name / "train.src"), read(prepared / name / "train.tgt"), card
 
 
@@ -325,6 +328,7 @@ def test_noise_corrupts_its_side_alone(prepared: Path, side: str, hit: tuple[boo
             "words": 320,
             "hit": changes,
             "hit_by_kind": {"substitution": changes} if changes else {},
+            "longest_line": 9,
         }
     facts = {"kind": "substitution", "rates": {"substitution": 0.3}, "side": side, "teacher_sees": "same"}
     assert {name: card[name] for name in facts} == facts
@@ -371,6 +375,8 @@ def test_a_teacher_may_see_clean_text(prepared: Path) -> None:
     clean, same = applied(prepared, "clean", noise("none", 0.0)), applied(prepared, "same", settings)
     apart = applied(prepared, "apart", settings.model_copy(update={"teacher_sees": "clean"}))
     assert apart[2].pop("teacher_sees") == "clean" != same[2].pop("teacher_sees")
+    for name in ("source", "target"):  # the longest line of either text
+        assert (apart[2][name].pop("longest_line"), same[2][name].pop("longest_line")) == (9, 8)
     assert apart == same != clean
     for side in ("src", "tgt"):
         name = f"train.{side}"
@@ -382,11 +388,52 @@ def test_a_teacher_may_see_clean_text(prepared: Path) -> None:
 
 
 def test_output_is_split_into_pieces_after_the_noise(tmp_path: Path) -> None:
-    write_lines(tmp_path / "train.src", ["xyz {0}"])
-    write_lines(tmp_path / "train.tgt", ["low {0}"])
+    write_lines(tmp_path / "train.src", ["xyz ｟0｠"])
+    write_lines(tmp_path / "train.tgt", ["low ｟0｠"])
     learn(counted(["low low"]), Bpe(merges=10, min_frequency=2), tmp_path / CODES)
     (tmp_path / "out").mkdir()
-    card = apply(tmp_path, tmp_path, tmp_path / "out", noise("none", 0.0))
-    assert (tmp_path / "out" / "train.src").read_text(encoding="utf-8") == "x@@ y@@ z {0}\n"
-    assert (tmp_path / "out" / "train.tgt").read_text(encoding="utf-8") == "low {0}\n"
-    assert card["source"] == {"words": 2, "hit": 0, "hit_by_kind": {}}
+    card = apply(tmp_path, tmp_path, tmp_path / "out", noise("none", 0.0), BOUNDS)
+    assert (tmp_path / "out" / "train.src").read_text(encoding="utf-8") == "x@@ y@@ z ｟0｠\n"
+    assert (tmp_path / "out" / "train.tgt").read_text(encoding="utf-8") == "low ｟0｠\n"
+    assert card["source"] == {"words": 2, "hit": 0, "hit_by_kind": {}, "longest_line": 5}
+
+
+# A line that fits no batch
+
+
+def bounds(teacher: int, student: int) -> dict[str, int]:
+    return {"teacher.training.max_tokens": teacher, "training.max_tokens": student}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "named"),
+    [
+        (8, 9, r"teacher\.training\.max_tokens \(8\)"),
+        (9, 8, r"training\.max_tokens \(8\)"),
+        (5, 6, r"teacher\.training\.max_tokens \(5\) and training\.max_tokens \(6\)"),
+    ],
+)
+def test_a_line_longer_than_a_batch_names_the_params(
+    prepared: Path, teacher: int, student: int, named: str
+) -> None:
+    (prepared / "out").mkdir()
+    with pytest.raises(
+        ParallelTextError,
+        match=rf"^train: a line of 9 BPE pieces fits no batch of {named}; "
+        r"raise it, or lower prepare\.max_words$",
+    ):
+        apply(prepared, prepared, prepared / "out", noise("none", 0.0), bounds(teacher, student))
+
+
+def test_a_line_may_be_as_long_as_a_batch(prepared: Path) -> None:
+    (prepared / "out").mkdir()
+    card = apply(prepared, prepared, prepared / "out", noise("none", 0.0), bounds(9, 9))
+    assert card["source"]["longest_line"] == card["target"]["longest_line"] == 9  # 8 words and the end
+
+
+def test_the_line_of_a_teacher_that_sees_clean_text_must_fit_too(prepared: Path) -> None:
+    """Deletion shortens the students' text alone."""
+    (prepared / "out").mkdir()
+    apart = noise("deletion", 0.3).model_copy(update={"teacher_sees": "clean"})
+    with pytest.raises(ParallelTextError, match="a line of 9 BPE pieces"):
+        apply(prepared, prepared, prepared / "out", apart, bounds(8, 8))

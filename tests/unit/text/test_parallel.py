@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from nmtkd.files import write_json
 from nmtkd.text.parallel import (
     ParallelTextError,
-    collapse,
+    copy_pair,
+    count_lines,
+    count_pairs,
     decode_lines,
+    one_line,
     read_lines,
     read_pair,
     write_lines,
@@ -77,6 +80,14 @@ def test_byte_order_mark_is_refused() -> None:
         decode_lines(b"\xef\xbb\xbfa\n", "x")
 
 
+def test_a_text_of_ours_may_start_with_that_character(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a", ["\ufeffa", "b"])
+    assert read_lines(tmp_path / "a") == ["\ufeffa", "b"]
+    assert count_lines(tmp_path / "a") == 2
+    with pytest.raises(ParallelTextError, match="line 1: starts with a byte order mark"):
+        copy_pair(tmp_path / "a", tmp_path / "a", tmp_path, "train")
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParallelTextError, match=r"nowhere\.src: no such file"):
         read_lines(tmp_path / "nowhere.src")
@@ -88,22 +99,56 @@ def test_unequal_sides_name_both_files_and_counts(tmp_path: Path) -> None:
         read_pair(source, target)
 
 
+def test_unequal_lengths_come_before_blank_lines(tmp_path: Path) -> None:
+    """Which lines are a pair is unknown: a remedy for single pairs alone would mislead."""
+    source, target = save(tmp_path, "t.src", b"a\nb\nc\nd\n"), save(tmp_path, "t.tgt", b"a\n\nc\n\ne\n")
+    for read in (read_pair, count_pairs):
+        with pytest.raises(ParallelTextError) as caught:
+            read(source, target)
+        assert str(caught.value).splitlines() == [
+            f"{source} has 4 lines and {target} has 5: line n of one must translate line n of the other; "
+            "export both sides again from one table",
+            f"{target}: line 2: empty; remove the pair from both sides",
+            f"{target}: line 4: empty; remove the pair from both sides",
+        ]
+
+
+def test_blank_lines_of_equal_sides_are_told_alone(tmp_path: Path) -> None:
+    source, target = save(tmp_path, "t.src", b"a\n\n"), save(tmp_path, "t.tgt", b"\nb")
+    with pytest.raises(ParallelTextError) as caught:
+        read_pair(source, target)
+    assert [line.split(": ", 1)[1] for line in str(caught.value).splitlines()] == [
+        "line 2: empty; remove the pair from both sides",
+        "line 1: empty; remove the pair from both sides",
+    ]
+
+
+def test_lengths_are_told_of_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    source, target = save(tmp_path, "t.src", b"a\n\xff\nc\n"), save(tmp_path, "t.tgt", b"a\nb\n")
+    with pytest.raises(ParallelTextError, match=r"t\.src has 3 lines and .*t\.tgt has 2.*\n.*not UTF-8"):
+        read_pair(source, target)
+
+
 def test_both_sides_are_checked_before_either_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ParallelTextError, match=r"t\.src: line 1: empty.*\n.*t\.tgt: no such file"):
         read_pair(save(tmp_path, "t.src", b"\n"), tmp_path / "t.tgt")
 
 
-@given(st.text())
-def test_collapse_leaves_single_spaces_only(text: str) -> None:
-    collapsed = collapse(text)
-    assert collapsed == collapsed.strip()
-    assert not any(char.isspace() and char != " " for char in collapsed)
-    assert "  " not in collapsed
-    assert "".join(collapsed.split()) == "".join(text.split())
+@given(st.text(alphabet=st.sampled_from("ab \n\r\t\u00a0\u2028"), max_size=12))
+def test_one_line_loses_no_letter_and_every_line_end(text: str) -> None:
+    line = one_line(text)
+    assert not set(line) & set("\n\r")
+    assert "".join(line.split()) == "".join(text.split())
+    assert one_line(line) == line
 
 
-def test_collapse_takes_line_ends_and_no_break_spaces() -> None:
-    assert collapse(" a\u00a0\n\tb\u2028c ") == "a b c"
+def test_a_line_end_and_the_white_space_round_it_are_one_space() -> None:
+    assert one_line("  a \r\n\t b\n\nc\n") == "a b c"
+
+
+@pytest.mark.parametrize("text", [" a  b\u00a0c\u2028d\te ", "", " "])
+def test_a_text_without_a_line_end_stays_as_it_is(text: str) -> None:
+    assert one_line(text) == text
 
 
 def test_write_read_round_trip(tmp_path: Path) -> None:

@@ -3,66 +3,13 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.text import preparation
-from nmtkd.text.parallel import ParallelTextError, read_pair, write_lines
+from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.preparation import prepare
-from nmtkd.text.splitting import Pair
-
-
-def corpus(**changes: Any) -> Corpus:
-    values = {
-        "name": "toy",
-        "reader": "files",
-        "source": "en",
-        "target": "de",
-        "tests": ["test"],
-        "archives": [],
-        "folder": "x",
-    }
-    return Corpus.model_validate(values | {"license": "CC0"} | changes)
-
-
-def settings(**changes: Any) -> Prepare:
-    values = {
-        "seed": 1,
-        "valid_pairs": 1,
-        "test_pairs": 1,
-        "max_words": 10,
-        "max_ratio": 2.0,
-        "ratio_slack": 1,
-        "overlap": "drop",
-    }
-    return Prepare.model_validate(values | {"long_words": 0, "near_duplicate": 0.8} | changes)
-
-
-def given(folder: Path, **splits: list[Pair]) -> Path:
-    """A corpus that comes split; valid and test hold one pair of their own unless told otherwise."""
-    defaults: dict[str, list[Pair]] = {"valid": [("val one", "val eins")], "test": [("tst one", "tst eins")]}
-    for name, pairs in (defaults | splits).items():
-        write_lines(folder / f"{name}.src", [pair[0] for pair in pairs])
-        write_lines(folder / f"{name}.tgt", [pair[1] for pair in pairs])
-    return folder
-
-
-def unsplit(folder: Path, rows: list[tuple[str, str, str]]) -> Path:
-    """A corpus that comes whole: (source, target, group)."""
-    for name, column in (("all.src", 0), ("all.tgt", 1), ("all.group", 2)):
-        write_lines(folder / name, [row[column] for row in rows])
-    return folder
-
-
-def read(folder: Path, name: str) -> list[Pair]:
-    return list(zip(*read_pair(folder / f"{name}.src", folder / f"{name}.tgt"), strict=True))
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-
+from tests.unit.text.toys import WHOLE, corpus, given, lines, names, read, settings, unsplit
 
 # Corpora that come split
 
@@ -72,27 +19,33 @@ def test_a_split_corpus_is_cleaned_tokenised_and_accounted_for(tmp_path: Path) -
         tmp_path / "raw",
         train=[
             ("Turn\u00a0on {name}.", "Schalte {name} ein."),
-            ("Turn on {name}.", "Schalte {name} ein."),  # a duplicate after normalisation
+            ("Turn on {name}.", "Schalte {name} ein."),  # a duplicate of it, but for the kind of a space
             ("Count {a}", "Zahl {b}"),  # placeholders differ
             ("val one", "etwas anderes"),  # its source is held out
-            ("something", "tst eins"),  # its target is held out
+            ("something", "das ist tst eins"),  # its target is held out
             (" ".join("abcdefghijk"), " ".join("abcdefghijk")),  # 11 words
-            ("one", "ein zwei drei vier"),  # 4 > 2.0 * 1, and 3 more words than slack allows
-            ("one", "ein zwei"),  # within the slack
+            ("one", "ein zwei drei vier"),  # more than twice as long, and by more than 8 characters
+            ("one", "ein zwei drei"),  # within the slack
             ("Last one!", "Der letzte!"),
         ],
+        valid=[("val one", "das ist val eins")],
+        test=[("tst one", "das ist tst eins")],
     )
-    card = prepare(raw, tmp_path / "out", corpus(), settings())
-    assert read(tmp_path / "out", "train") == [
-        ("Turn on {0} .", "Schalte {0} ein ."),
-        ("one", "ein zwei"),
-        ("Last one !", "Der letzte !"),
+    out = tmp_path / "out"
+    card = prepare(raw, out, corpus(), settings(ratio_slack=8))
+    assert read(out, "train") == [
+        ("Turn ￭｟ua0｠￭ on ｟0｠ ￭.", "Schalte ｟0｠ ein ￭."),
+        ("one", "ein zwei drei"),
+        ("Last one ￭!", "Der letzte ￭!"),
     ]
-    assert card == json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
+    assert card == json.loads((out / "card.json").read_text(encoding="utf-8"))
+    perfect = {"BLEU": 100.0, "lines": 1, "to the letter": 1}
+    perfect |= dict.fromkeys(("spaces", "invisible", "unicode form", "marks", "other"), 0)
     assert card == {
         "corpus": "toy",
         "pair": "en-de",
         "license": "CC0",
+        "tokeniser": "reversible",
         "raw_pairs": 9,
         "dropped": {
             "only invisible characters": 0,
@@ -103,11 +56,15 @@ def test_a_split_corpus_is_cleaned_tokenised_and_accounted_for(tmp_path: Path) -
             "longer than max_words": 1,
             "sides too uneven": 1,
         },
+        "target_characters_per_source_character": round(138 / 91, 3),
+        "train_pairs_with_a_side_in_a_held_out_set": 2,
         "splits": {
-            "train": {"pairs": 3, "source_tokens": 8, "target_tokens": 9},
-            "valid": {"pairs": 1, "source_tokens": 2, "target_tokens": 2},
-            "test": {"pairs": 1, "source_tokens": 2, "target_tokens": 2},
+            "train": {"pairs": 3, "source_tokens": 9, "target_tokens": 10},
+            "valid": {"pairs": 1, "source_tokens": 2, "target_tokens": 4},
+            "test": {"pairs": 1, "source_tokens": 2, "target_tokens": 4},
         },
+        "normalised": {},
+        "ceiling": {"valid": perfect, "test": perfect},
         "near_duplicates": {"threshold": 0.8, "test": 0},
     }
     assert card["raw_pairs"] == card["splits"]["train"]["pairs"] + sum(card["dropped"].values())
@@ -120,7 +77,7 @@ def test_held_out_sets_stay_whole(tmp_path: Path) -> None:
     prepare(raw, tmp_path / "out", corpus(), settings())
     out = tmp_path / "out"
     assert read(out, "test") == [
-        ("Is {0} {1} ?", "Ist {1} {0} {2} ?"),
+        ("Is ｟0｠ ｟1｠ ￭?", "Ist ｟1｠ ｟0｠ ｟2｠ ￭?"),
         ("same", "gleich"),
         ("same", "gleich"),
         ("one", long),
@@ -128,8 +85,52 @@ def test_held_out_sets_stay_whole(tmp_path: Path) -> None:
     assert lines(out / "test.raw") == ["Is {b} {a}?", "same", "same", "one"]
     assert lines(out / "test.ref") == ["Ist {a} {b} {c}?", "gleich", "gleich", long]
     # Only the source's names: at test time there is no target to take others from.
-    assert [json.loads(line) for line in lines(out / "test.names")] == [["{b}", "{a}"], [], [], []]
-    assert not (out / "train.raw").exists()
+    assert names(out, "test") == [["{b}", "{a}"], [], [], []]
+
+
+def test_raw_text_and_names_of_train_are_aligned_with_its_tokens(tmp_path: Path) -> None:
+    train = [
+        ("One {a}.", "Eins {a}."),
+        ("One {a}.", "Eins {a}."),  # a duplicate
+        ("uneven", "dies ist viel zu lang dafür"),
+        ("Two\u00a0{b} {c}", "Zwei {c} {b}"),
+        ("Three", "Drei\u200b"),
+    ]
+    out = tmp_path / "out"
+    prepare(given(tmp_path / "raw", train=train), out, corpus(), settings())
+    assert read(out, "train") == [
+        ("One ｟0｠ ￭.", "Eins ｟0｠ ￭."),
+        ("Two ￭｟ua0｠￭ ｟0｠ ｟1｠", "Zwei ｟1｠ ｟0｠"),
+        ("Three", "Drei ￭\u200b"),
+    ]
+    assert lines(out / "train.raw") == ["One {a}.", "Two\u00a0{b} {c}", "Three"]
+    assert lines(out / "train.ref") == ["Eins {a}.", "Zwei {c} {b}", "Drei\u200b"]
+    assert names(out, "train") == [["{a}"], ["{b}", "{c}"], []]
+
+
+RAW = [
+    "10\u00a0km\u202f!",
+    "a\u200bb",
+    "x\x00y\x1bz\tw",
+    "u\u0308ber ﬁ",  # NFD, and a ligature
+    "  two  spaces ",
+    "می\u200cخواهم",
+    "\u2028line",
+]
+
+
+@pytest.mark.parametrize("tokeniser", ["reversible", "moses"])
+@pytest.mark.parametrize("normalise", [[], ["nfkc", "controls", "invisible", "white_space"]])
+def test_raw_text_is_what_the_corpus_holds(tmp_path: Path, tokeniser: str, normalise: list[str]) -> None:
+    """To the byte, whatever is done to the text that models see."""
+    pairs = [(text, f"{text} " * 2) for text in RAW]
+    train = [(f"t{source}", f"t{target}") for source, target in pairs]
+    out = tmp_path / "out"
+    chosen = settings(tokeniser=tokeniser, normalise=normalise, words=50, ratio_slack=50)
+    prepare(given(tmp_path / "raw", train=train, test=pairs), out, corpus(), chosen)
+    for name in ("train", "test"):
+        for kept, side in (("raw", "src"), ("ref", "tgt")):
+            assert (out / f"{name}.{kept}").read_bytes() == (tmp_path / "raw" / f"{name}.{side}").read_bytes()
 
 
 def test_every_test_set_gets_its_count_of_near_duplicates(tmp_path: Path) -> None:
@@ -148,7 +149,11 @@ def test_what_never_reaches_training_is_no_near_duplicate(tmp_path: Path) -> Non
     like = "Turn on the lamp in room 12"
     raw = given(
         tmp_path / "raw",
-        train=[(like, "Licht"), ("Open", "Auf")],
+        train=[
+            (like, "Licht"),
+            ("Open", "Auf"),
+            *[(f"Lamp number {n}", f"Lampe Nummer {n}") for n in range(9)],
+        ],
         test=[("Turn on the lamp in room 97!", "Licht an")],
     )
     card = prepare(raw, tmp_path / "out", corpus(), settings())
@@ -164,7 +169,9 @@ def test_overlap_may_be_an_error(tmp_path: Path) -> None:
     head, *quoted, remedy = str(caught.value).split("\n")
     assert head.startswith("train: 7 pairs have a source or target that also stands in valid or test")
     assert quoted == [f"  's{number}' | 'tst eins'" for number in range(5)]
-    assert remedy == "Remove them from the corpus, or set prepare.overlap: drop to have it done"
+    assert remedy == (
+        "Remove them from the corpus, or set prepare.overlap: drop to have it done, keep to leave them"
+    )
     assert not (tmp_path / "out").exists()
     prepare(
         given(tmp_path / "other", train=[("fine", "gut")]),
@@ -174,36 +181,62 @@ def test_overlap_may_be_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_a_corpus_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
-    raw = given(tmp_path / "raw", train=[("one", "ein zwei drei vier")])
-    with pytest.raises(
-        ParallelTextError,
-        match=r"train: no pair is left after cleaning; see prepare\.max_words and prepare\.max_ratio",
-    ):
-        prepare(raw, tmp_path / "out", corpus(), settings())
+@pytest.mark.parametrize(("overlap", "left"), [("drop", ["fine"]), ("keep", ["a", "b", "fine", "val one"])])
+def test_overlap_is_counted_whether_it_is_dropped_or_kept(
+    tmp_path: Path, overlap: str, left: list[str]
+) -> None:
+    train = [("a", "tst eins"), ("b", "tst eins"), ("fine", "gut"), ("val one", "neu")]
+    out = tmp_path / "out"
+    card = prepare(given(tmp_path / "raw", train=train), out, corpus(), settings(overlap=overlap))
+    assert [source for source, _ in read(out, "train")] == left
+    assert card["train_pairs_with_a_side_in_a_held_out_set"] == 3
+    assert card["dropped"].get("stands in a held-out set", 0) == 4 - len(left)
+    assert card["raw_pairs"] == len(left) + sum(card["dropped"].values())
+
+
+def test_a_corpus_of_which_nothing_is_left_is_an_error_that_says_why(tmp_path: Path) -> None:
+    train = [("one", "ein zwei drei vier"), (" ".join("abcdefghijk"), "zu lang"), ("{a}", "{b}")]
+    message = (
+        "train: none of 3 pairs is left after cleaning; dropped: 1 placeholders differ, "
+        "1 longer than max_words, 1 sides too uneven; see prepare.max_words and prepare.max_ratio"
+    )
+    with pytest.raises(ParallelTextError, match=f"^{re.escape(message)}$"):
+        prepare(given(tmp_path / "raw", train=train), tmp_path / "out", corpus(), settings())
+
+
+# A target without spaces whose code says nothing of it
+
+CHINESE = [("good morning to all", "大家早上好"), ("3 books", "3本书")]
+
+
+def test_text_without_spaces_in_an_unknown_language_is_an_error(tmp_path: Path) -> None:
+    """Before anything is written: BLEU of words between spaces would be near 0, however good a model is."""
+    raw = given(tmp_path / "raw", train=[("x", "一")], test=CHINESE)
+    message = (
+        "corpus.target: 100% of the letters of test are of scripts without spaces, but 'zz' is no language "
+        "that BLEU is known to need another tokeniser for; correct the code (zh, ja, th, lo, km, my), "
+        "or set evaluate.tokenize to one, for example char"
+    )
+    with pytest.raises(ParallelTextError, match=f"^{re.escape(message)}$"):
+        prepare(raw, tmp_path / "out", corpus(target="zz"), settings(words=50))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "slack", "stays"),
-    [
-        ((4, 2), 0, True),
-        ((5, 2), 0, False),
-        ((5, 2), 3, True),
-        ((2, 5), 3, True),
-        ((2, 5), 2, False),
-        ((10, 10), 0, True),
-        ((11, 11), 0, False),
-    ],
+    ("target", "tokenize"),
+    [("zz", "char"), ("zz", "13a"), ("zh", "auto"), ("zh_hans", "auto"), ("ja", "auto")],
 )
-def test_length_and_evenness(tmp_path: Path, words: tuple[int, int], slack: int, stays: bool) -> None:
-    pair = (" ".join(["a"] * words[0]), " ".join(["b"] * words[1]))
-    prepare(
-        given(tmp_path / "raw", train=[("x", "y"), pair]),
-        tmp_path / "out",
-        corpus(),
-        settings(ratio_slack=slack),
-    )
-    assert read(tmp_path / "out", "train") == [("x", "y"), pair][: 1 + stays]
+def test_text_without_spaces_passes_where_its_tokeniser_is_known(
+    tmp_path: Path, target: str, tokenize: str
+) -> None:
+    raw = given(tmp_path / "raw", train=[("x", "一")], test=CHINESE)
+    card = prepare(raw, tmp_path / "out", corpus(target=target), settings(words=50), tokenize)
+    assert card["ceiling"]["test"]["to the letter"] == 2
+
+
+def test_a_few_names_without_spaces_are_no_language_without_spaces(tmp_path: Path) -> None:
+    raw = given(tmp_path / "raw", train=[("x", "y")], test=[("Beijing (北京)", "Peking heißt 北京")])
+    prepare(raw, tmp_path / "out", corpus(target="zz"), settings(words=50))
 
 
 # Corpora that come whole
@@ -224,7 +257,7 @@ ROWS = [
 @pytest.mark.parametrize("seed", range(6))
 def test_a_whole_corpus_is_split_by_group_and_accounted_for(tmp_path: Path, seed: int) -> None:
     card = prepare(
-        unsplit(tmp_path / "raw", ROWS), tmp_path / "out", corpus(reader="homeassistant"), settings(seed=seed)
+        unsplit(tmp_path / "raw", ROWS), tmp_path / "out", corpus(reader=WHOLE), settings(seed=seed)
     )
     sets = {name: read(tmp_path / "out", name) for name in ("train", "valid", "test")}
     every = sets["train"] + sets["valid"] + sets["test"]
@@ -232,7 +265,7 @@ def test_a_whole_corpus_is_split_by_group_and_accounted_for(tmp_path: Path, seed
         [
             ("Battery", "Batterie"),
             ("Lamp", "Lampe"),
-            ("Door {0}", "Tür {0}"),
+            ("Door ｟0｠", "Tür ｟0｠"),
             ("Fan", "Lüfter"),
             ("Pump", "Pumpe"),
         ]
@@ -256,9 +289,7 @@ def test_the_bound_on_length_holds_for_held_out_sets_too(tmp_path: Path) -> None
         (" ".join([name] * length), name, name) for name, length in zip("abcd", (10, 10, 10, 11), strict=True)
     ]
     out = tmp_path / "out"
-    card = prepare(
-        unsplit(tmp_path / "raw", rows), out, corpus(reader="homeassistant"), settings(max_ratio=99.0)
-    )
+    card = prepare(unsplit(tmp_path / "raw", rows), out, corpus(reader=WHOLE), settings(max_ratio=99.0))
     assert [len(read(out, name)) for name in ("train", "valid", "test")] == [1, 1, 1]
     assert card["dropped"]["longer than max_words before the split"] == 1
 
@@ -266,7 +297,7 @@ def test_the_bound_on_length_holds_for_held_out_sets_too(tmp_path: Path) -> None
 def test_placeholders_may_change_places_but_not_their_number(tmp_path: Path) -> None:
     train = [("{a} of {b}", "{b} von {a}"), ("{a} {a}", "{a} x"), ("{a} x", "{a} {a}")]
     card = prepare(given(tmp_path / "raw", train=train), tmp_path / "out", corpus(), settings())
-    assert read(tmp_path / "out", "train") == [("{0} of {1}", "{1} von {0}")]
+    assert read(tmp_path / "out", "train") == [("｟0｠ of ｟1｠", "｟1｠ von ｟0｠")]
     assert card["dropped"]["placeholders differ"] == 2
 
 
@@ -283,9 +314,7 @@ def test_a_side_that_stands_in_both_parts_of_a_drawn_group_leaves_train(tmp_path
     drawn = 0
     for seed in range(8):
         out = tmp_path / f"out{seed}"
-        card = prepare(
-            unsplit(tmp_path / "raw", rows), out, corpus(reader="homeassistant"), settings(seed=seed)
-        )
+        card = prepare(unsplit(tmp_path / "raw", rows), out, corpus(reader=WHOLE), settings(seed=seed))
         held = read(out, "valid") + read(out, "test")
         drawn += ("Open", "Auf") in held
         assert card["dropped"]["stands in a held-out set"] == (("Open", "Auf") in held)
@@ -300,9 +329,7 @@ def test_what_is_nothing_but_invisible_characters_does_not_get_into_a_set(tmp_pa
     ]
     for seed in range(6):
         out = tmp_path / f"out{seed}"
-        card = prepare(
-            unsplit(tmp_path / "raw", rows), out, corpus(reader="homeassistant"), settings(seed=seed)
-        )
+        card = prepare(unsplit(tmp_path / "raw", rows), out, corpus(reader=WHOLE), settings(seed=seed))
         assert (
             sum(len(read(out, name)) for name in ("train", "valid", "test")) == 4
         )  # read() refuses an empty line
@@ -349,7 +376,7 @@ def test_workers_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         given(tmp_path / "raw", train=[("x", "y")], test=pairs),
         tmp_path / "out",
         corpus(target="fr"),
-        settings(),
+        settings(tokeniser="moses"),
     )
     assert read(tmp_path / "out", "test") == [
         (f"It 's {number} .", f"l' eau {number} .") for number in range(7)

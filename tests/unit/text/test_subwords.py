@@ -10,10 +10,13 @@ from nmtkd.plan.data import Bpe
 from nmtkd.plan.layout import CODES, DICTIONARY
 from nmtkd.text.parallel import write_lines
 from nmtkd.text.subwords import Subwords, encode, learn, write_dictionary
-from nmtkd.text.words import join
+from nmtkd.text.words import characters, join
 from tests.unit.text.counts import counted
 
-SIDES = [["low lower lowest {0}", "low {0}"], ["wide wider widest {0}", "wide {1}"]]
+SIDES = [
+    ["low lower lowest ｟0｠", "low ￭｟0｠"],
+    ["wide wider widest ｟0｠￭", "wide ￭｟ua0｠￭ ｟1｠"],
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def test_codes_are_learnt_on_both_sides_together(codes: Path) -> None:
     assert lines[0] == "#version: 0.2"
     merged = {line.replace(" ", "").removesuffix("</w>") for line in lines[1:]}
     assert {"low", "wide"} <= merged
-    assert not any("{" in line for line in lines)
+    assert not any("｟" in line or "｠" in line for line in lines)
 
 
 def test_the_number_of_merges_is_returned(tmp_path: Path) -> None:
@@ -49,23 +52,62 @@ def test_pieces_that_are_continued_are_marked(codes: Path) -> None:
     subwords = Subwords(codes)
     assert subwords.split("low wide") == "low wide"
     assert subwords.split("xyz") == "x@@ y@@ z"
-    assert subwords.split("{0} {12} {0}") == "{0} {12} {0}"
-    assert subwords.split("x{0}y") == "x@@ {0}@@ y"
+    assert subwords.split("low ￭.￭ wide") == "low ￭@@ .@@ ￭ wide"
 
 
-def test_joined_pieces_are_words_again() -> None:
-    assert join("lo@@ w wi@@ d@@ er") == "low wider"
-    assert join("lo@@ w wi@@") == "low wi"
-    assert join("") == ""
+@pytest.mark.parametrize(
+    "token",
+    ["｟0｠", "｟12｠", "￭｟0｠", "｟0｠￭", "￭｟0｠￭", "｟ua0｠", "￭｟ua0｠￭", "￭｟u1f600｠￭", "￭｟uffed｠"],
+)
+def test_a_protected_token_stays_whole_with_its_joiners(codes: Path, token: str) -> None:
+    assert Subwords(codes).split(f"x {token} y") == f"x {token} y"
+    assert characters(f"x {token} y") == f"x {token} y"
 
 
-tokens = st.text(alphabet="lowidersthx{}0.,'é", min_size=1, max_size=8)
+def test_a_placeholder_inside_a_word_is_a_piece(codes: Path) -> None:
+    assert Subwords(codes).split("x｟0｠y low-｟1｠") == "x@@ ｟0｠@@ y lo@@ w@@ -@@ ｟1｠"
+
+
+tokens = st.text(alphabet="lowidersthx｟｠0u￭.,'é漢น้", min_size=1, max_size=8)
 
 
 @given(st.lists(tokens, min_size=1, max_size=5))
 def test_join_undoes_split(codes: Path, words: list[str]) -> None:
     line = " ".join(words)
     assert join(Subwords(codes).split(line)) == line
+    assert join(characters(line)) == line
+
+
+def test_every_character_is_a_piece() -> None:
+    assert characters("low ￭. น้ำ ￭｟0｠") == "l@@ o@@ w ￭@@ . น@@ ้@@ ำ ￭｟0｠"
+
+
+# A corpus of single characters
+
+
+def test_no_merge_is_learnt_where_no_word_has_two_characters(tmp_path: Path) -> None:
+    assert learn(counted(["1 4 5 2", "3 9 3"]), Bpe(merges=20, min_frequency=2), tmp_path / CODES) == 0
+    assert (tmp_path / CODES).read_text(encoding="utf-8") == "#version: 0.2\n"
+    subwords = Subwords(tmp_path / CODES)
+    assert subwords.split("1 4 5 2") == "1 4 5 2"
+    assert subwords.split("12 @@@@ ｟0｠") == "1@@ 2 @@@ @@@ @@@ @ ｟0｠"
+
+
+def test_no_merge_is_learnt_where_every_pair_is_rare(tmp_path: Path) -> None:
+    assert learn(counted(["ab cd"]), Bpe(merges=20, min_frequency=2), tmp_path / CODES) == 0
+    assert Subwords(tmp_path / CODES).split("ab") == "a@@ b"
+
+
+def test_a_corpus_of_single_characters_is_encoded(tmp_path: Path) -> None:
+    prepared, out = tmp_path / "prepared", tmp_path / "out"
+    for name in ("train", "valid", "test"):
+        write_lines(prepared / f"{name}.src", ["1 2 3"])
+        write_lines(prepared / f"{name}.tgt", ["3 2 1"])
+    out.mkdir()
+    card = encode(prepared, out, ["valid", "test"], Bpe(merges=20, min_frequency=2))
+    assert (card["merges"], card["dictionary"]) == (0, 3)
+    assert (out / "test.tgt").read_text(encoding="utf-8") == "3 2 1\n"
+    assert card["longest_line"] == {"valid.src": 4, "valid.tgt": 4, "test.src": 4, "test.tgt": 4}
 
 
 def test_the_dictionary_is_sorted_by_count_then_token(tmp_path: Path) -> None:
@@ -75,21 +117,33 @@ def test_the_dictionary_is_sorted_by_count_then_token(tmp_path: Path) -> None:
 
 def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Path) -> None:
     prepared, out = tmp_path / "prepared", tmp_path / "out"
-    write_lines(prepared / "train.src", ["low low {0}", "lower low"])
-    write_lines(prepared / "train.tgt", ["wide {0}", "wide wide"])
-    for name, source, target in [("valid", "low wide", "wide low"), ("test", "zoo {0}", "qq wide {9}")]:
+    write_lines(prepared / "train.src", ["low low ｟0｠", "lower low"])
+    write_lines(prepared / "train.tgt", ["wide ｟0｠", "wide wide"])
+    for name, source, target in [("valid", "low wide", "wide low"), ("test", "zoo ｟0｠", "qq wide ｟9｠")]:
         write_lines(prepared / f"{name}.src", [source])
         write_lines(prepared / f"{name}.tgt", [target])
     out.mkdir()
     card = encode(prepared, out, ["valid", "test"], Bpe(merges=20, min_frequency=2))
     dictionary = (out / DICTIONARY).read_text(encoding="utf-8").splitlines()
-    assert dictionary == ["low 3", "wide 3", "{0} 2", "e@@ 1", "lo@@ 1", "r 1", "w@@ 1"]
+    assert dictionary == ["low 3", "wide 3", "｟0｠ 2", "e@@ 1", "lo@@ 1", "r 1", "w@@ 1"]
     assert (out / "valid.src").read_text(encoding="utf-8") == "low wide\n"
-    assert (out / "test.src").read_text(encoding="utf-8") == "z@@ o@@ o {0}\n"
-    assert (out / "test.tgt").read_text(encoding="utf-8") == "q@@ q wide {9}\n"
+    assert (out / "test.src").read_text(encoding="utf-8") == "z@@ o@@ o ｟0｠\n"
+    assert (out / "test.tgt").read_text(encoding="utf-8") == "q@@ q wide ｟9｠\n"
     assert card == {
         "merges": len((out / CODES).read_text().splitlines()) - 1,
         "dictionary": 7,
         "train_pieces": {"src": 8, "tgt": 4},
         "unknown_pieces": {"valid.src": 0, "valid.tgt": 0, "test.src": 3, "test.tgt": 3},
+        "longest_line": {"valid.src": 3, "valid.tgt": 3, "test.src": 5, "test.tgt": 5},  # with the end
     }
+
+
+def test_an_empty_held_out_set_is_encoded(tmp_path: Path) -> None:
+    prepared, out = tmp_path / "prepared", tmp_path / "out"
+    for side in ("src", "tgt"):
+        write_lines(prepared / f"train.{side}", ["low low"])
+        write_lines(prepared / f"valid.{side}", [])
+    out.mkdir()
+    card = encode(prepared, out, ["valid"], Bpe(merges=20, min_frequency=2))
+    assert (out / "valid.src").read_bytes() == b""
+    assert card["longest_line"] == {"valid.src": 1, "valid.tgt": 1}

@@ -1,5 +1,6 @@
 """What tests of criterions share: criterions of a method, their loss and gradients, targets in memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,33 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.data import Dictionary
 from torch import Tensor
 
+from nmtkd import files
 from nmtkd.distil.targets import Header, TokenTargets, Writer
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
+from nmtkd.text.parallel import write_lines, write_pair
 from nmtkd.training.criterions import hybrid
 from nmtkd.training.criterions.distillation import DistillationConfig, DistillationCriterion
 from nmtkd.training.criterions.hybrid import HybridConfig, HybridCriterion
 from nmtkd.training.criterions.online import OnlineConfig, OnlineCriterion
+from nmtkd.training.text_form import TextForm
 from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
 
+DRAWN = {"share": 0.25, "temperature": 0.5, "from_update": 7, "max_length_offset": 3}
+HYBRID = {"sequence": "gold_and_hypothesis", "gate": {"kind": "learned", "values": []}}
+# A method of each family.
+METHODS = {
+    "plain": method(teacher_weight=0.0),
+    "word": method(
+        divergence="jensen_shannon", beta=0.25, hardest=0.75, ranking={"weight": 0.5, "tokens": 3}
+    ),
+    "seq": method(sequence="closest", teacher_weight=0.0),
+    "both": method(sequence="hypothesis", divergence="total_variation"),
+    "hybrid": method(**HYBRID),
+    "online": method(on_policy=DRAWN),
+}
+FORM = TextForm(target="de", tokeniser="reversible", longest=1)
 LINES = (3, 0, 7, 12)
 V = 24
 Row = tuple[Tensor, Tensor]
@@ -44,6 +62,19 @@ class Memory(TokenTargets):
 
     def __getitem__(self, line: int) -> Row:
         return self.rows[line]
+
+
+def write_corpus(
+    noise: str, sources: Sequence[str], targets: Sequence[str], target: str = "de", longest: int = 9
+) -> None:
+    """BPE text of a condition, which is its validation set too, where stages look for it: below the current
+    folder."""
+    for folder, name in ((layout.noise_dir(noise), "train"), (layout.BPE, "valid")):
+        write_pair(folder, name, zip(sources, targets, strict=True))
+    pieces = dict.fromkeys(" ".join([*sources, *targets]).split())
+    write_lines(layout.BPE / layout.DICTIONARY, [f"{piece} 1" for piece in pieces])
+    form = {"target": target, "tokeniser": "reversible", "longest": longest}
+    files.write_json(layout.BPE / layout.TEXT, form)
 
 
 def on_disk(rows: list[Row], folder: Path) -> Path:

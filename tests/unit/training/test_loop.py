@@ -2,6 +2,8 @@
 
 import csv
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,17 @@ from torch import Tensor
 
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
-from nmtkd.plan.methods import OnPolicy
+from nmtkd.plan.methods import FAMILIES, OnPolicy
 from nmtkd.plan.models import Architecture
-from nmtkd.training import loop
+from nmtkd.training import loop, validation
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.options import distil
 from nmtkd.training.step import Stepper
 from nmtkd.training.trained import Trained
 from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
-from tests.unit.network.building import GATED, PLAIN, built, recipe
-from tests.unit.training.helpers import Memory, Row, on_disk
+from tests.unit.network.building import GATED, PLAIN, built, long_line, recipe
+from tests.unit.training.helpers import FORM, METHODS, Memory, Row, on_disk
 
 
 def trained(
@@ -33,6 +35,7 @@ def trained(
     lines = tiny.sources, tiny.targets
     data = loop.Data(
         dictionary=tiny.folder / "dict.src.txt",
+        form=FORM,
         train=lines,
         valid=(lines[0][:9], lines[1][:9]),
         hypotheses=lines[1][::-1],
@@ -76,6 +79,146 @@ def test_training_by_a_teacher_in_memory_is_training_by_stored_targets(
     ]
     assert off[0] < 1e-6 < off[1] < 3e-5
     assert off[2] > 1e-3
+
+
+# Which pairs are seen
+
+
+def pairs_seen(run: loop.Run, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[int], Counter[int]]:
+    """How often the first epoch and the first validation of a training see each pair."""
+    seen: list[Counter[int]] = []
+    held: list[Counter[int]] = []
+    step, batches = Stepper.step, validation.batches
+
+    def stepped(stepper: Stepper, sample: dict[str, Any]) -> dict[str, Any]:
+        seen.append(Counter(sample["id"].tolist()))
+        return step(stepper, sample)
+
+    def validated(trainer: Any) -> list[dict[str, Any]]:
+        found = batches(trainer)
+        held.append(Counter(line for batch in found for line in batch["id"].tolist()))
+        return found
+
+    monkeypatch.setattr(Stepper, "step", stepped)
+    monkeypatch.setattr(validation, "batches", validated)
+    run.to_the_end()
+    return sum(seen[: len(run.epochs)], Counter()), held[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_pair_is_seen_once_an_epoch_and_once_a_validation(
+    tiny: Tiny, teacher_rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """Of whatever number: fairseq's own default leaves out what does not fill a batch with eight."""
+    for train, valid in ((1, 2), (3, 1), (7, 5), (39, 12)):
+        folder = tmp_path / f"{train}-{valid}"
+        (folder / "scratch").mkdir(parents=True)
+        adapt = distil(
+            family,
+            METHODS[family],
+            PLAIN,
+            targets=on_disk(teacher_rows[:train], folder / "t") if FAMILIES[family].targets else None,
+            teachers=[tiny.folder / layout.MODEL],
+            temperature=2.0,
+        )
+        lines = tiny.sources, tiny.targets
+        data = loop.Data(
+            dictionary=tiny.folder / "dict.src.txt",
+            form=FORM,
+            train=(lines[0][:train], lines[1][:train]),
+            valid=(lines[0][:valid], lines[1][:valid]),
+            hypotheses=lines[1][40 - train :] if METHODS[family].gate else None,
+        )
+        how = recipe(updates=8, checkpoint_every=8)
+        run = loop.begin(data, PLAIN, how, 1, folder / "scratch", stage="t", adapt=adapt)
+        assert len(run.epochs) <= how.updates
+        with monkeypatch.context() as patch:
+            seen, held = pairs_seen(run, patch)
+        assert seen == Counter(range(train)) and held == Counter(range(valid))
+
+
+# Long lines
+
+
+def lengthy(
+    tiny: Tiny, folder: Path, train: tuple[list[str], list[str]], longest: int = 1, **changes: Any
+) -> Trained:
+    """A training on these lines in batches of 100 tokens, with long validation lines among short ones."""
+    valid = [*tiny.sources[:3], long_line(1500), long_line(5000)]
+    for name in ("scratch", "out"):
+        (folder / name).mkdir(parents=True)
+    data = loop.Data(
+        dictionary=tiny.folder / "dict.src.txt",
+        form=replace(FORM, longest=longest),
+        train=train,
+        valid=(valid, valid[::-1]),
+        **{name: changes.pop(name) for name in ("decoding", "hypotheses") if name in changes},
+    )
+    how = recipe(curve_pairs=5)
+    return loop.train(data, PLAIN, how, 1, folder / "scratch", folder / "out", stage="t", **changes)
+
+
+def test_validation_takes_lines_longer_than_a_batch_of_training(tiny: Tiny, tmp_path: Path) -> None:
+    """And longer than fairseq's own 1024 positions. The model file has positions for twice the longest."""
+    lengthy(tiny, tmp_path, (tiny.sources, tiny.targets))
+    with open(tmp_path / "out/curve.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert all(0.0 < float(point["valid_loss"]) < 20.0 and point["valid_bleu"] for point in points)
+    assert bridge.positions(tmp_path / "out/model") == 16384
+
+
+@pytest.mark.parametrize(("longest", "positions"), [(57, 16384), (20_000, 65_536)])
+def test_positions_follow_the_longest_line_of_the_corpus_or_of_a_training(
+    tiny: Tiny, tmp_path: Path, longest: int, positions: int
+) -> None:
+    """A test line that no training reads, and a teacher's translation that is in no corpus. Also where a
+    killed training goes on."""
+    data = loop.Data(
+        dictionary=tiny.folder / "dict.src.txt",
+        form=replace(FORM, longest=longest),
+        train=(tiny.sources, tiny.targets),
+        valid=(tiny.sources[:2], tiny.targets[:2]),
+        hypotheses=[*tiny.targets[:-1], long_line(4100)],
+    )
+    for _ in range(2):
+        run = loop.begin(data, PLAIN, recipe(), 1, tmp_path, stage="t")
+        assert run.loaded.positions() == positions
+
+
+@pytest.mark.parametrize(
+    ("side", "given", "message"),
+    [
+        (
+            0,
+            {},
+            r"train\.src, line 2: 151 BPE tokens, a batch holds 100; raise training\.max_tokens, or "
+            r"lower prepare\.max_words$",
+        ),
+        (
+            1,
+            {"section": "teacher.training"},
+            r"train\.tgt, line 2: 151 .*; raise teacher\.training\.max_tokens, or "
+            r"lower prepare\.max_words$",
+        ),
+        (
+            1,
+            {"decoding": "beam"},
+            r"train\.tgt, line 2: 151 .*; raise training\.max_tokens, or "
+            r"lower decodings\.beam\.max_length_factor$",
+        ),
+        (0, {"decoding": "beam"}, r"train\.src, .* lower prepare\.max_words$"),
+    ],
+)
+def test_training_line_that_no_batch_holds_says_what_to_do(
+    tiny: Tiny, tmp_path: Path, side: int, given: dict[str, Any], message: str
+) -> None:
+    train = tiny.sources[:3], tiny.targets[:3]
+    train[side][1] = long_line(150)
+    with pytest.raises(bridge.ModelError, match=message):
+        lengthy(tiny, tmp_path, train, **given)
+
+
+# Killed trainings
 
 
 def killed(*arguments: Any, **changes: Any) -> None:

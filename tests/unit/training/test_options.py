@@ -14,21 +14,9 @@ from nmtkd.training.criterions import cross_entropy
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.options import CRITERIONS, distil
 from tests.conftest import Tiny
-from tests.unit.distil.helpers import method
+from tests.unit.training.helpers import DRAWN, METHODS
 
 SMALL = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-DRAWN = {"share": 0.25, "temperature": 0.5, "from_update": 7, "max_length_offset": 3}
-HYBRID = {"sequence": "gold_and_hypothesis", "gate": {"kind": "learned", "values": []}}
-METHODS = {
-    "plain": method(teacher_weight=0.0),
-    "word": method(
-        divergence="jensen_shannon", beta=0.25, hardest=0.75, ranking={"weight": 0.5, "tokens": 3}
-    ),
-    "seq": method(sequence="closest", teacher_weight=0.0),
-    "both": method(sequence="hypothesis", divergence="total_variation"),
-    "hybrid": method(**HYBRID),
-    "online": method(on_policy=DRAWN),
-}
 
 
 def configured_by(tiny: Tiny, adapt: Callable[[DictConfig], None]) -> Any:

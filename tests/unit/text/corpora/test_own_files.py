@@ -55,6 +55,15 @@ def test_own_files_that_are_bad_are_listed_at_once(tmp_path: Path) -> None:
         assert fault in line
 
 
+def test_own_files_of_unequal_length_with_blank_lines_are_told_by_their_lengths_first(tmp_path: Path) -> None:
+    folder = user_files(tmp_path / "mine", test_src="a\nb\n", test_tgt="c\n\nd\n")
+    with pytest.raises(ParallelTextError) as caught:
+        extract(corpus("files", folder=str(folder)), {}, tmp_path / "out")
+    lengths, blank = str(caught.value).splitlines()
+    assert "test.src has 2 lines and" in lengths and "test.tgt has 3: line n of one" in lengths
+    assert "test.tgt: line 2: empty" in blank
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

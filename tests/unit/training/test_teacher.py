@@ -1,0 +1,52 @@
+"""nmtkd.training.teacher: which conditions share one, and how long the lines are that it takes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmtkd import files
+from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan import layout
+from nmtkd.plan.models import Teacher
+from nmtkd.training import teacher
+from tests.unit.network.building import PLAIN, long_line, recipe
+from tests.unit.training.helpers import write_corpus
+
+SOURCES, TARGETS = ["w1 w2", "w3"], ["w4", "w5"]
+
+
+def asked(noise: str) -> Any:
+    """What the stage does for a condition: the teacher's positions, or the folder that it was copied from."""
+    out = layout.teacher_dir(noise)
+    out.mkdir(parents=True)
+    how = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1])
+    found = teacher.train(noise, how, out)
+    return found if isinstance(found, Path) else bridge.positions(layout.model_dir(out))
+
+
+def test_teacher_of_clean_text_takes_the_lines_that_noise_made_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its students' lines are to be translated and scored. Conditions of equal positions share a teacher."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
+    files.write_json(layout.manifest("teacher"), {})
+    write_corpus("clean", SOURCES, TARGETS)
+    for noise, longest in (("longer", 6), ("longest", 600)):
+        write_corpus(noise, ["w1 w2", long_line(longest)], TARGETS)
+        write_corpus(f"{noise}/{layout.TEACHER_TEXT}", SOURCES, TARGETS)
+    assert asked("clean") == 1024
+    assert asked("longer") == layout.teacher_dir("clean")
+    assert asked("longest") == 2048
+
+
+def test_teacher_of_another_form_of_text_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer test line alone: the model is to take it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
+    files.write_json(layout.manifest("teacher"), {})
+    write_corpus("clean", SOURCES, TARGETS)
+    assert asked("clean") == 1024
+    write_corpus("again", SOURCES, TARGETS, longest=3600)
+    assert asked("again") == 8192
