@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs slow bench check format params manifests lock clean
+.PHONY: help setup repro test bugs slow bench check format params manifests docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ params: setup ## compose conf/ into params.yaml (STUDY=noise SET='corpus=files s
 
 manifests: setup ## write manifests/ anew: git diff shows what an edit of the code makes stale
 	@python -m stages.manifests
+
+docs: setup ## write the tables of README and docs anew from reports/
+	@PYTHONPATH=src python -m runner.documents
 
 lock: setup ## pin what is installed now
 	@{ head -n 1 requirements.lock; python -m pip freeze --all | grep -vE '^(pip|nvidia|triton|cuda)' \

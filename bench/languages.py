@@ -72,7 +72,7 @@ def pieces(tokens: list[str], settings: Bpe) -> float:
     with tempfile.TemporaryDirectory() as folder:
         codes = Path(folder) / "codes"
         learn(counts, settings, codes)
-        return count_pieces(counts, codes).total() / sum(map(words.count_units, tokens))
+        return count_pieces(counts, codes)[0].total() / sum(map(words.count_units, tokens))
 
 
 def main() -> None:

@@ -60,13 +60,19 @@ def lines(data: Path) -> tuple[Path, Any]:
 
 def text(data: Path) -> Any:
     """What our side trains on."""
-    from nmtkd.training import text_form
-    from nmtkd.training.loop import Data
+    import numpy as np
+
+    from nmtkd.text import text_form
+    from nmtkd.training.texts import Data
 
     dictionary, (source, target) = lines(data)
     form = text_form.read(data / "bpe")
     return Data(
-        dictionary=dictionary, form=form, train=(source, target), valid=(source[:HELD], target[:HELD])
+        dictionary=dictionary,
+        form=form,
+        train=(source, target),
+        valid=(source[:HELD], target[:HELD]),
+        lengths=np.load(data / "bpe" / "lengths.npy"),
     )
 
 
@@ -80,13 +86,14 @@ def stock(
 ) -> dict[str, float]:
     """fairseq-train's own rate, target tokens/s, over its last log lines."""
     from nmtkd import machine
+    from nmtkd.network import command_line
     from nmtkd.network import fairseq_bridge as bridge
     from nmtkd.plan.models import Architecture
 
     dictionary, train = lines(data)
     with tempfile.TemporaryDirectory() as folder:
         bridge.write_data(Path(folder), dictionary, {"train": train})
-        command = bridge.arguments(Architecture(**SHAPE), recipe(dropout, updates), 1)
+        command = command_line.arguments(Architecture(**SHAPE), recipe(dropout, updates), 1)
         command[0], command[command.index("--save-dir") + 1] = folder, str(save or folder)
         command += [*device, "--disable-validation", "--log-format", "json", "--log-interval", str(LOGGED)]
         command += ["--no-epoch-checkpoints"] if save else ["--no-save"]

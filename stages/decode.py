@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from stages import entry  # first: it puts src/ on the path
 
 from nmtkd import files, machine
-from nmtkd.decoding import scoring, translate
+from nmtkd.decoding import lengths, scoring, translate
 from nmtkd.decoding.search import Search
 from nmtkd.distil import hypotheses
 from nmtkd.network.fairseq_bridge import stamped_hash
@@ -28,28 +28,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     def progress(done: int, total: int) -> None:
         machine.progress(stage, done, total, "lines translated")
 
-    equal = 0
+    tried = lengths.try_teacher(model, strategy, stage)
+    search = Search.of(strategy, lengths.choose(tried) if tried else strategy.length_penalties[0])
     with files.written_whole(layout.hypotheses_dir(args.noise, args.decoding)) as out:
-        writer = hypotheses.Writer(out, sources)
+        writer = hypotheses.Writer(out, sources, targets)
         if strategy.kind == "forced":
             limit = settings.targets.max_tokens
             for line, text, score in scoring.forced(model, sources, targets, limit, progress):
                 writer.put(line, [(text, score)])
-                equal += text == targets[line]
         else:
-            search = Search(**{name: value for name, value in strategy if name not in ("kind", "engine")})
             for line, found in translate.translations(model, sources, search, strategy.engine, progress):
                 writer.put(line, [(entry.text, entry.score) for entry in found], truncated=found[0].truncated)
-                equal += found[0].text == targets[line]
         facts = {
             "decoding": strategy.model_dump(),
             "teacher_hash": stamped_hash(model),
             "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
-            "equal_to_gold": equal,
+            "length_penalty": search.length_penalty,
+            "validation": {str(penalty): quality.rounded() for penalty, quality in tried.items()},
         }
         card = writer.close(facts)
     counts = ", ".join(f"{card[name]} {name}" for name in ("empty", "truncated", "copied", "equal_to_gold"))
-    print(f"[{stage}] {card['lines']} lines: {counts}")
+    length = f"{card['length_ratio']:.2f} of gold's length, brevity penalty {card['brevity_penalty']:.2f}"
+    print(f"[{stage}] {card['lines']} lines: {counts}; {length}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--show", action="store_true", help="print the last screen again, write nothing")
     args = parser.parse_args(argv)
     settings = params.load(
-        "corpus.target", "corpus.tests", "prepare.long_words", "evaluate.tokenize", "report", "grid"
+        "corpus.name",
+        "corpus.target",
+        "corpus.tests",
+        "prepare.long_words",
+        "evaluate.tokenize",
+        "report",
+        "grid",
     )
     if not args.show:
         report.write(settings)

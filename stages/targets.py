@@ -24,10 +24,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     prefix: Sequence[str] = gold
     if args.prefix != layout.GOLD:
         prefix = hypotheses.Chosen(hypotheses.read(layout.hypotheses_dir(args.noise, args.prefix), sources))
+    vocabulary = scoring.vocabulary(model)
+    top_k = min(settings.top_k, vocabulary)  # a small dictionary is kept whole
     header = targets.Header(
-        top_k=settings.top_k,
+        top_k=top_k,
         temperature=settings.temperature,
-        vocabulary=scoring.vocabulary(model),
+        vocabulary=vocabulary,
         dictionary_hash=files.file_hash(layout.BPE / layout.DICTIONARY),
         teacher_hash=stamped_hash(model),
         prefix=args.prefix,
@@ -36,18 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage = f"targets {args.noise} {args.prefix}"
     with files.written_whole(layout.targets_dir(args.noise, args.prefix)) as out:
         writer = targets.Writer(out, [len(line.split()) + 1 for line in prefix], header)
-        rows = scoring.distributions(
-            model, sources, prefix, settings.top_k, settings.temperature, settings.max_tokens
-        )
+        rows = scoring.distributions(model, sources, prefix, top_k, settings.temperature, settings.max_tokens)
         for done, (line, ids, probs) in enumerate(rows, start=1):
             writer.put(line, ids, probs)
             machine.progress(stage, done, len(prefix), "lines done")
         writer.close()
         size = sum(file.stat().st_size for file in out.iterdir())
-    print(
-        f"[{stage}] top {settings.top_k} of {header.vocabulary} tokens, "
-        f"{size / writer.positions:.0f} bytes a token"
-    )
+    print(f"[{stage}] top {top_k} of {vocabulary} tokens, {size / writer.positions:.0f} bytes a token")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Random weights. Outputs are varied, some end by themselves, none holds a special token."""
     from fairseq import tasks
 
+    from nmtkd.network import command_line
     from nmtkd.network import fairseq_bridge as bridge
     from nmtkd.plan import layout
     from nmtkd.plan.models import Architecture, Training
@@ -60,7 +61,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     recipe |= {"adam_betas": [0.9, 0.98], "weight_decay": 0.0, "dropout": 0.3, "label_smoothing": 0.1}
     recipe |= {"clip_norm": 1.0, "pre_norm": True, "checkpoint_every": 5, "average": 1, "curve_pairs": 0}
     architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-    command = bridge.arguments(architecture, Training(**recipe), 1)
+    command = command_line.arguments(architecture, Training(**recipe), 1)
     cfg = bridge.configuration(command)
     cfg.task.data = str(folder)
     task = tasks.setup_task(cfg.task)

@@ -16,11 +16,22 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.bugs import Bug, NotPlantedError, distil, network, node_ids, planted, text, training
+from tests.bugs import (
+    Bug,
+    NotPlantedError,
+    arms,
+    distil,
+    evidence,
+    network,
+    node_ids,
+    planted,
+    text,
+    training,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("src", "stages", "tests", "pyproject.toml", "requirements.lock")
-BUGS: list[Bug] = [*distil.BUGS, *network.BUGS, *text.BUGS, *training.BUGS]
+BUGS: list[Bug] = [*arms.BUGS, *distil.BUGS, *evidence.BUGS, *network.BUGS, *text.BUGS, *training.BUGS]
 
 
 def red(folder: Path, ids: Sequence[str]) -> tuple[int, str]:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shared  # it puts src/ on the path
 import torch
 from fairseq import tasks
@@ -26,10 +27,14 @@ from omegaconf import open_dict
 from nmtkd import machine
 from nmtkd.decoding import translate as decoding
 from nmtkd.decoding.search import Search
+from nmtkd.network import command_line
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.plan.models import Architecture, Training
-from nmtkd.training import loop, text_form
+from nmtkd.text import text_form
+from nmtkd.training import loop
+from nmtkd.training.texts import Data
+from nmtkd.training.trained import Trained
 
 ARCHITECTURE = Architecture(
     encoder_layers=shared.ENCODER_LAYERS,
@@ -59,18 +64,19 @@ def recipe(updates: int, **changes: Any) -> Training:
     return Training(**{**common, **ends, **changes})
 
 
-def text(data: Path) -> loop.Data:
+def text(data: Path) -> Data:
     """The pipeline's text, with a few validation pairs."""
     source, target = (shared.lines(data / "bpe" / f"valid.{side}")[:VALID] for side in ("src", "tgt"))
-    return loop.Data(
+    return Data(
         dictionary=data / "bpe" / layout.DICTIONARY,
         form=text_form.read(data / "bpe"),
         train=shared.train_text(data),
         valid=(source, target),
+        lengths=np.load(data / "bpe" / layout.LENGTHS),
     )
 
 
-def run(data: loop.Data, how: Training, out: Path) -> tuple[loop.Trained, dict[str, str]]:
+def run(data: Data, how: Training, out: Path) -> tuple[Trained, dict[str, str]]:
     """One training, and the last point of its curve."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -144,9 +150,9 @@ def prepare(asked: shared.Asked) -> None:
     torch.save({**loaded.model.state_dict(), "positions": positions}, work / "weights.pt")
 
 
-def our_batches(data: loop.Data) -> list[list[int]]:
+def our_batches(data: Data) -> list[list[int]]:
     """Lines of the first batches, from fairseq's iterator with our options; `train` checks their tokens."""
-    cfg = bridge.configuration(bridge.arguments(ARCHITECTURE, recipe(shared.UPDATES), shared.SEED))
+    cfg = bridge.configuration(command_line.arguments(ARCHITECTURE, recipe(shared.UPDATES), shared.SEED))
     with tempfile.TemporaryDirectory() as folder, bridge.quiet():
         bridge.write_data(Path(folder), data.dictionary, {"train": data.train})
         with open_dict(cfg):

@@ -1,9 +1,13 @@
-"""Bugs in what passes from teacher to student: divergences, losses, the sentence's gate."""
+"""Bugs in what passes from teacher to student, and in the length of what both say."""
 
 from tests.bugs import Bug
 
 DIVERGENCES, TOKEN_LOSS = "nmtkd.distil.divergences", "nmtkd.distil.token_loss"
 CHUNKED, SENTENCE_GATE = "nmtkd.distil.chunked_loss", "nmtkd.distil.sentence_gate"
+LENGTHS, EVALUATION, BLEU = "nmtkd.decoding.lengths", "nmtkd.evidence.evaluation", "nmtkd.text.bleu"
+HYPOTHESES = "nmtkd.distil.hypotheses"
+OWN_PENALTY = "test_a_models_own_penalty_is_its_best_on_the_validation_set"
+TEACHERS_PENALTY = "test_teachers_penalty_is_chosen_on_text_of_the_validation_set"
 FROM_LOGITS = "test_chunked_loss_is_the_loss_from_logits_with_all_its_gradients"
 
 BUGS = [
@@ -210,5 +214,160 @@ BUGS = [
             "test_closest_counts_characters_where_no_space_stands_between_words",
             "test_closest_translation_is_told_by_characters_in_chinese",
         ),
+    ),
+    Bug(
+        name="length: the worst penalty is taken",
+        module=LENGTHS,
+        where="choose",
+        old="-round(tried[penalty].bleu",
+        new="round(tried[penalty].bleu",
+        tests=(
+            "test_best_penalty_by_hand",
+            "test_training_source_is_translated_with_the_best_penalty",
+            OWN_PENALTY,
+        ),
+    ),
+    Bug(
+        name="length: of equals the first is taken",
+        module=LENGTHS,
+        where="choose",
+        old=", distance, penalty",
+        new=", 0.0, 0.0",
+        tests=("test_best_penalty_by_hand", OWN_PENALTY),
+    ),
+    Bug(
+        name="length: digits that nobody stores decide",
+        module=LENGTHS,
+        where="choose",
+        old="-round(tried[penalty].bleu, DECIMALS)",
+        new="-tried[penalty].bleu",
+        tests=("test_best_penalty_by_hand",),
+    ),
+    Bug(
+        name="length: floating point decides between sides",
+        module=LENGTHS,
+        where="choose",
+        old="round(abs(penalty - NEUTRAL), DECIMALS)",
+        new="abs(penalty - NEUTRAL)",
+        tests=("test_best_penalty_by_hand",),
+    ),
+    Bug(
+        name="length: the teacher's BLEU is of pieces",
+        module=LENGTHS,
+        where="try_teacher",
+        old="[form.text(best.text) for",
+        new="[best.text for",
+        tests=(TEACHERS_PENALTY,),
+    ),
+    Bug(
+        name="length: all penalties search alike",
+        module=LENGTHS,
+        where="try_teacher",
+        old="Search.of(strategy, penalty)",
+        new="Search.of(strategy, penalties[0])",
+        tests=(TEACHERS_PENALTY, "test_larger_penalty_makes_longer_text_by_both_engines"),
+    ),
+    Bug(
+        name="length: a choice of one is validated",
+        module=LENGTHS,
+        where="try_teacher",
+        old="len(penalties) == 1",
+        new="len(penalties) == 0",
+        tests=(
+            "test_where_there_is_no_choice_nothing_is_translated",
+            "test_decodings_without_a_choice_have_nothing_to_validate",
+        ),
+    ),
+    Bug(
+        name="length: the ends change places",
+        module=LENGTHS,
+        where="named",
+        old='{min(penalties): "shortest", max(penalties): "longest"}',
+        new='{max(penalties): "shortest", min(penalties): "longest"}',
+        tests=("test_choice_at_an_end_is_told", OWN_PENALTY),
+    ),
+    Bug(
+        name="length: one penalty is both ends",
+        module=LENGTHS,
+        where="named",
+        old="len(set(penalties)) > 1",
+        new="penalties",
+        tests=("test_choice_at_an_end_is_told", OWN_PENALTY),
+    ),
+    Bug(
+        name="length: a search forgets its draws",
+        module="nmtkd.decoding.search",
+        where="Search.of",
+        old="name in names",
+        new='name in names - {"sampling"}',
+        tests=("test_search_is_what_params_ask_for",),
+    ),
+    Bug(
+        name="length: gold is counted as the source",
+        module=HYPOTHESES,
+        where="Writer.put",
+        old="len(gold.split())",
+        new="len(source.split())",
+        tests=("test_card_of_hypotheses_counts",),
+    ),
+    Bug(
+        name="length: brevity is the wrong way round",
+        module=BLEU,
+        where="brevity_penalty",
+        old="reference / length",
+        new="length / reference",
+        tests=(
+            "test_brevity_penalty_by_hand",
+            "test_brevity_penalty_is_sacrebleus",
+            "test_card_of_hypotheses_counts",
+        ),
+    ),
+    Bug(
+        name="length: the ratio stands for the penalty",
+        module="nmtkd.evidence.metrics",
+        where="score",
+        old="counted.bp",
+        new="min(1.0, counted.ratio)",
+        tests=("test_length_is_told_beside_bleu", "test_length_stands_beside_each_score"),
+    ),
+    Bug(
+        name="length: models are scored at 1 alone",
+        module=EVALUATION,
+        where="_searches",
+        old="replace(neutral, length_penalty=length_penalty)",
+        new="neutral",
+        tests=(OWN_PENALTY,),
+    ),
+    Bug(
+        name="length: at 1 is at the chosen penalty",
+        module=EVALUATION,
+        where="_searches",
+        old="BEAM_AT_1: neutral",
+        new="BEAM_AT_1: replace(neutral, length_penalty=length_penalty)",
+        tests=(OWN_PENALTY,),
+    ),
+    Bug(
+        name="length: what is known is translated again",
+        module=EVALUATION,
+        where="HeldOut.tokens",
+        old="place not in self._tokens",
+        new="True",
+        tests=(OWN_PENALTY,),
+    ),
+    Bug(
+        name="length: a rate counts all searches",
+        module=EVALUATION,
+        where="HeldOut.rate",
+        old="place[0] == search",
+        new="True",
+        tests=("test_rates_are_those_of_one_search",),
+    ),
+    Bug(
+        name="a result forgets the data",
+        module=EVALUATION,
+        where="COPIED",
+        old=', "data"',
+        new="",
+        tests=("test_a_result_is_scores_and_facts_of_the_model",),
     ),
 ]

@@ -7,6 +7,7 @@ DISTILLATION, HYBRID, ONLINE, CONSISTENCY = (
     f"{CRITERIONS}.{name}" for name in ("distillation", "hybrid", "online", "consistency")
 )
 DATASET, LOOP = "nmtkd.training.dataset", "nmtkd.training.loop"
+TEXTS, STEP = "nmtkd.training.texts", "nmtkd.training.step"
 ALONG_SAMPLES = "test_teachers_term_is_all_along_samples"
 FROM_DISK = "test_teacher_in_memory_says_what_it_said_to_the_disk"
 KILLED = "test_killed_hybrid_of_gated_units_goes_on_as_if_nothing_were"
@@ -142,7 +143,7 @@ BUGS = [
     ),
     Bug(
         name="a step sums over tokens instead of taking the mean",
-        module="nmtkd.training.step",
+        module=STEP,
         where="Stepper._scale",
         old="(float(norm) + NEAR_ZERO)) / size",
         new="(float(norm) + NEAR_ZERO))",
@@ -150,18 +151,18 @@ BUGS = [
     ),
     Bug(
         name="validation batches are as small as training's",
-        module="nmtkd.training.loop",
-        where="Run._load",
-        old='max(cfg.max_tokens, int(sizes["valid"].max()))',
+        module=TEXTS,
+        where="load",
+        old='max(cfg.max_tokens, int(task.dataset("valid").sizes.max()))',
         new="cfg.max_tokens",
         tests=("test_validation_takes_lines_longer_than_a_batch_of_training",),
     ),
     Bug(
         name="positions forget the test sets",
-        module="nmtkd.training.loop",
+        module=LOOP,
         where="begin",
-        old='max(data.form.longest, int(complete.read_text(encoding="utf-8")))',
-        new='int(complete.read_text(encoding="utf-8"))',
+        old="max(data.form.longest, texts.binarise(data, scratch))",
+        new="texts.binarise(data, scratch)",
         tests=(
             "test_positions_follow_the_longest_line_of_the_corpus_or_of_a_training",
             "test_teacher_of_another_form_of_text_is_another",
@@ -169,10 +170,10 @@ BUGS = [
     ),
     Bug(
         name="positions forget what a training reads",
-        module="nmtkd.training.loop",
+        module=LOOP,
         where="begin",
-        old='max(data.form.longest, int(complete.read_text(encoding="utf-8")))',
-        new="data.form.longest",
+        old="max(data.form.longest, texts.binarise(data, scratch))",
+        new="(texts.binarise(data, scratch), data.form.longest)[1]",
         tests=(
             "test_positions_follow_the_longest_line_of_the_corpus_or_of_a_training",
             "test_validation_takes_lines_longer_than_a_batch_of_training",
@@ -180,19 +181,11 @@ BUGS = [
     ),
     Bug(
         name="the model file has fairseq's own positions",
-        module="nmtkd.training.loop",
+        module=LOOP,
         where="train",
         old="[*run.command, *shape]",
-        new="[*bridge.arguments(architecture, training, seed), *shape]",
+        new="[*command_line.arguments(architecture, training, seed), *shape]",
         tests=("test_validation_takes_lines_longer_than_a_batch_of_training",),
-    ),
-    Bug(
-        name="a teacher's translations are to blame for a long source",
-        module="nmtkd.training.loop",
-        where="Run._load",
-        old="side == 1 and data.decoding",
-        new="data.decoding",
-        tests=("test_training_line_that_no_batch_holds_says_what_to_do",),
     ),
     Bug(
         name="a teacher's positions forget its students' noise",
@@ -228,7 +221,7 @@ BUGS = [
     ),
     Bug(
         name="the curve's BLEU is of tokens",
-        module="nmtkd.training.text_form",
+        module="nmtkd.text.text_form",
         where="TextForm.text",
         old="tokeniser(self.tokeniser, self.target).detokenise(words.join(pieces))",
         new="words.join(pieces)",
@@ -236,8 +229,8 @@ BUGS = [
     ),
     Bug(
         name="the curve's BLEU is of lower case",
-        module="nmtkd.training.validation",
-        where="bleu",
+        module="nmtkd.text.bleu",
+        where="measure",
         old="BLEU(tokenize",
         new="BLEU(lowercase=True, tokenize",
         tests=("test_bleu_minds_case_and_counts_text_not_tokens",),

@@ -48,8 +48,8 @@ def test_everything_runs_and_every_cell_has_its_numbers(finished: tuple[Lab, str
     assert {(row["split"], row["search"], row["metric"]) for row in one} == {
         (split, search, metric)
         for split in ("valid", "test", "test_long")
-        for search in ("beam", "greedy")
-        for metric in ("bleu", "bleu_tok_lc", "chrf2")
+        for search in ("beam", "beam_at_1", "greedy")
+        for metric in ("bleu", "bleu_tok_lc", "chrf2", "brevity_penalty", "length_ratio")
     }
     assert {row["decoding"] for row in rows if row["method"] == "word"} == {"gold"}
     assert {row["decoding"] for row in rows if row["method"] == "plain"} == {"none"}

@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "95ab2ff98f8a48e508b56c35f9554a214c76b0d826f8970ef508a46768a7bfb4", "sentences_per_second": {"beam": 1140.5, "greedy": 3048.1}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d74a7d8af986ebdecbd61e927c3330001d32572c11e07ba4775c855467f3440c", "sentences_per_second": {"beam": 898.0, "greedy": 2475.3}});

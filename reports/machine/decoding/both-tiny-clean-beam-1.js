@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7158f6973960f757a0b3ff1873092d2fd5760edc7fd1cc47c11d13d4dd66481a", "sentences_per_second": {"beam": 1474.2, "greedy": 4024.6}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "10b2201073871a681406647923827f9ccacd188bef799517e3f910ce941a7645", "sentences_per_second": {"beam": 1336.2, "greedy": 3440.3}});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "83952159c107291abf5501a5d151f949233e3cf47f8ab7ea5ef5aa96bff5faab", "sentences_per_second": {"beam": 1053.2, "greedy": 2689.0}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "473f45d3b7a38acfdd0f62416407ae787f2debe45c876cd081043134e936f527", "sentences_per_second": {"beam": 870.6, "greedy": 2256.8}});

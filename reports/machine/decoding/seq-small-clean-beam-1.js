@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c413905c2955e527641ed96cc066a6b5458c844e94f98bdc042c627baaf97109", "sentences_per_second": {"beam": 1173.4, "greedy": 3037.0}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "821ad1349ccfeb9ac48dd3b65450e90a7beb06beeb370a4cb23a42adc59b0c8e", "sentences_per_second": {"beam": 877.7, "greedy": 2186.6}});

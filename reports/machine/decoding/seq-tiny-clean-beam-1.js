@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "1b380d2b5c0291a0949944b44dccaa896b11c429c1084b39f4057b68776ffbfe", "sentences_per_second": {"beam": 1595.0, "greedy": 4184.8}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "a9ac1669e69887b18c9add546f2a9821643ac2eaea4ca0b0870fd06504138b5e", "sentences_per_second": {"beam": 1273.7, "greedy": 2978.8}});

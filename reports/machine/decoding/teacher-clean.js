@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e369e11054a640f1a320f08578d1846b65139be018ea143e95edb76d2f0fd92b", "sentences_per_second": {"beam": 408.4, "greedy": 1073.6}});
+machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ad5f18a293341bcbd13518e35690dc131a709bb5897a748c31dbdde48f639a22", "sentences_per_second": {"beam": 449.6, "greedy": 1043.4}});

@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "35cd000ae7b703f74b1f424fb20c2facb6ba69dae95803d1d15432b08b24298a", "sentences_per_second": {"beam": 1116.3, "greedy": 2779.9}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "5fff1b322ca13bfde18bda51610d1195a5848664ebac9fdf70e62abdd4ea2eb9", "sentences_per_second": {"beam": 971.3, "greedy": 2349.5}});

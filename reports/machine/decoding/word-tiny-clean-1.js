@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8ba2de1a8560409f356f4fed37dd91279d9c8678d023b3e45bc7f43f9fd386b8", "sentences_per_second": {"beam": 1385.3, "greedy": 3641.7}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "26b42e0f80766fb6b3be8e5c1bd6c861aaa8092e1dc9c5ef2851b2dd346c3e6b", "sentences_per_second": {"beam": 1336.5, "greedy": 3098.4}});

@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c413905c2955e527641ed96cc066a6b5458c844e94f98bdc042c627baaf97109", "seconds": 62.5, "target_tokens_per_second": 19736.5});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "821ad1349ccfeb9ac48dd3b65450e90a7beb06beeb370a4cb23a42adc59b0c8e", "seconds": 71.0, "target_tokens_per_second": 17591.0});

@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "1b380d2b5c0291a0949944b44dccaa896b11c429c1084b39f4057b68776ffbfe", "seconds": 38.0, "target_tokens_per_second": 32481.2});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "a9ac1669e69887b18c9add546f2a9821643ac2eaea4ca0b0870fd06504138b5e", "seconds": 42.5, "target_tokens_per_second": 29395.8});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e369e11054a640f1a320f08578d1846b65139be018ea143e95edb76d2f0fd92b", "seconds": 338.7, "target_tokens_per_second": 8395.0});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ad5f18a293341bcbd13518e35690dc131a709bb5897a748c31dbdde48f639a22", "seconds": 316.1, "target_tokens_per_second": 8977.3});

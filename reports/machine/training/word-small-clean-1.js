@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "35cd000ae7b703f74b1f424fb20c2facb6ba69dae95803d1d15432b08b24298a", "seconds": 69.0, "target_tokens_per_second": 20566.8});
+machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "5fff1b322ca13bfde18bda51610d1195a5848664ebac9fdf70e62abdd4ea2eb9", "seconds": 69.5, "target_tokens_per_second": 20440.4});

@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8ba2de1a8560409f356f4fed37dd91279d9c8678d023b3e45bc7f43f9fd386b8", "seconds": 42.5, "target_tokens_per_second": 33434.7});
+machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "26b42e0f80766fb6b3be8e5c1bd6c861aaa8092e1dc9c5ef2851b2dd346c3e6b", "seconds": 41.9, "target_tokens_per_second": 33902.0});

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from nmtkd.plan.decoding import Sampling
+from nmtkd.plan.decoding import Decoding, Evaluate, Sampling
 
 BATCH_TOKENS = 4096  # source tokens of a batch; changes speed and memory, not the result
 
@@ -26,6 +26,12 @@ class Search:
     max_length_factor: float
     max_length_offset: int
     sampling: Sampling | None = None
+
+    @classmethod
+    def of(cls, asked: Decoding | Evaluate, length_penalty: float) -> Search:
+        """The search that params ask for, with one of their length penalties."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in asked if name in names}, length_penalty=length_penalty)
 
     def limit(self, source: str) -> int:
         """The maximal number of BPE tokens of an output."""

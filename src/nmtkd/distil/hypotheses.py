@@ -18,9 +18,11 @@ from sacrebleu.metrics.bleu import BLEU
 from nmtkd.files import line_hash, read_json, write_json, writing
 from nmtkd.plan.layout import CARD
 from nmtkd.text import words
+from nmtkd.text.bleu import DECIMALS, brevity_penalty
 from nmtkd.text.lines import Lines
 
 RECORDS = "hypotheses.jsonl"
+COUNTS = ("tokens", "empty", "truncated", "copied", "equal_to_gold")  # in the card, of the best entries
 NBest = Sequence[tuple[str, float]]  # (BPE text, score), best first
 
 
@@ -49,18 +51,22 @@ _BLEU = BLEU(tokenize="none", effective_order=True)
 
 
 class Writer:
-    """Fills a folder line by line, in any order: a search begins with the longest lines."""
+    """Fills a folder line by line, in any order: a search begins with the longest lines.
 
-    def __init__(self, folder: Path, sources: Sequence[str]) -> None:
-        self._folder, self._sources = folder, sources
+    `gold` (BPE) is what the best entries are compared with, for the card alone.
+    """
+
+    def __init__(self, folder: Path, sources: Sequence[str], gold: Sequence[str]) -> None:
+        self._folder, self._sources, self._gold = folder, sources, gold
         # Records in the order in which they come.
         self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  close() closes it
         self._places = np.full((len(sources), 2), -1, dtype=np.int64)  # start and size of each line's record
-        self._counts = dict.fromkeys(("tokens", "empty", "truncated", "copied"), 0)
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self._gold_tokens = 0
 
     def put(self, index: int, nbest: NBest, *, truncated: bool = False) -> None:
         """The n-best list of one line. `truncated` says whether its best entry met the limit."""
-        source, best = self._sources[index], nbest[0][0]
+        source, gold, best = self._sources[index], self._gold[index], nbest[0][0]
         record = {
             "id": index,
             "source": line_hash(source),
@@ -73,19 +79,29 @@ class Writer:
         self._counts["empty"] += not best
         self._counts["truncated"] += truncated
         self._counts["copied"] += best == source
+        self._counts["equal_to_gold"] += best == gold
+        self._gold_tokens += len(gold.split())
 
     def close(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Writes records in the order of their lines, and the card, which it returns.
 
-        The card counts lines, tokens and empty, truncated and copied outputs. `facts` (teacher and dictionary
-        hashes, settings) go into the card unchanged.
+        The card counts lines, COUNTS, and how long the whole text is beside gold, in BPE tokens: their ratio,
+        and the factor that BLEU would take for it. `facts` (teacher and dictionary hashes, settings) go into
+        the card unchanged.
         """
         assert (self._places[:, 0] >= 0).all(), "a hypothesis for each source line"
         with self._spool as spool, writing(self._folder / RECORDS) as file:
             for start, size in self._places.tolist():
                 spool.seek(start)
                 file.write(spool.read(size))
-        card = {**facts, "lines": len(self._sources), **self._counts}
+        tokens, gold_tokens = self._counts["tokens"], self._gold_tokens
+        card = {
+            **facts,
+            "lines": len(self._sources),
+            **self._counts,
+            "length_ratio": round(tokens / max(1, gold_tokens), DECIMALS),
+            "brevity_penalty": round(brevity_penalty(tokens, gold_tokens), DECIMALS),
+        }
         write_json(self._folder / CARD, card)
         return card
 

@@ -101,7 +101,8 @@ class FigureData:
         if seeds == 1:
             return f"{shown} One seed."
         has_bars = bars and not self.headline.is_small
-        return f"{shown} Means over {seeds} seeds" + f"; bars are {self.level} t-intervals" * has_bars + "."
+        intervals = f"; bars are {self.level} t-intervals over seeds alone" * has_bars
+        return f"{shown} Means over {seeds} seeds{intervals}."
 
 
 def method_styles(methods: Sequence[str]) -> MethodStyles:

@@ -1,4 +1,4 @@
-"""Sections of the page that are tables of facts: the data, and what students chose for themselves."""
+"""Sections of the page that are tables of facts: data, length, and what students chose for themselves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from nmtkd.evidence.metrics import BREVITY, LENGTH_RATIO
 from nmtkd.evidence.numbers import count
-from nmtkd.evidence.results import Gates, Result
+from nmtkd.evidence.results import BEAM, BEAM_AT_1, Gates, Result
 
 DATA_NOTE = (
     "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source "
@@ -18,6 +19,12 @@ CEILING_NOTE = (
     "The ceiling: references through tokeniser, BPE and back, scored against themselves. "
     "No model can score more. Lines that do not come back to the letter are counted by what changed in them."
 )
+LENGTH_NOTE = (
+    "A beam search weighs hypotheses by their length: the larger its penalty, the longer they are. Each "
+    "model has the penalty that gives it the highest validation BLEU. BP is BLEU's brevity penalty; the "
+    "ratio is that of words in hypotheses to words in references. Both are of the test set."
+)
+LENGTH_COLUMNS = ("BP", "ratio", "BP at 1", "ratio at 1")
 TRIED_NOTE = (
     "Weights of the token level that were tried. The best one by validation BLEU (greedy) became the run."
 )
@@ -67,6 +74,23 @@ def _head(names: Sequence[str]) -> str:
 
 def _row(name: str, values: Sequence[str]) -> str:
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{value}</td>" for value in values)}</tr>\n'
+
+
+def lengths(results: Sequence[Result], test: str) -> str:
+    """A table, a run a row: validation BLEU by length penalty, the one that was chosen, and what it does."""
+    penalties = sorted({penalty for result in results for penalty in result.length_penalties}, key=float)
+    head = _head(["model", "chosen", *(f"validation BLEU at {penalty}" for penalty in penalties)])
+    rows = ""
+    for result in results:
+        tried = [result.length_penalties.get(penalty) for penalty in penalties]
+        found = [
+            result.score(test, search, metric)
+            for search in (BEAM, BEAM_AT_1)
+            for metric in (BREVITY, LENGTH_RATIO)
+        ]
+        cells = [f"{result.length_penalty:g}", *("" if bleu is None else f"{bleu:.1f}" for bleu in tried)]
+        rows += _row(result.key, [*cells, *("" if value is None else f"{value:.2f}" for value in found)])
+    return f"<p>{LENGTH_NOTE}</p>{wide(head + _head(LENGTH_COLUMNS), rows)}"
 
 
 def adapted(results: Sequence[Result]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nmtkd.evidence import canvas
 from nmtkd.evidence.canvas import INK, Drawn, FigureData, Point
 from nmtkd.evidence.results import TEACHER, CellKey, Result, ResultsError
 
+SHORTEST = 2  # points of a line
 VALUES = ("valid_loss", "valid_bleu", "gate", "openness")
 LABELS = {
     "valid_bleu": "BLEU, greedy",
@@ -66,6 +68,23 @@ def _mean_point(points: Sequence[Point]) -> Point:
         return sum(measured) / len(measured) if len(measured) == len(values) else None
 
     return Point(points[0].update, *(mean([getattr(point, name) for point in points]) for name in VALUES))
+
+
+def climb(curve: Sequence[Point]) -> float | None:
+    """BLEU that the validation curve gains over the last quarter of the updates, by a fitted line.
+
+    The line has the least squared error over the checkpoints of that quarter, both ends included, and over
+    the last two if there are fewer. None if BLEU was measured less than twice.
+    """
+    measured = [(point.update, point.valid_bleu) for point in curve if point.valid_bleu is not None]
+    if len(measured) < SHORTEST:
+        return None
+    quarter = measured[-1][0] / 4
+    since = measured[-1][0] - quarter
+    last = [point for point in measured if point[0] >= since]
+    last = last if len(last) >= SHORTEST else measured[-SHORTEST:]
+    slope = statistics.linear_regression(*zip(*last, strict=True)).slope
+    return slope * quarter
 
 
 def learning_curves(data: FigureData) -> Drawn:

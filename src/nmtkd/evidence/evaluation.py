@@ -6,14 +6,16 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nmtkd import files, machine
+from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import translate
 from nmtkd.evidence.metrics import HEADLINE, score
-from nmtkd.evidence.results import BEAM, GREEDY, LONG, STUDENT, TEACHER
+from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Params
@@ -22,8 +24,8 @@ from nmtkd.text.languages import bleu_tokeniser
 from nmtkd.text.parallel import read_lines, write_lines
 from nmtkd.text.tokenisers import tokeniser
 
-VALID = "valid"
-CHOICES = ("gates", "gate", "tried", "seeds")  # of the card: what gated, hybrid and ensemble models have
+# Of a model's card: what gated, hybrid and ensemble models have, and how much data it learnt from.
+COPIED = ("gates", "gate", "tried", "seeds", "data")
 
 
 def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: Params) -> None:
@@ -32,20 +34,91 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
     Writes the translations, the result, and the rates of this machine.
     `axes` are the model's place in the grid: method, capacity, noise, decoding, seed.
     """
-    corpus, model = settings.corpus, layout.model_dir(trained)
+    model, test = layout.model_dir(trained), settings.corpus.tests[0]
+    held_out = HeldOut(key, model, settings)
+    tried = _tried(held_out, settings)
+    searches = _searches(lengths.choose(tried), settings)
     with files.written_whole(layout.translations_dir(key)) as out:
-        scores, rates = _scores(key, model, settings, out)
+        scores = _scores(held_out, searches, settings, out)
         shutil.copy(trained / layout.CURVE, out / layout.CURVE)  # so that the report depends on no model
-        result = _result(key, trained, axes, settings, scores)
+        result = _result(key, trained, axes, settings, scores) | {
+            "length_penalty": searches[BEAM].length_penalty,
+            "length_penalties": {
+                str(penalty): quality.rounded()[HEADLINE] for penalty, quality in tried.items()
+            },
+        }
         files.write_json(out / layout.scores_file(key).name, result)
+    rates = {name: round(held_out.rate(searches[name]), 1) for name in (BEAM, GREEDY)}
     measured = machine.measurement(layout.DECODING, key, result["model"], sentences_per_second=rates)
     files.write_script(layout.machine_file(layout.DECODING, key), layout.MEASURED, measured)
-    headline = [s["value"] for s in scores if (s["split"], s["metric"]) == (corpus.tests[0], HEADLINE)]
-    by_beam, by_greedy = headline
+    bleu = {s["search"]: s["value"] for s in scores if (s["split"], s["metric"]) == (test, HEADLINE)}
+    chosen = lengths.named(searches[BEAM].length_penalty, list(tried))
     print(
-        f"[evaluate {key}] BLEU on {corpus.tests[0]}: {by_beam:.2f} by beam, {by_greedy:.2f} greedy; "
-        f"{rates[BEAM]:.0f} sentences/s by beam"
+        f"[evaluate {key}] BLEU on {test}: {bleu[BEAM]:.2f} by beam ({chosen}), {bleu[BEAM_AT_1]:.2f} at "
+        f"{lengths.NEUTRAL}, {bleu[GREEDY]:.2f} greedy; {rates[BEAM]:.0f} sentences/s by beam"
     )
+
+
+class HeldOut:
+    """A model's translations of the held-out sets. Each set is translated once by a search, and timed."""
+
+    def __init__(self, key: str, model: Path, settings: Params) -> None:
+        self._stage, self._model, self._engine = f"evaluate {key}", model, settings.evaluate.engine
+        self._tokens: dict[tuple[Search, str], list[str]] = {}
+        self._seconds: dict[tuple[Search, str], float] = {}
+
+    def tokens(self, search: Search, split: str) -> list[str]:
+        """The translations of a set, as tokens joined by spaces."""
+        place = search, split
+        if place not in self._tokens:
+            sources = read_lines(layout.BPE / f"{split}.src")
+            start = time.monotonic()
+            found = translate(self._model, sources, search, self._engine)
+            self._seconds[place] = time.monotonic() - start
+            self._tokens[place] = [words.join(best.text) for best, *_ in found]
+            how = f"beam {search.beam}, length penalty {search.length_penalty}"
+            machine.progress(self._stage, len(sources), len(sources), f"lines of {split} translated, {how}")
+        return self._tokens[place]
+
+    def rate(self, search: Search) -> float:
+        """Sentences a second of a search, over all sets that it translated."""
+        places = [place for place in self._tokens if place[0] == search]
+        lines = sum(len(self._tokens[place]) for place in places)
+        return lines / sum(self._seconds[place] for place in places)
+
+
+def _tried(held_out: HeldOut, settings: Params) -> lengths.Tried:
+    """What each length penalty makes of the validation set."""
+    asked = settings.evaluate
+
+    def translated(penalty: float) -> list[str]:
+        return as_text(VALID, held_out.tokens(Search.of(asked, penalty), VALID), settings)
+
+    references = read_lines(layout.PREPARED / f"{VALID}.ref")
+    counted = bleu_tokeniser(settings.corpus.target, asked.tokenize)
+    return lengths.try_all(asked.length_penalties, translated, references, counted)
+
+
+def _searches(length_penalty: float, settings: Params) -> dict[str, Search]:
+    """The searches by which a model is scored, by name."""
+    neutral = Search.of(settings.evaluate, lengths.NEUTRAL)
+    return {
+        BEAM: replace(neutral, length_penalty=length_penalty),
+        BEAM_AT_1: neutral,
+        GREEDY: replace(neutral, beam=1),  # a penalty weighs hypotheses, and there is one
+    }
+
+
+def _scores(
+    held_out: HeldOut, searches: Mapping[str, Search], settings: Params, out: Path
+) -> list[dict[str, Any]]:
+    """Scores on all held-out sets by each search."""
+    return [
+        entry
+        for name, search in searches.items()
+        for split in (VALID, *settings.corpus.tests)
+        for entry in judge(split, name, held_out.tokens(search, split), settings, out)
+    ]
 
 
 def _result(
@@ -64,29 +137,17 @@ def _result(
         "parameters": card["parameters"],
         "updates": card["updates"],
         "scores": scores,
-        **{name: card[name] for name in CHOICES if name in card},
+        **{name: card[name] for name in COPIED if name in card},
     }
 
 
-def _scores(
-    key: str, model: Path, settings: Params, out: Path
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Scores on all held-out sets by beam and greedy search, and sentences a second by search."""
-    scores, rates = [], {}
-    options = settings.evaluate.model_dump(exclude={"tokenize", "engine", "beam"})
-    for name, beam in ((BEAM, settings.evaluate.beam), (GREEDY, 1)):
-        search = Search(beam=beam, **options)
-        seconds, lines = 0.0, 0
-        for split in (VALID, *settings.corpus.tests):
-            sources = read_lines(layout.BPE / f"{split}.src")
-            start = time.monotonic()
-            hypotheses = translate(model, sources, search, settings.evaluate.engine)
-            seconds, lines = seconds + time.monotonic() - start, lines + len(sources)
-            tokens = [words.join(best.text) for best, *_ in hypotheses]
-            scores += judge(split, name, tokens, settings, out)
-            machine.progress(f"evaluate {key}", len(scores), len(scores), f"scores, {split} by {name} done")
-        rates[name] = round(lines / seconds, 1)
-    return scores, rates
+def as_text(split: str, tokens: Sequence[str], settings: Params) -> list[str]:
+    """Translations of a set as text, placeholders by their names."""
+    detokenise = tokeniser(settings.prepare.tokeniser, settings.corpus.target).detokenise
+    names = [json.loads(line) for line in read_lines(layout.PREPARED / f"{split}.names")]
+    return [
+        words.unmask(detokenise(line), placeholders) for line, placeholders in zip(tokens, names, strict=True)
+    ]
 
 
 def judge(
@@ -97,19 +158,15 @@ def judge(
     `tokens` are the translations as tokens joined by spaces.
     """
     corpus, prepare = settings.corpus, settings.prepare
-    detokenise = tokeniser(prepare.tokeniser, corpus.target).detokenise
-    names = [json.loads(line) for line in read_lines(layout.PREPARED / f"{split}.names")]
-    text = [
-        words.unmask(detokenise(line), placeholders) for line, placeholders in zip(tokens, names, strict=True)
-    ]
+    text = as_text(split, tokens, settings)
     write_lines(out / f"{split}.{search}", text)
     references, gold = (read_lines(layout.PREPARED / f"{split}.{side}") for side in ("ref", "tgt"))
     units = [[" ".join(words.units(line)) for line in side] for side in (tokens, gold)]
     subsets = {split: list(range(len(text)))}
     if prepare.long_words and split != VALID:
         sources = read_lines(layout.PREPARED / f"{split}.src")
-        lengths = map(words.count_units, sources)
-        subsets[f"{split}{LONG}"] = [i for i, length in enumerate(lengths) if length >= prepare.long_words]
+        sizes = map(words.count_units, sources)
+        subsets[f"{split}{LONG}"] = [i for i, size in enumerate(sizes) if size >= prepare.long_words]
     scores = []
     for subset, chosen in subsets.items():
         if not chosen:

@@ -16,7 +16,7 @@ from nmtkd.evidence import canvas
 from nmtkd.evidence.canvas import INK, TEACHER_LINE, Drawn, FigureData
 from nmtkd.evidence.curves import learning_curves
 from nmtkd.evidence.numbers import count, signed, sizes
-from nmtkd.evidence.results import SEARCHES, TEACHER
+from nmtkd.evidence.results import PLOTTED, TEACHER
 from nmtkd.evidence.statistics import Spread
 from nmtkd.evidence.summaries import Summary
 
@@ -67,7 +67,7 @@ def _bleu_by_capacity(data: FigureData) -> Drawn:
     students = [summary for summary in data.base() if summary.method != TEACHER]
     sizes = sorted({summary.parameters for summary in students})
     ends = []
-    for axes, search in zip(panels, SEARCHES, strict=True):
+    for axes, search in zip(panels, PLOTTED, strict=True):
         ends.append(_method_lines(axes, data, students, search))
         _teacher_line(axes, data, search)
         axes.set(title=f"{search} search", xscale="log", xlabel="parameters")
@@ -131,7 +131,7 @@ def _gain(data: FigureData) -> Drawn:
     figure = canvas.sheet(6.8, 1.0 + 0.27 * len(rows))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     names = [name for name, _ in rows]
-    for axes, search in zip(panels, SEARCHES, strict=True):
+    for axes, search in zip(panels, PLOTTED, strict=True):
         axes.axvline(0.0, color=data.styles[data.grid.methods.plain[0]][0], linewidth=1.3)
         for y, (_, member) in enumerate(rows):
             if member is not None:
@@ -152,8 +152,11 @@ def _gain_caption(data: FigureData) -> str:
     what = "Difference in BLEU to the plain student of the same size"
     if data.headline.is_small:
         return f"{what}, without intervals: {data.headline.smallness}.{paired}"
-    how = paired or " Paired bootstrap over test segments."
-    return f"{what}, with its {data.level} interval. Hollow: the interval contains 0.{how}"
+    others = " and other seeds" if paired else ""
+    return (
+        f"{what}, with its {data.level} interval by paired bootstrap over {data.headline.resampled}{others}. "
+        f"Hollow: no difference is shown, by Holm's correction for all those of one search.{paired}"
+    )
 
 
 def _interval(axes: Axes, data: FigureData, summary: Summary, search: str, y: float) -> None:

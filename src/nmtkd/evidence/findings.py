@@ -1,6 +1,7 @@
 """What the numbers say, in sentences.
 
-A difference is a gain or a loss only if its interval excludes 0. Without intervals there are scores alone.
+A difference is a gain or a loss only if its p, corrected for the other comparisons, says so. Without p there
+are scores alone. What is singled out as the best was chosen by validation BLEU, and its test score is told.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import HEADLINE
-from nmtkd.evidence.numbers import count, signed, sizes
-from nmtkd.evidence.results import BEAM, TEACHER
+from nmtkd.evidence.notes import CLIMBS, P_HOLM_COLUMN
+from nmtkd.evidence.numbers import count, show_p, signed, sizes
+from nmtkd.evidence.results import BEAM, TEACHER, VALID
 from nmtkd.evidence.statistics import Comparison
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan.layout import GOLD, NONE
+
+# by the verdict, of the leader of a setting beside the others
+RANKS = {1: "scores higher than", -1: "scores lower than", 0: "is not shown to differ from"}
 
 
 class Findings:
@@ -36,7 +40,7 @@ class Findings:
     def lead(self) -> str:
         """Two sentences for a reader with one minute: one on the teacher, one on its students.
 
-        One more follows if no model can reach 100 BLEU.
+        One more follows if models still climb, and one if no model can reach 100 BLEU.
         """
         under = f" under `{self.teacher.noise}`" if self.several_noises else ""
         size, score = count(self.teacher.parameters), self._bleu(self.teacher)
@@ -46,6 +50,8 @@ class Findings:
             sentences = [f"{teacher}, {self._range()}.", f"{self.headline.smallness}."]
         elif self.compared:
             sentences.append(self._verdicts())
+        if self.compared:
+            sentences += self._climbing()
         return " ".join([*sentences, *[self.headline.limit] * bool(self.headline.limit)])
 
     def _range(self) -> str:
@@ -62,41 +68,66 @@ class Findings:
         lower = [summary for summary in reversed(by_gain) if summary.gains[BEAM].verdict == -1]
         unclear = len(self.compared) - len(higher) - len(lower)
         parts = [f"{len(higher) or 'none'} {_verb(higher)} higher than the plain student of the same size"]
-        parts[0] += self._extreme(higher)
+        parts[0] += self._extent(higher, "gain")
         if lower:
-            parts.append(f"{len(lower)} {_verb(lower)} lower{self._extreme(lower)}")
+            parts.append(f"{len(lower)} {_verb(lower)} lower{self._extent(lower, 'loss')}")
         if unclear:
-            parts.append(f"for {unclear} the interval contains 0")
+            parts.append(f"for {unclear} no difference is shown")
         students = f"{len(self.compared)} distilled student{'s' * (len(self.compared) > 1)}"
         return f"Of {students}, {_joined(parts)}."
 
-    def numbers(self) -> list[tuple[str, str, str]]:
-        """(name, value, explanation): the teacher, the best student, the share of the gap that was closed.
+    def _climbing(self) -> list[str]:
+        """A sentence on the models of the comparisons that were still learning fast, if any."""
+        settings = {(summary.capacity, summary.noise) for summary in self.compared}
+        students = [s for s in self.students if (s.capacity, s.noise) in settings]
+        climbing = sum(summary.climbs for summary in students)
+        if not climbing:
+            return []
+        number = f"{climbing} of the {len(students)}" if climbing < len(students) else f"all {climbing}"
+        return [
+            f"Caution: {number} students compared still climb at the end of training ({CLIMBS}): "
+            "differences are of speed of learning too."
+        ]
 
-        The teacher alone, if the test set is too small to call a student the best.
+    def numbers(self) -> list[tuple[str, str, str]]:
+        """(name, value, explanation): the teacher, the student that validation prefers, the gap it closed.
+
+        The teacher alone, if the test set is too small for a verdict.
         """
         teacher, top = self.teacher, self._bleu(self.teacher)
         numbers = [("Teacher", f"{top:.1f}", f"BLEU, with {count(teacher.parameters)} parameters")]
         if self.headline.is_small:
             return numbers
-        best = max(self.beside, key=self._bleu)
+        best = max(self.beside, key=lambda summary: summary.bleu(VALID))
         share = f"{100 * best.parameters / teacher.parameters:.0f}% of the teacher's parameters"
-        explanation = f"BLEU, {self._method(best)} at {self._setting(best)}: {share}"
-        numbers.append(("Best student", f"{self._bleu(best):.1f}", explanation))
-        gaps = []
-        for summary in self.beside:
-            if BEAM in summary.gains and summary.gains[BEAM].verdict == 1:
-                plain = self._bleu(summary) - summary.gains[BEAM].difference
-                if plain < self._bleu(summary) < top:
-                    gaps.append((summary.gains[BEAM].difference / (top - plain), plain, summary))
-        if gaps:
-            closed, plain, summary = max(gaps, key=lambda gap: gap[0])
-            explanation = (
-                f"of the way from `plain` ({plain:.1f}) to the teacher ({top:.1f}), "
-                f"{self._method(summary)} at {self._setting(summary)}"
-            )
-            numbers.append(("Gap closed", f"{100 * closed:.0f}%", explanation))
-        return numbers
+        explanation = f"test BLEU, {self._method(best)} at {self._setting(best)}: {share}"
+        numbers.append(("Best student by validation", f"{self._bleu(best):.1f}", explanation))
+        return numbers + self._gap()
+
+    def _gap(self) -> list[tuple[str, str, str]]:
+        """The share of the way from plain to teacher, of the student that closed most of it in validation.
+
+        Nothing unless the test set shows a gain of that student, and leaves something of the way.
+        """
+        plain = {s.capacity: s.bleu(VALID) for s in self.beside if not s.gains}
+        top = self.teacher.bleu(VALID)
+        shares = [
+            ((summary.bleu(VALID) - plain[summary.capacity]) / (top - plain[summary.capacity]), summary)
+            for summary in self.beside
+            if summary.gains and plain[summary.capacity] < top
+        ]
+        if not shares:
+            return []
+        _, chosen = max(shares, key=lambda share: share[0])
+        gain, score, top = chosen.gains[BEAM], self._bleu(chosen), self._bleu(self.teacher)
+        start = score - gain.difference
+        if gain.verdict != 1 or score >= top:
+            return []
+        explanation = (
+            f"of the way from `plain` ({start:.1f}) to the teacher ({top:.1f}), "
+            f"{self._method(chosen)} at {self._setting(chosen)}, where validation has the largest share"
+        )
+        return [("Gap closed", f"{100 * gain.difference / (top - start):.0f}%", explanation)]
 
     def settings(self) -> list[tuple[str, str]]:
         """(setting, sentence): for each size under each noise condition, all methods beside plain."""
@@ -109,17 +140,43 @@ class Findings:
             by_gain = sorted(members, key=lambda s: -s.gains[BEAM].difference)
             verdicts = "; ".join(self._verdict(summary) for summary in by_gain)
             parameters = sizes(summary.parameters for summary in members)
-            sentences.append((setting, f"({parameters} parameters, `plain` {plain:.1f} BLEU): {verdicts}."))
+            text = f"({parameters} parameters, `plain` {plain:.1f} BLEU): {verdicts}."
+            sentences.append((setting, text + self._ranking(members)))
         return sentences
 
-    def _extreme(self, summaries: Sequence[Summary]) -> str:
-        """The first of `summaries` in brackets, as the one that differs most."""
+    def _ranking(self, members: Sequence[Summary]) -> str:
+        """How the leader of a setting compares with the others there. Empty without tests."""
+        leader = next((summary for summary in members if summary.rivals), None)
+        if leader is None or not self.has_verdicts:
+            return ""
+        names = {summary.cell: self._method(summary) for summary in members}
+        parts = []
+        for verdict, what in RANKS.items():
+            others = [
+                f"{names[cell]} ({signed(found.difference)}, {P_HOLM_COLUMN} {show_p(found.evidence.p_holm)})"
+                for cell, found in leader.rivals.items()
+                if found.verdict == verdict and found.evidence
+            ]
+            parts += [f"{what} {_joined(others)}"] * bool(others)
+        return (
+            f" {names[leader.cell]}, the first of these by validation BLEU, {_joined(parts)} "
+            f"on `{self.headline.name}`."
+        )
+
+    def _extent(self, summaries: Sequence[Summary], what: str) -> str:
+        """In brackets how much `summaries` differ, the first one most. The largest of many has no interval.
+
+        It was chosen among them by its size, so that its own interval lies too far out.
+        """
         if not summaries:
             return ""
-        first, gain = summaries[0], summaries[0].gains[BEAM]
-        most = "most: " if len(summaries) > 1 else ""
+        first, last = summaries[0], summaries[-1]
         where = f"{self._method(first)} at {self._setting(first)}"
-        return f" ({most}{where}, {signed(gain.difference)}, {self._interval(gain)})"
+        if first is last:
+            gain = first.gains[BEAM]
+            return f" ({where}, {signed(gain.difference)}, {self._interval(gain)})"
+        ends = sorted(abs(summary.gains[BEAM].difference) for summary in (first, last))
+        return f" (by {ends[0]:.1f} to {ends[1]:.1f} BLEU; largest {what}: {where})"
 
     def _verdict(self, summary: Summary) -> str:
         name, gain = self._method(summary), summary.gains[BEAM]
@@ -143,7 +200,7 @@ class Findings:
         return f"`{summary.capacity}`{noise}"
 
     def _bleu(self, summary: Summary) -> float:
-        return summary.spreads[self.headline.name, BEAM, HEADLINE].mean
+        return summary.bleu(self.headline.name)
 
 
 def _verb(summaries: Sequence[Summary]) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nmtkd.text.ceiling import WARN_BELOW
+
+# For a verdict, where segments come in groups: with fewer the bootstrap says "difference" too often
+# (bench/small_tests.py).
+LEAST_GROUPS = 30
 
 
 @dataclass(frozen=True)
@@ -13,27 +18,50 @@ class Headline:
     """A test set with its references, a segment an item.
 
     `tokeniser` is sacreBLEU's name of the one that BLEU is counted with.
+    `groups` has the name of the text that each segment is of: segments of one text resemble each other.
     `ceiling` is the BLEU of its references against themselves, through tokeniser, BPE and back.
     """
 
     name: str
     references: Sequence[str]
+    groups: Sequence[str]
     tokeniser: str
     min_segments: int  # with fewer there is no interval, no p and no verdict
     ceiling: float
 
     @property
+    def number_of_groups(self) -> int:
+        """How many groups there are: as many as segments, where each is a group of its own."""
+        return len(set(self.groups))
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether a group has several segments."""
+        return self.number_of_groups < len(self.references)
+
+    @property
     def is_small(self) -> bool:
-        """Whether it has too few segments for a verdict."""
-        return len(self.references) < self.min_segments
+        """Whether it has too few segments or groups for a verdict."""
+        has_few_groups = self.is_grouped and self.number_of_groups < LEAST_GROUPS
+        return len(self.references) < self.min_segments or has_few_groups
 
     @property
     def smallness(self) -> str:
         """Why there is no verdict, and what it takes: a part of a sentence."""
-        number = len(self.references)
+        number, noun, least = len(self.references), "segment", f"{self.min_segments} (report.min_segments)"
+        if number >= self.min_segments:
+            number, noun, least = self.number_of_groups, "group", f"{LEAST_GROUPS}"
+        return f"{number} {noun}{'s are' if number > 1 else ' is'} too few for a verdict, which takes {least}"
+
+    @property
+    def resampled(self) -> str:
+        """What the bootstrap draws: a part of a sentence."""
+        if not self.is_grouped:
+            return f"the {len(self.references)} segments"
+        sizes = Counter(self.groups)
         return (
-            f"{number} segment{'s are' if number > 1 else ' is'} too few for a verdict, "
-            f"which takes {self.min_segments} (report.min_segments)"
+            f"whole groups of segments ({self.number_of_groups} groups, the largest with "
+            f"{max(sizes.values())} of {len(self.references)} segments)"
         )
 
     @property

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from nmtkd.text.bleu import DECIMALS
+
 HEADLINE = "bleu"  # the metric that models are compared by
 TOKENISED = "bleu_tok_lc"
 CHARACTERS = "chrf2"
+BREVITY = "brevity_penalty"
+LENGTH_RATIO = "length_ratio"
 
 # sacreBLEU's tokenisers that leave words between spaces whole. All others are a script's or language's own.
 SPACED = ("13a", "intl")
-DECIMALS = 4  # of stored scores: finer than any difference that means something
 
 
 def definitions(tokeniser: str) -> dict[str, str]:
@@ -26,6 +29,8 @@ def definitions(tokeniser: str) -> dict[str, str]:
         TOKENISED: f"lower-cased BLEU on {tokens}: comparable with literature that counts it so, "
         "not with the column BLEU",
         CHARACTERS: "chrF2, F-score of character n-grams on detokenised text",
+        BREVITY: "the factor of BLEU that hypotheses shorter than their references cost: 1 costs nothing",
+        LENGTH_RATIO: "words of the hypotheses over words of the references, as BLEU counts words",
     }
 
 
@@ -41,7 +46,8 @@ def score(
 
     `bleu` and `chrf2` are computed on text, `bleu` with sacreBLEU's `tokeniser`. `bleu_tok_lc` is computed on
     tokens joined by spaces, but on text where the target language has a tokeniser of its own.
-    Each argument holds one segment an item, all in the same order. Values are percentages (0 to 100).
+    `brevity_penalty` (0 to 1) and `length_ratio` (a fraction) are those of `bleu`, under its signature. All
+    other values are percentages (0 to 100). Each argument holds one segment an item, all in the same order.
     Raises ValueError if the arguments differ in length or are empty.
     """
     sizes = {
@@ -61,16 +67,18 @@ def score(
     text, tokens, own = (hypotheses, references), (tokenised_hypotheses, tokenised_references), "none"
     if tokeniser not in SPACED:
         tokens, own = text, tokeniser
-    metrics = (
-        (HEADLINE, BLEU(tokenize=tokeniser), text),
-        # force: sacreBLEU would warn about tokenised text, which is on purpose here.
-        (TOKENISED, BLEU(tokenize=own, lowercase=True, force=True), tokens),
-        (CHARACTERS, CHRF(), text),
+    bleu = BLEU(tokenize=tokeniser)
+    counted = bleu.corpus_score(text[0], [text[1]])
+    # force: sacreBLEU would warn about tokenised text, which is on purpose here.
+    tokenised, characters = BLEU(tokenize=own, lowercase=True, force=True), CHRF()
+    values = (
+        (HEADLINE, bleu, counted.score),
+        (TOKENISED, tokenised, tokenised.corpus_score(tokens[0], [tokens[1]]).score),
+        (CHARACTERS, characters, characters.corpus_score(text[0], [text[1]]).score),
+        (BREVITY, bleu, counted.bp),
+        (LENGTH_RATIO, bleu, counted.ratio),
     )
-    scores: list[dict[str, str | float]] = []
-    for name, metric, (system, gold) in metrics:
-        value = metric.corpus_score(system, [gold]).score
-        scores.append(
-            {"metric": name, "value": round(float(value), DECIMALS), "signature": str(metric.get_signature())}
-        )
-    return scores
+    return [
+        {"metric": name, "value": round(float(value), DECIMALS), "signature": str(metric.get_signature())}
+        for name, metric, value in values
+    ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nmtkd.evidence.statistics import Spread
 
+SMALLEST_P = 0.001  # that is printed as a number
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))  # SI prefixes of counts
 
 
@@ -33,3 +34,14 @@ def show(spread: Spread | None) -> str:
     if spread is None:
         return ""
     return f"{spread.mean:.1f}" if spread.sd is None else f"{spread.mean:.1f} ±{spread.sd:.1f}"
+
+
+def span(numbers: Sequence[float]) -> str:
+    """Numbers of several seeds: one if they are equal, else the smallest and the largest: 0.6-1.4."""
+    low, high = min(numbers), max(numbers)
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
+def show_p(p_value: float) -> str:
+    """Three decimals; "<0.001" below: a thousand resamples cannot bear more digits."""
+    return f"{p_value:.3f}" if p_value >= SMALLEST_P else f"<{SMALLEST_P}"

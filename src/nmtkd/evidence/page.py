@@ -11,14 +11,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from nmtkd.evidence import speed_figure
+from nmtkd.evidence import cards, speed_figure
 from nmtkd.evidence.canvas import FigureData
-from nmtkd.evidence.cards import adapted, data, wide
 from nmtkd.evidence.figures import Drawing
 from nmtkd.evidence.findings import Findings
-from nmtkd.evidence.results import BEAM, STUDENT, TEACHER, Result, adapted_rows
+from nmtkd.evidence.headline import Headline
+from nmtkd.evidence.notes import AT_1_COLUMN, GAIN_COLUMN
+from nmtkd.evidence.results import BEAM, BEAM_AT_1, STUDENT, TEACHER, Result
+from nmtkd.evidence.rows import adapted_rows
 from nmtkd.evidence.summaries import Summary
-from nmtkd.evidence.tables import GAIN_COLUMN, TEXT_COLUMNS, Table, in_order, signature_notes
+from nmtkd.evidence.tables import INTERVAL, TEXT_COLUMNS, Table, in_order, signature_notes
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.schema import Grid
 
@@ -27,21 +29,30 @@ SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 FILES = {  # beside the page: what each one holds
     "table.md": "the table above",
     "results.csv": "every score with its signature, one a row",
-    "bleu.csv": "the headline scores, for plots",
+    "runs.csv": "what each model was trained on, its length penalty and its climb",
+    "bleu.csv": "validation BLEU, for plots",
     "curves.csv": "validation by update",
     "adapted.csv": "what students with gates chose: a weight between levels, a number of units",
 }
 ONE_SEED = "<b>One seed a cell.</b> "
-COVERED = "The intervals cover the choice of test sentences, not how far a second training would land. "
-SEVERAL = "Name several seeds in <code>grid.seeds</code> before telling methods apart by a small difference."
-OVER_SEEDS = (
-    "The interval of a difference is Student's t-interval of its mean over seeds, runs paired by seed. "
-    "If it excludes 0, training again with other seeds would most likely show the same sign."
+COVERED = "The intervals cover the choice of test text, not where a second training would land. "
+SEVERAL = "Name several seeds in <code>grid.seeds</code> before telling methods apart."
+LIMITS = (
+    "The interval of a difference comes from a paired bootstrap (Koehn 2004) that draws {resampled} anew, "
+    "the same for both systems: it covers other test text of the kind{seeds}. Fixed are the split of the "
+    "corpus, the teacher, the noise drawn and the teacher's translations{training}: how a difference would "
+    "come out with others, nothing here says. What is called best or first was chosen by validation BLEU."
 )
-OVER_SEGMENTS = (
-    "The interval of a difference comes from a paired bootstrap over test segments. "
-    "If it excludes 0, these two models would most likely differ with the same sign "
-    "on other text of the kind."
+OVER_SEEDS = (
+    ", and other seeds of the students' trainings, by Student's t: the luck of a training is taken to be the "
+    "same for all students here, or larger where two of them differ by more"
+)
+ONE_TRAINING = ", and with one seed the one training of each student"
+VERDICTS = (
+    "An interval and p are of one comparison by itself. A gain or a loss, and its colour, is one whose p is "
+    "below {share} after Holm's correction for all comparisons of one search: where no method differed from "
+    "plain, the table would show any with about that chance at most. The comparisons of the first by "
+    "validation with the others of its size are corrected among themselves."
 )
 COMPARING = (
     "Compare BLEU within one column, one test set and one signature only. "
@@ -49,7 +60,6 @@ COMPARING = (
     "than beam search: look at both panels of a figure."
 )
 COLOURED: dict[int | None, str] = {1: "gain", -1: "loss"}  # by the verdict; of others it is unclear
-EXAMPLE = 20  # comparisons: few enough to picture; at the usual 95% one of them errs
 
 
 def build(
@@ -64,14 +74,15 @@ def build(
     findings = Findings(figure_data.summaries, level, figure_data.headline)
     source, _, target = results[0].pair.partition("-")
     title = f"Distillation on {results[0].corpus}, {source} to {target}"
-    chosen = [("adapted", "What students chose", adapted(results))] if adapted_rows(results) else []
+    chosen = [("adapted", "What students chose", cards.adapted(results))] if adapted_rows(results) else []
     sections = [
         ("findings", "What this shows", _findings(findings, len(grid.seeds) == 1)),
         ("table", "Scores", _table(table, figure_data)),
         ("figures", "Figures", "".join(map(_figure, drawings)) + speed_figure.figure(figure_data)),
+        ("length", "Length", cards.lengths(results, figure_data.headline.name)),
         *chosen,
-        ("data", "Data", data(card)),
-        ("reading", "How to read this", _reading(grid, level * findings.has_verdicts)),
+        ("data", "Data", cards.data(card)),
+        ("reading", "How to read this", _reading(figure_data, findings.has_verdicts)),
         ("files", "Signatures and files", _files(results)),
     ]
     nav = "".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections)
@@ -152,7 +163,6 @@ def _table(table: Table, figure_data: FigureData) -> str:
     """
     groups = [i for i, name in enumerate(table.header) if name in ("capacity", "noise")]
     columns = [i for i in range(len(table.header)) if i not in groups]
-    gain = table.header.index(GAIN_COLUMN)
     head = "".join(f'<th scope="col"{_left(table.header[i])}>{escape(table.header[i])}</th>' for i in columns)
     head += "".join(f'<th scope="col">{name}</th>' for name in speed_figure.COLUMNS)
     width = len(columns) + len(speed_figure.COLUMNS)
@@ -168,27 +178,25 @@ def _table(table: Table, figure_data: FigureData) -> str:
             rows.append(f"<tr class=group>{cell}</tr>\n")
         previous = heading
         cells = [
-            f"<td{_left(table.header[i]) or _colour(summary, i - gain)}>{_text(row[i])}</td>"
+            f"<td{_left(table.header[i]) or _colour(summary, table.header[i])}>{_text(row[i])}</td>"
             for i in columns[1:]
         ]
         cells.append(speed_figure.cells(summary))
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>\n')
     notes = "".join(f"<li>{_text(note)}</li>" for note in (*table.notes, speed_figure.note()))
-    return wide(head, "".join(rows)) + f'<ul class="notes">{notes}</ul>'
+    return cards.wide(head, "".join(rows)) + f'<ul class="notes">{notes}</ul>'
 
 
 def _left(name: str) -> str:
     return " class=left" if name in TEXT_COLUMNS else ""
 
 
-def _colour(summary: Summary, column: int) -> str:
-    """Colours a difference whose interval excludes 0, and that interval: the columns 0 and 1.
-
-    The sign says the same without colour.
-    """
-    if column not in (0, 1) or BEAM not in summary.gains:
+def _colour(summary: Summary, column: str) -> str:
+    """Colours a difference by its verdict, and the interval of the main one. Its sign says the same."""
+    search = BEAM_AT_1 if column == AT_1_COLUMN else BEAM
+    if not (column in (GAIN_COLUMN, AT_1_COLUMN) or column.endswith(INTERVAL)) or not summary.gains:
         return ""
-    return f" class={COLOURED.get(summary.gains[BEAM].verdict, 'unclear')}"
+    return f" class={COLOURED.get(summary.gains[search].verdict, 'unclear')}"
 
 
 def _figure(drawing: Drawing) -> str:
@@ -207,19 +215,23 @@ def _figure(drawing: Drawing) -> str:
     )
 
 
-def _reading(grid: Grid, level: str) -> str:
-    """What the methods are, and what an interval of confidence `level` means. Empty: there are none."""
+def _reading(figure_data: FigureData, has_verdicts: bool) -> str:
+    """What the methods are, and what intervals and verdicts mean where there are any."""
+    grid = figure_data.grid
     named = [(getattr(grid.methods, name), family.sentence) for name, family in FAMILIES.items()]
     methods = "".join(
         f"<li><b>{escape(', '.join(names))}</b> {sentence}</li>" for names, sentence in named if names
     )
-    intervals = ""
-    if level:
-        share = 1.0 - float(level.rstrip("%")) / 100.0
-        errors = f"about {EXAMPLE * share:.0f} would seem to show one"
-        chance = f"Of {EXAMPLE} comparisons without a true difference, {errors}."
-        intervals = f"<p>{OVER_SEEDS if len(grid.seeds) > 1 else OVER_SEGMENTS} {chance}</p>"
+    intervals = _intervals(figure_data.headline, len(grid.seeds), figure_data.level) if has_verdicts else ""
     return f"<ul>{methods}</ul>{intervals}<p>{COMPARING}</p>"
+
+
+def _intervals(headline: Headline, seeds: int, level: str) -> str:
+    """What an interval covers, and what a verdict is. `level` is the confidence as text."""
+    over_seeds, training = (OVER_SEEDS, "") if seeds > 1 else ("", ONE_TRAINING)
+    limits = LIMITS.format(resampled=headline.resampled, seeds=over_seeds, training=training)
+    share = 1.0 - float(level.rstrip("%")) / 100.0
+    return f"<p>{limits}</p><p>{VERDICTS.format(share=f'{share:g}')}</p>"
 
 
 def _files(results: Sequence[Result]) -> str:

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from nmtkd import files
-from nmtkd.evidence import canvas, curves, figures, page, results, screen, tables
+from nmtkd.evidence import canvas, curves, figures, page, results, rows, screen, tables
+from nmtkd.evidence.bootstrap import bleu, sentence_statistics
 from nmtkd.evidence.findings import Findings
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.results import Result
-from nmtkd.evidence.statistics import bleu, sentence_statistics
-from nmtkd.evidence.summaries import Summary, summarise
+from nmtkd.evidence.results import Result, ResultsError
+from nmtkd.evidence.summaries import summarise
 from nmtkd.plan import layout
 from nmtkd.plan.runs import methods
 from nmtkd.plan.schema import Params
 from nmtkd.text.languages import bleu_tokeniser
+
+KEPT = ("table.md", "results.csv", "runs.csv")  # of a study, for good: small files
 
 
 def write(settings: Params) -> None:
@@ -28,12 +30,14 @@ def write(settings: Params) -> None:
     headline = _headline(settings, card)
     runs = results.read(grid, settings.corpus.tests)
     points = {run.key: curves.read_curve(layout.translations_dir(run.key) / layout.CURVE) for run in runs}
+    climbs = {key: curves.climb(curve) for key, curve in points.items()}
     summaries = summarise(
         runs,
         grid,
         settings.report,
         headline,
         lambda key, search: results.read_lines(layout.translations_dir(key) / f"{headline.name}.{search}"),
+        climbs,
     )
     table = tables.build(summaries, grid, settings.report, headline, settings.prepare.long_words)
     means = curves.mean_curves(runs, points)
@@ -43,39 +47,46 @@ def write(settings: Params) -> None:
     with files.written_whole(layout.RUNS) as out:  # the cells of this grid, for git
         for run in runs:
             shutil.copy(layout.scores_file(run.key), out / layout.result_file(run.key).name)
-    _write_data(runs, points, summaries, settings)
+    _write_data(runs, points, climbs)
+    metrics = tables.as_metrics(summaries, grid)
+    # in the grid's order
+    files.write_text(layout.REPORTS / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     lead = Findings(summaries, level, headline).lead()
     files.write_text(screen.TABLE, tables.as_markdown(table, lead))
     card["noise"] = {noise: noise_facts(noise) for noise in grid.noises}
     files.write_text(screen.PAGE, page.build(runs, data, table, drawings, card))
+    # Beside those of other studies, which the next run does not touch.
+    with files.written_whole(layout.study_dir(settings.corpus.name, settings.report.study)) as out:
+        for name in KEPT:
+            shutil.copy(layout.REPORTS / name, out / name)
 
 
 def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
     """The first test set. `card` is the data card of the prepared corpus."""
     name = settings.corpus.tests[0]
-    references = results.read_lines(layout.PREPARED / f"{name}.ref")
+    references, groups = (results.read_lines(layout.PREPARED / f"{name}.{end}") for end in ("ref", "groups"))
+    if len(references) != len(groups):
+        raise ResultsError(
+            f"{layout.PREPARED / name}.groups: names a group for each of the {len(references)} segments; "
+            f"got {len(groups)} lines; prepare the corpus again"
+        )
     tokeniser = bleu_tokeniser(settings.corpus.target, settings.evaluate.tokenize)
     # References of three words and fewer score 0: BLEU counts n-grams of four words.
     own = float(bleu(sentence_statistics(references, references, tokeniser).sum(0)))
     ceiling = min(own, card["ceiling"][name]["BLEU"])
-    return Headline(name, references, tokeniser, settings.report.min_segments, ceiling)
+    return Headline(name, references, groups, tokeniser, settings.report.min_segments, ceiling)
 
 
 def _write_data(
-    runs: list[Result],
-    points: Mapping[str, list[canvas.Point]],
-    summaries: list[Summary],
-    settings: Params,
+    runs: list[Result], points: Mapping[str, list[canvas.Point]], climbs: Mapping[str, float | None]
 ) -> None:
-    """The files for other programs: CSV for plots, metrics.json for DVC."""
-    headline = settings.corpus.tests[0]
+    """The files for other programs."""
     reports = layout.REPORTS
-    files.write_csv(reports / "results.csv", results.RESULTS_HEADER, results.tidy_rows(runs))
-    files.write_csv(reports / "adapted.csv", results.ADAPTED_HEADER, results.adapted_rows(runs))
-    files.write_csv(reports / "bleu.csv", results.BLEU_HEADER, results.bleu_rows(runs, headline))
+    files.write_csv(reports / "results.csv", rows.RESULTS_HEADER, rows.tidy_rows(runs))
+    files.write_csv(reports / "runs.csv", rows.RUNS_HEADER, rows.run_rows(runs, climbs))
+    files.write_csv(reports / "adapted.csv", rows.ADAPTED_HEADER, rows.adapted_rows(runs))
+    files.write_csv(reports / "bleu.csv", rows.BLEU_HEADER, rows.bleu_rows(runs))
     files.write_csv(reports / "curves.csv", curves.CURVES_HEADER, curves.curve_rows(runs, points))
-    metrics = tables.as_metrics(summaries, settings.grid, headline)
-    files.write_text(reports / "metrics.json", json.dumps(metrics, indent=1) + "\n")  # in the grid's order
 
 
 def noise_facts(noise: str) -> dict[str, Any]:

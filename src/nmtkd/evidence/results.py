@@ -1,4 +1,4 @@
-"""What the runs scored: read run by run as the grid enumerates them, checked, and written as tidy rows.
+"""What the runs scored: read run by run as the grid enumerates them, and checked.
 
 The folder is never searched. A file that the grid does not name comes from an earlier study.
 A file that the grid names must be there.
@@ -6,8 +6,9 @@ A file that the grid names must be there.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,11 +21,10 @@ from nmtkd.plan.schema import Grid
 TEACHER = "teacher"  # in results: the teacher's role, method and capacity
 STUDENT = "student"  # in results: a student's role
 LONG = "_long"  # suffix of a test set's name: its segments of prepare.long_words source words and more
-BEAM, GREEDY = SEARCHES = ("beam", "greedy")  # test-time decoding, in the order of the report
-
-RESULTS_HEADER = "corpus,pair,method,capacity,noise,decoding,seed,split,search,metric,value,signature"
-ADAPTED_HEADER = "key,fact,value"
-BLEU_HEADER = "capacity,parameters,method,noise,decoding,seed,search,bleu"
+VALID = "valid"  # the set that choices are made on
+# Test-time decoding: a beam with the length penalty that is best on VALID, with penalty 1, and greedy.
+BEAM, BEAM_AT_1, GREEDY = SEARCHES = ("beam", "beam_at_1", "greedy")
+PLOTTED = (BEAM, GREEDY)  # of figures: the penalty's part is a column of the table
 
 CellKey = tuple[
     str, str, str, str
@@ -64,6 +64,17 @@ class Gates(_Part):
     valid_bleu_end: float
 
 
+class Data(_Part):
+    """What a model was trained on, all of its trainings together. Tokens are BPE tokens."""
+
+    updates: int
+    sentences: int
+    passes: float  # sentences over those of the training set
+    source_tokens: int
+    target_tokens: int
+    trainings: int
+
+
 class Result(_Part):
     """One model's scores: scores.json beside its translations. Nothing in it depends on a machine's speed."""
 
@@ -80,6 +91,9 @@ class Result(_Part):
     parameters: int
     model_bytes: int
     updates: int
+    data: Data
+    length_penalty: float  # of the search BEAM
+    length_penalties: dict[str, float]  # validation BLEU of each penalty that was tried
     scores: list[Score]
     gate: float | None = None  # the value that a hybrid student with a validated gate took
     tried: dict[str, float] = {}  # validation BLEU of each value that it tried
@@ -162,11 +176,9 @@ def _differences(results: Sequence[Result], headline: str) -> list[str]:
         )
         lines += _problem(problem, signatures)
     for result in results:
-        for search in SEARCHES:
-            if result.score(headline, search, HEADLINE) is None:
-                lines.append(
-                    f"{result.key}: no {HEADLINE} of {headline} by {search}; evaluate this cell again"
-                )
+        for split, search in itertools.product((VALID, headline), SEARCHES):
+            if result.score(split, search, HEADLINE) is None:
+                lines.append(f"{result.key}: no {HEADLINE} of {split} by {search}; evaluate this cell again")
     return lines
 
 
@@ -186,40 +198,6 @@ def _problem(problem: str, keys_by_value: dict[str, list[str]]) -> list[str]:
     if len(keys_by_value) < 2:
         return []
     return [problem] + [f"  {value}: {', '.join(keys)}" for value, keys in keys_by_value.items()]
-
-
-def tidy_rows(results: Iterable[Result]) -> list[list[str]]:
-    """results.csv without its header: one score a row."""
-    return [
-        [
-            *(result.corpus, result.pair, *result.cell, str(result.seed)),
-            *(score.split, score.search, score.metric, f"{score.value:.4f}", score.signature),
-        ]
-        for result in results
-        for score in result.scores
-    ]
-
-
-def adapted_rows(results: Iterable[Result]) -> list[list[str]]:
-    """adapted.csv without its header: what students chose for themselves, one fact a row."""
-    rows = []
-    for result in results:
-        facts: dict[str, float] = {f"valid_bleu_at_gate_{gate}": bleu for gate, bleu in result.tried.items()}
-        facts |= {"gate": result.gate} if result.gate is not None else {}
-        facts |= result.gates.model_dump() if result.gates else {}
-        for name, value in facts.items():
-            rows.append([result.key, name, f"{value:.4f}" if isinstance(value, float) else str(value)])
-    return rows
-
-
-def bleu_rows(results: Iterable[Result], headline: str) -> list[list[str]]:
-    """bleu.csv without its header: the headline score, for plots."""
-    rows = []
-    for result in results:
-        facts = [result.capacity, str(result.parameters), result.method, result.noise, result.decoding]
-        for search in SEARCHES:
-            rows.append([*facts, str(result.seed), search, f"{result.score(headline, search, HEADLINE):.4f}"])
-    return rows
 
 
 def read_lines(path: Path) -> list[str]:

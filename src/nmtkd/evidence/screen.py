@@ -6,21 +6,24 @@ It is read from files alone, so that it can be shown again at any time.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nmtkd import files
 from nmtkd.evidence import machine_facts
+from nmtkd.evidence.notes import MARKS, SHORTLY
 from nmtkd.evidence.results import ResultsError, teacher_axes
-from nmtkd.evidence.tables import INTERVAL, Table, as_text, axes, from_markdown
+from nmtkd.evidence.tables import INTERVAL, WORDS, Table, as_text, axes, from_markdown
 from nmtkd.plan import layout
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid
 
 TABLE = layout.REPORTS / "table.md"
 PAGE = layout.REPORTS / "index.html"
+PAGE_LINE = "Page   "  # how the line begins that names the page: what stands above it is the result
 WIDTH = 110  # columns
-EXPENDABLE = ("tok-lc", "chrF2", "MB", "p")  # left out in this order where the table is wider
+# Columns that are left out in this order where the table is wider. What carries the verdict stays.
+EXPENDABLE = ("tok-lc", "lp", "climb", "chrF2", "MB", "p", "passes", WORDS, "greedy", "params")
 NEXT = {  # whether the grid has several seeds: the command, and why
     False: ("dvc exp run -S study=capacity", "three seeds, with your other -S choices: do methods differ?"),
     True: ("dvc exp run -S study=noise", "which gains remain under noise"),
@@ -46,7 +49,8 @@ def text(grid: Grid, root: Path = Path()) -> str:
             as_text(_fitted(_with_machine(table, grid, root))),
             textwrap.fill(lead, WIDTH),
             "",
-            f"Page   {(root / PAGE).resolve()}",
+            *_legend(table),
+            f"{PAGE_LINE}{(root / PAGE).resolve()}",
             f"Notes  {textwrap.shorten(notes, WIDTH, placeholder=' ...')}",
             f"Next   {command}   {reason}",
         ]
@@ -57,6 +61,15 @@ def _is_small(table: Table) -> bool:
     """Whether differences stand in the table without their intervals."""
     columns = [i for i, name in enumerate(table.header) if name.endswith(INTERVAL)]
     return any(row[i] == machine_facts.NOTHING for row in table.rows for i in columns)
+
+
+def _legend(table: Table) -> list[str]:
+    """A line that says what the marks of the table are, if it has any."""
+    if MARKS not in table.header:
+        return []
+    present = {sign for row in table.rows for sign in row[table.header.index(MARKS)]}
+    told = ", ".join(f"{sign} {text}" for sign, text in SHORTLY.items() if sign in present)
+    return [f"Marks  {told}"]
 
 
 def _with_machine(table: Table, grid: Grid, root: Path) -> Table:
@@ -93,15 +106,19 @@ def _hashes(keys: list[str], root: Path) -> dict[str, str]:
     return {key: str(files.read_json(path).get("model")) for key, path in paths.items() if path.is_file()}
 
 
-def _fitted(table: Table) -> Table:
+def _fitted(table: Table, width: int = WIDTH) -> Table:
     """The table without as many expendable columns as it takes to fit the screen."""
     left_out: list[str] = []
     for name in ("", *EXPENDABLE):
         left_out.append(name)
-        chosen = [i for i, column in enumerate(table.header) if column not in left_out]
+        chosen = [i for i, column in enumerate(table.header) if not _is_named(column, left_out)]
         fitted = Table(
             [table.header[i] for i in chosen], [[row[i] for i in chosen] for row in table.rows], []
         )
-        if max(map(len, as_text(fitted).splitlines())) <= WIDTH:
+        if max(map(len, as_text(fitted).splitlines())) <= width:
             break
     return fitted
+
+
+def _is_named(column: str, names: Sequence[str]) -> bool:
+    return column in names or (WORDS in names and column.endswith(WORDS))

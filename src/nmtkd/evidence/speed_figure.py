@@ -11,7 +11,7 @@ from html import escape
 
 from nmtkd.evidence.canvas import INK, FigureData
 from nmtkd.evidence.machine_facts import NOTHING
-from nmtkd.evidence.results import SEARCHES
+from nmtkd.evidence.results import PLOTTED
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan import layout
 from nmtkd.plan.layout import DECODING, TRAINING
@@ -46,7 +46,7 @@ def figure(data: FigureData) -> str:
             "method": summary.method,
             "capacity": summary.capacity,
             "style": data.styles.get(summary.method, TEACHER_STYLE),
-            "bleu": {search: round(data.bleu(summary, search).mean, 2) for search in SEARCHES},
+            "bleu": {search: round(data.bleu(summary, search).mean, 2) for search in PLOTTED},
             "runs": _runs(summary.models),
         }
         for summary in data.base()

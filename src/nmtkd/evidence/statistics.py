@@ -1,51 +1,40 @@
-"""What differences mean: paired bootstrap over a test set's segments, spread and t-intervals over seeds.
-
-They answer different questions.
-The bootstrap asks whether two *models* differ on other sentences of the kind.
-It does not know how far a second training with another seed would land.
-Only several seeds show whether two *methods* differ.
-"""
+"""What differences mean: evidence and verdicts, correction for many comparisons, spread over seeds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from sacrebleu.metrics.bleu import BLEU
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
-Array = NDArray[Any]
-
-ORDER = 4  # BLEU's longest n-gram (Papineni et al. 2002); sacreBLEU's default
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """How sure a difference is: its confidence interval and two-sided p-value."""
+    """How sure a difference is: its confidence interval and two-sided p-values.
+
+    The interval and `p_value` are of this comparison by itself. `p_holm` is corrected for those beside it.
+    """
 
     low: float
     high: float
     p_value: float
+    p_holm: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference and its evidence, which is None where the test set is too small to give any."""
+    """A difference and its evidence, which is None where the test set is too small to give any.
+
+    The verdict is 1 or -1 for a gain or a loss, 0 where none is shown, and None where there is none.
+    """
 
     difference: float
     evidence: Evidence | None
-
-    @property
-    def verdict(self) -> int | None:
-        """1 or -1 if the interval lies above or below 0, and 0 if it contains 0. None without evidence."""
-        if self.evidence is None:
-            return None
-        return (self.evidence.low > 0.0) - (self.evidence.high < 0.0)
+    verdict: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,95 +48,59 @@ class Spread:
     n: int
 
 
-def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str], tokeniser: str) -> Array:
-    """BLEU's sufficient statistics [segments, 2 + 2 * ORDER], counted by one of sacreBLEU's tokenisers.
+@dataclass(frozen=True)
+class Luck:
+    """What a seed does to a training: the standard deviation of its BLEU, pooled over the cells of a grid.
 
-    Columns: hypothesis length, reference length, matches by order, n-grams by order.
-    sacreBLEU counts them, cased, so that sums over segments give its corpus score.
+    Two or three seeds of one cell know little of it, all cells together have `freedom` degrees of freedom.
     """
-    # sentence_score asks for effective_order; it changes the score, not the counts
-    metric = BLEU(tokenize=tokeniser, effective_order=True)
-    pairs = zip(hypotheses, references, strict=True)
-    scores = (metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in pairs)
-    rows = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
-    return np.array(rows, dtype=np.int64).reshape(len(rows), 2 + 2 * ORDER)
+
+    sd: float
+    freedom: int
 
 
-def bleu(statistics: Array) -> Array:
-    """Corpus BLEU [...] of summed statistics [..., 2 + 2 * ORDER], smoothed as by sacreBLEU ("exp")."""
-    sums = np.asarray(statistics, dtype=np.float64)
-    length, reference = sums[..., 0], sums[..., 1]
-    matches, totals = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
-    # The k-th order without a match counts as 1 / 2^k matches (mteval-v13a; Chen & Cherry 2014, method 3).
-    halvings = np.cumsum(matches == 0, axis=-1)
-    smoothed = np.where(matches == 0, 2.0**-halvings, matches)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.where(totals > 0, smoothed / totals, 0.0)
-        brevity = np.where(length > 0, np.minimum(1.0, np.exp(1.0 - reference / length)), 0.0)
-        score = 100.0 * brevity * np.exp(np.log(precision).mean(axis=-1))
-    return np.where(matches.any(axis=-1), score, 0.0)
+def pooled_luck(cells: Sequence[Sequence[float]]) -> Luck | None:
+    """The luck of runs, given their values cell by cell, a value a seed. None of cells of one seed."""
+    freedom = sum(len(values) - 1 for values in cells)
+    if not freedom:
+        return None
+    means = [math.fsum(values) / len(values) for values in cells]
+    squares = ((value - mean) ** 2 for values, mean in zip(cells, means, strict=True) for value in values)
+    return Luck(math.sqrt(math.fsum(squares) / freedom), freedom)
 
 
-@lru_cache(maxsize=1)  # every comparison of a report uses the same resamples of the same test set
-def resamples(segments: int, samples: int, seed: int) -> Array:
-    """How often each resample holds each segment [samples, segments], drawn as sacreBLEU draws."""
-    drawn = np.random.default_rng(seed).choice(segments, size=(samples, segments), replace=True)
-    drawn += np.arange(samples)[:, None] * segments
-    return (
-        np.bincount(drawn.ravel(), minlength=samples * segments).reshape(samples, segments).astype(np.float64)
-    )
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in their order (Holm 1979).
 
-
-def bootstrap_differences(system: Array, baseline: Array, samples: int, seed: int) -> Array:
-    """BLEU of `system` minus BLEU of `baseline` [samples], given sentence statistics; resampled together."""
-    counts = resamples(len(system), samples, seed)
-    difference: Array = bleu(counts @ system) - bleu(counts @ baseline)
-    return difference
-
-
-def paired_bootstrap(
-    system: Sequence[str],
-    baseline: Sequence[str],
-    references: Sequence[str],
-    *,
-    tokeniser: str,
-    samples: int,
-    seed: int,
-    confidence: float,
-) -> Comparison:
-    """Difference in BLEU between two systems on one test set, as `bootstrap` has it.
-
-    `tokeniser` is sacreBLEU's name of the one that BLEU is counted with.
-    Raises ValueError if the three texts differ in length or are empty.
+    The k-th smallest of n is multiplied by n - k + 1, is at least as large as the one before it, and at most
+    1. Where no difference is true, any of them is below a level with at most that probability.
     """
-    if not len(system) == len(baseline) == len(references):
-        raise ValueError(
-            f"paired bootstrap: both systems must translate the same test set; got {len(system)} and "
-            f"{len(baseline)} hypotheses for {len(references)} references; translate again"
-        )
-    if not references:
-        raise ValueError("paired bootstrap: an empty test set cannot be resampled; give it segments")
-    ours, theirs = (sentence_statistics(side, references, tokeniser) for side in (system, baseline))
-    return bootstrap(ours, theirs, samples=samples, seed=seed, confidence=confidence)
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
 
 
-def bootstrap(ours: Array, theirs: Array, *, samples: int, seed: int, confidence: float) -> Comparison:
-    """Difference in BLEU by paired bootstrap (Koehn 2004, section 4), given sentence statistics.
+def judged(comparisons: Mapping[Name, Comparison], confidence: float) -> dict[Name, Comparison]:
+    """The same comparisons, which are all that are made, with Holm's p and verdicts.
 
-    The interval is the percentile interval of the resampled differences d*.
-    Koehn calls the better system significantly better at level q if it wins in a share q of the resamples.
-    The matching two-sided p-value is
-        p = 2 * (1 + min(#{d* <= 0}, #{d* >= 0})) / (1 + samples), at most 1.
-    The 1 is added so that p is never 0, as in sacreBLEU.
-    p agrees with the interval: if p is below 1 - confidence, the interval excludes 0.
-    sacreBLEU's own p counts |d*| - mean(|d*|) > |d|. For a clear difference that is one tail: half of this p.
+    A gain or a loss is one whose corrected p is below 1 - confidence.
     """
-    differences = bootstrap_differences(ours, theirs, samples, seed)
-    low, high = np.quantile(differences, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    tail = min(int((differences <= 0.0).sum()), int((differences >= 0.0).sum()))
-    difference = float(bleu(ours.sum(0)) - bleu(theirs.sum(0)))
-    p_value = min(1.0, 2.0 * (1 + tail) / (1 + samples))
-    return Comparison(difference, Evidence(float(low), float(high), p_value))
+    tested = {name: one.evidence for name, one in comparisons.items() if one.evidence is not None}
+    corrected = dict(zip(tested, holm([evidence.p_value for evidence in tested.values()]), strict=True))
+    found = dict(comparisons)
+    for name, evidence in tested.items():
+        difference, p_holm = comparisons[name].difference, corrected[name]
+        sign = (difference > 0.0) - (difference < 0.0)
+        verdict = sign if p_holm < 1.0 - confidence else 0
+        found[name] = Comparison(difference, replace(evidence, p_holm=p_holm), verdict)
+    return found
+
+
+def least_p(samples: int, comparisons: int) -> float:
+    """The smallest corrected p that as many resamples can show for the clearest of the comparisons."""
+    return min(1.0, 2.0 * comparisons / (1 + samples))
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> Spread:
@@ -161,26 +114,6 @@ def over_seeds(values: Sequence[float], confidence: float) -> Spread:
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (number - 1))
     half = t_quantile(confidence, number - 1) * sd / math.sqrt(number)
     return Spread(mean, sd, mean - half, mean + half, number)
-
-
-def paired_seeds(system: Sequence[float], baseline: Sequence[float], confidence: float) -> Comparison:
-    """Mean difference of runs paired by seed, Student's t-interval, and the paired t-test's two-sided p.
-
-    Raises ValueError for fewer than two seeds.
-    """
-    differences = [ours - theirs for ours, theirs in zip(system, baseline, strict=True)]
-    spread = over_seeds(differences, confidence)
-    if spread.sd is None or spread.low is None or spread.high is None:
-        raise ValueError(
-            "paired seeds: one seed has no spread; "
-            "use paired_bootstrap, or name two seeds and more in grid.seeds"
-        )
-    error = spread.sd / math.sqrt(spread.n)
-    if error == 0.0:
-        p_value = 1.0 if spread.mean == 0.0 else 0.0
-    else:
-        p_value = 2.0 * float(stdtr(spread.n - 1, -abs(spread.mean) / error))
-    return Comparison(spread.mean, Evidence(spread.low, spread.high, p_value))
 
 
 def t_quantile(confidence: float, freedom: int) -> float:

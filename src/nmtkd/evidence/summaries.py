@@ -1,22 +1,22 @@
-"""Summaries of runs that differ in the seed alone: mean scores, spread, and gain over the plain student."""
+"""Summaries of runs that differ in the seed alone: mean scores, spread, and how they compare with others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from nmtkd.evidence.comparisons import Comparer, Hypotheses
 from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.metrics import HEADLINE
-from nmtkd.evidence.results import BEAM, SEARCHES, TEACHER, CellKey, Result, ResultsError
-from nmtkd.evidence.statistics import Comparison, Spread, over_seeds, paired_bootstrap, paired_seeds
+from nmtkd.evidence.results import BEAM, BEAM_AT_1, SEARCHES, TEACHER, VALID, CellKey, Result
+from nmtkd.evidence.statistics import Comparison, Spread, judged, over_seeds
 from nmtkd.plan.schema import Grid, Report
 
 MEGABYTE = 1e6  # bytes
-ROUNDING = 0.001  # BLEU: how far a translation file and its stored score (4 decimals) may differ
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """A cell of the grid over its seeds. Sizes are means, since gated students may differ in units."""
 
@@ -28,11 +28,31 @@ class Summary:
     megabytes: float
     spreads: Mapping[tuple[str, str, str], Spread]  # by split, search and metric
     gains: Mapping[str, Comparison]  # by search: headline BLEU minus that of the plain student
+    rivals: Mapping[CellKey, Comparison]  # if it leads a setting: its BLEU by BEAM minus that of the others
     models: Mapping[str, str]  # content hash by key, a model a seed: what a machine's times belong to
+    penalties: Sequence[float]  # length penalties of the search BEAM, a seed each
+    passes: float  # over the training set, mean
+    climb: float | None  # BLEU that the curves still gain, mean (curves.climb); None if it was not measured
+    climbs: bool  # whether that is more than report.max_climb
+    is_uneven: bool  # whether a run saw another number of sentences, or trainings, than its plain student
+
+    @property
+    def cell(self) -> CellKey:
+        """What its runs share."""
+        return self.method, self.capacity, self.noise, self.decoding
+
+    @property
+    def hangs_on_length(self) -> bool:
+        """Whether the verdict at length penalty 1 is another one."""
+        return bool(self.gains) and self.gains[BEAM].verdict != self.gains[BEAM_AT_1].verdict
 
     def spread(self, split: str, search: str = BEAM, metric: str = HEADLINE) -> Spread | None:
         """One score over the seeds. None if it was not computed."""
         return self.spreads.get((split, search, metric))
+
+    def bleu(self, split: str) -> float:
+        """Mean BLEU by beam search."""
+        return self.spreads[split, BEAM, HEADLINE].mean
 
 
 def summarise(
@@ -40,12 +60,13 @@ def summarise(
     grid: Grid,
     settings: Report,
     headline: Headline,
-    hypotheses: Callable[[str, str], Sequence[str]],
+    hypotheses: Hypotheses,
+    climbs: Mapping[str, float | None],
 ) -> list[Summary]:
     """Summaries in the order of `results`. `hypotheses(key, search)` translates `headline`.
 
-    With several seeds a gain is the mean of the differences paired by seed, with its t-interval.
-    With one seed it comes from the paired bootstrap.
+    `climbs` has by key what a run's learning curve still gains (curves.climb).
+    Gains are judged among those by the same search, leaders and their rivals among each other.
     If `headline` is too small for a verdict, scores and gains have no interval.
     Raises ResultsError if a model's translations do not give its stored scores.
     """
@@ -53,45 +74,86 @@ def summarise(
     for result in results:
         cells.setdefault(result.cell, []).append(result)
     plain = baselines(grid, results)
+    comparer = Comparer(results, headline, settings, hypotheses)
+    gains = _gains(cells, plain, comparer)
+    rivals = _rivals([cell for cell in cells if cell in gains[BEAM]], cells, comparer)
     summaries = []
     for cell, members in cells.items():
-        baseline = [plain[result.key] for result in members if result.key in plain]
-        gains = _gains(members, baseline, settings, headline, hypotheses) if baseline else {}
-        names = [(score.split, score.search, score.metric) for score in members[0].scores]
-        spreads = {
-            name: over_seeds([_value(result, *name) for result in members], settings.confidence)
-            for name in names
-        }
-        if headline.is_small:
-            gains = {search: Comparison(gain.difference, None) for search, gain in gains.items()}
-            spreads = {name: replace(spread, low=None, high=None) for name, spread in spreads.items()}
-        parameters = round(math.fsum(result.parameters for result in members) / len(members))
-        megabytes = math.fsum(result.model_bytes for result in members) / len(members) / MEGABYTE
-        models = {result.key: result.model for result in members}
-        summaries.append(Summary(*cell, parameters, megabytes, spreads, gains, models))
+        steep = [climbs[result.key] for result in members]
+        climb = _mean([value for value in steep if value is not None]) if None not in steep else None
+        summaries.append(
+            Summary(
+                **dict(zip(("method", "capacity", "noise", "decoding"), cell, strict=True)),
+                parameters=round(_mean([result.parameters for result in members])),
+                megabytes=_mean([result.model_bytes for result in members]) / MEGABYTE,
+                spreads=_spreads(members, settings, headline),
+                gains={search: gains[search][cell] for search in SEARCHES if cell in gains[search]},
+                rivals={other: found for (leader, other), found in rivals.items() if leader == cell},
+                models={result.key: result.model for result in members},
+                penalties=[result.length_penalty for result in members],
+                passes=_mean([result.data.passes for result in members]),
+                climb=climb,
+                climbs=climb is not None and climb > settings.max_climb,
+                is_uneven=any(_share(one) != _share(plain.get(one.key, one)) for one in members),
+            )
+        )
     return summaries
 
 
+def _share(result: Result) -> tuple[int, int]:
+    """What must be the same of two runs for a comparison of equal data."""
+    return result.data.sentences, result.data.trainings
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _spreads(
+    members: Sequence[Result], settings: Report, headline: Headline
+) -> dict[tuple[str, str, str], Spread]:
+    """Every score over the seeds, without intervals if the test set is small."""
+    spreads = {}
+    for score in members[0].scores:
+        name = score.split, score.search, score.metric
+        spread = over_seeds([_value(result, *name) for result in members], settings.confidence)
+        spreads[name] = replace(spread, low=None, high=None) if headline.is_small else spread
+    return spreads
+
+
 def _gains(
-    members: Sequence[Result],
-    baseline: Sequence[Result],
-    settings: Report,
-    headline: Headline,
-    hypotheses: Callable[[str, str], Sequence[str]],
-) -> dict[str, Comparison]:
-    """By search: the runs of a cell beside the plain students that match them, seed by seed."""
+    cells: Mapping[CellKey, Sequence[Result]], plain: Mapping[str, Result], comparer: Comparer
+) -> dict[str, dict[CellKey, Comparison]]:
+    """By search and cell: the runs of a cell beside the plain students that match them, seed by seed."""
+    compared = {cell: members for cell, members in cells.items() if members[0].key in plain}
     gains = {}
     for search in SEARCHES:
-        ours = [_value(result, headline.name, search) for result in members]
-        theirs = [_value(result, headline.name, search) for result in baseline]
-        if len(members) > 1:
-            gains[search] = paired_seeds(ours, theirs, settings.confidence)
-        else:
-            keys = members[0].key, baseline[0].key
-            texts = [hypotheses(key, search) for key in keys]
-            where = f"{keys[0]} or {keys[1]}: {search}"
-            gains[search] = _bootstrap(texts, headline, settings, ours[0] - theirs[0], where)
+        found = {
+            cell: comparer.compare(members, [plain[result.key] for result in members], search)
+            for cell, members in compared.items()
+        }
+        gains[search] = judged(found, comparer.settings.confidence)
     return gains
+
+
+def _rivals(
+    students: Sequence[CellKey], cells: Mapping[CellKey, Sequence[Result]], comparer: Comparer
+) -> dict[tuple[CellKey, CellKey], Comparison]:
+    """The leader of each setting (capacity and noise) beside the others there, by (leader, other).
+
+    It leads by validation BLEU: if the test set chose it, its lead there would be chance in part.
+    """
+    settings: dict[tuple[str, str], list[CellKey]] = {}
+    for cell in students:
+        _, capacity, noise, _ = cell
+        settings.setdefault((capacity, noise), []).append(cell)
+    found = {}
+    for members in settings.values():
+        leader = max(members, key=lambda cell: _mean([_value(run, VALID, BEAM) for run in cells[cell]]))
+        for other in members:
+            if other != leader:
+                found[leader, other] = comparer.compare(cells[leader], cells[other], BEAM)
+    return judged(found, comparer.settings.confidence)
 
 
 def baselines(grid: Grid, results: Sequence[Result]) -> dict[str, Result]:
@@ -111,25 +173,3 @@ def _value(result: Result, split: str, search: str, metric: str = HEADLINE) -> f
     value = result.score(split, search, metric)
     assert value is not None, "results.read checks that all results hold the same scores"
     return value
-
-
-def _bootstrap(
-    texts: Sequence[Sequence[str]], headline: Headline, settings: Report, stored: float, where: str
-) -> Comparison:
-    """Compares a system and its baseline by their texts. `stored` is the difference of the stored scores."""
-    comparison = paired_bootstrap(
-        texts[0],
-        texts[1],
-        headline.references,
-        tokeniser=headline.tokeniser,
-        samples=settings.bootstrap_samples,
-        seed=settings.bootstrap_seed,
-        confidence=settings.confidence,
-    )
-    if abs(comparison.difference - stored) > ROUNDING:
-        raise ResultsError(
-            f"{where}: the translations differ by {comparison.difference:.4f} BLEU, "
-            f"the stored scores by {stored:.4f}; "
-            "they are not of one evaluation: evaluate these cells again"
-        )
-    return comparison

@@ -11,17 +11,16 @@ from typing import Any
 
 from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.machine_facts import NOTHING
-from nmtkd.evidence.metrics import CHARACTERS, HEADLINE, TOKENISED, definitions
-from nmtkd.evidence.numbers import count, show, signed
-from nmtkd.evidence.results import BEAM, GREEDY, LONG, TEACHER, Result
-from nmtkd.evidence.statistics import Evidence
+from nmtkd.evidence.metrics import BREVITY, CHARACTERS, TOKENISED
+from nmtkd.evidence.notes import AT_1_COLUMN, GAIN_COLUMN, MARKS, P_HOLM_COLUMN, marks, notes
+from nmtkd.evidence.numbers import count, show, show_p, signed, span
+from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, TEACHER, VALID, Result
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan.schema import Grid, Report
 
-TEXT_COLUMNS = ("method", "capacity", "noise", "decoding")  # left-aligned; all others hold numbers
-GAIN_COLUMN, INTERVAL = "vs plain", " interval"  # the latter after its confidence
-COUNTED = " (tokens, or single characters where a script has no spaces)"
-SMALLEST_P = 0.001  # a smaller p is printed as "<0.001": a thousand resamples cannot bear more digits
+TEXT_COLUMNS = ("method", "capacity", "noise", "decoding", MARKS)  # left-aligned; all others hold numbers
+INTERVAL = " interval"  # after its confidence
+WORDS = "+ words"  # after their number
 
 
 @dataclass(frozen=True)
@@ -58,77 +57,51 @@ def build(
     summaries = in_order(summaries, grid)
     level = f"{100 * settings.confidence:g}%"
     has_long = any(summary.spread(test + LONG) for summary in summaries)
-    scores: list[tuple[str, Callable[[Summary], str]]] = [
+    columns: list[tuple[str, Callable[[Summary], str]]] = [
         ("params", lambda s: count(s.parameters)),
         ("BLEU", lambda s: show(s.spread(test))),
+        ("BP", lambda s: f"{s.spreads[test, BEAM, BREVITY].mean:.2f}"),
+        ("lp", lambda s: span(s.penalties)),
         ("greedy", lambda s: show(s.spread(test, GREEDY))),
-        *([(f"{long_words}+ words", lambda s: show(s.spread(test + LONG)))] * has_long),
+        *([(f"{long_words}{WORDS}", lambda s: show(s.spread(test + LONG)))] * has_long),
         ("tok-lc", lambda s: show(s.spread(test, BEAM, TOKENISED))),
         ("chrF2", lambda s: show(s.spread(test, BEAM, CHARACTERS))),
+        ("passes", lambda s: f"{s.passes:.1f}"),
+        ("climb", lambda s: NOTHING if s.climb is None else signed(s.climb)),
+        (GAIN_COLUMN, lambda s: _difference(s, BEAM)),
+        (AT_1_COLUMN, lambda s: _difference(s, BEAM_AT_1)),
+        (f"{level}{INTERVAL}", _interval),
+        ("p", lambda s: _p_values(s)[0]),
+        (P_HOLM_COLUMN, lambda s: _p_values(s)[1]),
+        *([(MARKS, marks)] * any(map(marks, summaries))),
+        ("MB", lambda s: f"{s.megabytes:.1f}"),
     ]
     rows = [
-        [getattr(summary, axis) for axis in axes(grid)]
-        + [score(summary) for _, score in scores]
-        + _gain(summary)
-        + [f"{summary.megabytes:.1f}"]
+        [getattr(summary, axis) for axis in axes(grid)] + [column(summary) for _, column in columns]
         for summary in summaries
     ]
-    header = [*axes(grid), *(name for name, _ in scores), GAIN_COLUMN, f"{level}{INTERVAL}", "p", "MB"]
+    header = [*axes(grid), *(name for name, _ in columns)]
     return Table(header, rows, notes(summaries, settings, headline, long_words if has_long else 0))
 
 
-def _gain(summary: Summary) -> list[str]:
-    """The difference to the plain student, its interval and its p. Empty for what has no plain student."""
-    gain = summary.gains.get(BEAM)
-    if gain is None:
-        return ["", "", ""]
-    return [signed(gain.difference), *(_evidence(gain.evidence) if gain.evidence else (NOTHING, NOTHING))]
+def _difference(summary: Summary, search: str) -> str:
+    """BLEU minus that of the plain student by a search. Empty for what has no plain student."""
+    return signed(summary.gains[search].difference) if summary.gains else ""
 
 
-def _evidence(evidence: Evidence) -> tuple[str, str]:
-    p_value = f"{evidence.p_value:.3f}" if evidence.p_value >= SMALLEST_P else f"<{SMALLEST_P}"
-    return f"[{signed(evidence.low)}, {signed(evidence.high)}]", p_value
+def _interval(summary: Summary) -> str:
+    if not summary.gains:
+        return ""
+    evidence = summary.gains[BEAM].evidence
+    return f"[{signed(evidence.low)}, {signed(evidence.high)}]" if evidence else NOTHING
 
 
-def notes(summaries: Sequence[Summary], settings: Report, headline: Headline, long_words: int) -> list[str]:
-    """What the columns mean, and how far the intervals carry."""
-    defined = definitions(headline.tokeniser)
-    seeds = max(spread.n for summary in summaries for spread in summary.spreads.values())
-    lines = [
-        f"BLEU: {defined[HEADLINE]}; test set `{headline.name}`, beam search. "
-        "greedy: the same by greedy search.",
-        f"tok-lc: {defined[TOKENISED]}.",
-        f"chrF2: {defined[CHARACTERS].removeprefix('chrF2, ')}.",
-        "MB: the model's file.",
-    ]
-    if long_words:
-        words = f"{long_words}+ words: BLEU of the segments of {long_words} source words and more{COUNTED}."
-        lines.insert(1, words)
-    if seeds > 1:
-        lines.append(f"±: standard deviation over {seeds} seeds; scores are means.")
-    comparisons = sum(BEAM in summary.gains for summary in summaries)
-    if comparisons:
-        lines.append(
-            f"{GAIN_COLUMN}: BLEU minus that of the plain student of the same capacity, noise and seed; "
-            f"{_method(seeds, comparisons, settings, headline)}."
-        )
-    if seeds == 1:
-        with_intervals = comparisons and not headline.is_small
-        told = "intervals cover the choice of test sentences, not" if with_intervals else "no score tells"
-        lines.append(f"Caution, one seed a cell: {told} how far a second training would land.")
-    return lines + [headline.limit] * bool(headline.limit)
-
-
-def _method(seeds: int, comparisons: int, settings: Report, headline: Headline) -> str:
-    """How intervals and p are found, or why there are none."""
-    mean = f"mean of {seeds} differences paired by seed, " if seeds > 1 else ""
-    if headline.is_small:
-        return f"{mean}no interval and no p: {headline.smallness}"
-    uncorrected = f". p is not corrected for there being {comparisons} comparisons" * (comparisons > 1)
-    if seeds > 1:
-        return f"{mean}Student's t-interval and two-sided p{uncorrected}"
-    samples = f"{settings.bootstrap_samples} samples"
-    return f"interval and two-sided p by paired bootstrap over segments, {samples}{uncorrected}"
+def _p_values(summary: Summary) -> tuple[str, str]:
+    """p by itself, and corrected for the other comparisons."""
+    if not summary.gains:
+        return "", ""
+    evidence = summary.gains[BEAM].evidence
+    return (show_p(evidence.p_value), show_p(evidence.p_holm)) if evidence else (NOTHING, NOTHING)
 
 
 def signature_notes(results: Sequence[Result]) -> list[str]:
@@ -177,10 +150,10 @@ def from_markdown(text: str) -> tuple[Table, str]:
     return Table(header, body, [line[2:] for line in lines if line.startswith("- ")]), " ".join(lead)
 
 
-def as_metrics(summaries: Sequence[Summary], grid: Grid, test: str) -> dict[str, Any]:
-    """For `dvc metrics diff`: mean BLEU on a test set by method and capacity.
+def as_metrics(summaries: Sequence[Summary], grid: Grid) -> dict[str, Any]:
+    """For `dvc metrics diff`: mean BLEU on the validation set, by which parameters may be chosen.
 
-    Then by noise and by decoding, if the grid has several.
+    By method and capacity, then by noise and by decoding, if the grid has several.
     """
     metrics: dict[str, Any] = {}
     for summary in summaries:
@@ -190,5 +163,5 @@ def as_metrics(summaries: Sequence[Summary], grid: Grid, test: str) -> dict[str,
         level = metrics
         for name in path[:-1]:
             level = level.setdefault(name, {})
-        level[path[-1]] = round(summary.spreads[test, BEAM, HEADLINE].mean, 2)
-    return metrics
+        level[path[-1]] = round(summary.bleu(VALID), 2)
+    return {VALID: metrics}

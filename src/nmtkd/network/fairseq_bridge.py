@@ -1,4 +1,4 @@
-"""The interface to fairseq: its command line as a pure function, data sets, models and model files.
+"""The interface to fairseq: data sets, models and model files. Its command line is command_line.py's.
 
 A `model.pt` is a stripped fairseq checkpoint: averaged weights, the configuration, and the keys that
 fairseq's loaders require. It holds no optimiser, time or path: the same run gives the same bytes. Its task
@@ -28,9 +28,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from nmtkd.files import file_hash
-from nmtkd.network import gated
+from nmtkd.network import gated  # noqa: F401  fairseq is to know its architecture
 from nmtkd.plan.layout import HASH, MODEL
-from nmtkd.plan.models import Architecture, Training
 
 # Beside tensors and plain containers a checkpoint holds only fairseq's arguments, a Namespace. Allowing that
 # class keeps torch.load in its safe mode (weights_only), here and in CTranslate2's converter.
@@ -38,83 +37,11 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 
 SOURCE, TARGET = "src", "tgt"  # "languages": files are named by side, whatever the pair
 PLACE = "."  # replaces every path inside a model file
-LEAST_POSITIONS = 1024  # of a model: fairseq's own number
 MOST_POSITIONS = 100_000  # that fairseq allows whatever is asked for
-OUTPUT_ROOM = 64  # BPE tokens of an output beyond twice its source: above the default of max_length_offset
 
 
 class ModelError(ValueError):
     """A model and its data do not fit each other."""
-
-
-def positions_for(longest: int) -> int:
-    """Positions of a model whose data has lines of up to `longest` BPE tokens, EOS included.
-
-    Enough for outputs of twice that length, as max_length_factor asks for, and OUTPUT_ROOM. Positions are
-    computed, not learnt: more of them change no weight and no output.
-    """
-    enough = 2 * longest + OUTPUT_ROOM
-    return min(max(LEAST_POSITIONS, 1 << (enough - 1).bit_length()), MOST_POSITIONS)
-
-
-def arguments(
-    architecture: Architecture, training: Training, seed: int, positions: int = LEAST_POSITIONS
-) -> list[str]:
-    """The fairseq-train command line of a run, without paths and settings of the machine."""
-    beta1, beta2 = training.adam_betas
-    command = [PLACE, "--source-lang", SOURCE, "--target-lang", TARGET, "--task", "translation"]
-    gates = architecture.gates
-    command += (
-        ["--arch", gated.ARCHITECTURE, "--gate-opening", str(gates.opening)]
-        if gates
-        else ["--arch", "transformer"]
-    )
-    command += ["--share-all-embeddings"]
-    for side, layers in (("encoder", architecture.encoder_layers), ("decoder", architecture.decoder_layers)):
-        command += [f"--{side}-layers", str(layers), f"--{side}-embed-dim", str(architecture.width)]
-        command += [
-            f"--{side}-ffn-embed-dim",
-            str(architecture.ffn),
-            f"--{side}-attention-heads",
-            str(architecture.heads),
-        ]
-        command += [f"--{side}-normalize-before"] if training.pre_norm else []
-    for side in ("source", "target"):
-        command += [f"--max-{side}-positions", str(positions)]
-    command += ["--dropout", str(training.dropout)]
-    command += [
-        "--optimizer",
-        "adam",
-        "--adam-betas",
-        f"({beta1}, {beta2})",
-        "--weight-decay",
-        str(training.weight_decay),
-    ]
-    command += [
-        "--lr",
-        str(training.lr),
-        "--lr-scheduler",
-        "inverse_sqrt",
-        "--warmup-updates",
-        str(training.warmup),
-    ]
-    command += [
-        "--clip-norm",
-        str(training.clip_norm),
-        "--max-tokens",
-        str(training.max_tokens),
-        "--required-batch-size-multiple",
-        "1",  # else fairseq drops the pairs that do not fill the last batch
-        "--max-update",
-        str(training.updates),
-    ]
-    command += [
-        "--criterion",
-        "label_smoothed_cross_entropy",
-        "--label-smoothing",
-        str(training.label_smoothing),
-    ]
-    return [*command, "--seed", str(seed), "--save-dir", PLACE, "--num-workers", "0"]
 
 
 def configuration(command: Sequence[str]) -> DictConfig:
@@ -275,14 +202,19 @@ def check_lengths(where: str, lengths: Iterable[int], positions: int) -> None:
 
 
 def batches(dataset: LanguagePairDataset, max_tokens: int) -> list[Any]:
-    """Batches of indices by length, at most `max_tokens` each with padding. They depend on the lengths alone.
+    """Batches of indices by length, as `cut` makes them. They depend on the lengths alone."""
+    indices = dataset.ordered_indices()
+    return cut(indices, dataset.num_tokens_vec(indices), max_tokens)
+
+
+def cut(indices: Any, lengths: Any, max_tokens: int) -> list[Any]:
+    """Batches of indices [N] in their order, at most `max_tokens` each with padding, by lengths [N] of lines.
 
     A longer line is a batch by itself.
     """
-    indices = dataset.ordered_indices()
     # fairseq refuses a longer line. Counted as a full batch, it stays alone.
-    lengths = np.minimum(dataset.num_tokens_vec(indices), max_tokens).astype(np.int64)
-    return list(data_utils.batch_by_size(indices, dataset.num_tokens, lengths, max_tokens))
+    counted = np.minimum(lengths, max_tokens).astype(np.int64)
+    return list(data_utils.batch_by_size(indices, None, counted, max_tokens))
 
 
 def collate(dataset: LanguagePairDataset, indices: Sequence[int], device: str) -> dict[str, Any]:
@@ -329,7 +261,7 @@ def quiet() -> Iterator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """Sets the seeds that fairseq-train sets before it builds a model."""
+    """Sets the seeds that fairseq-train sets before it builds a model. `seed` is fairseq's."""
     np.random.seed(seed)
     utils.set_torch_seed(seed)
 

@@ -6,6 +6,7 @@ Shapes: B sentences, T positions of a sentence, C width, U units of a feed-forwa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,40 @@ class GatedLinear(nn.Module):
 def openness(opened_TBU: Tensor, padding_BT: Tensor) -> Tensor:
     """Each unit's mean gate over real positions [U]."""
     return opened_TBU[(~padding_BT).t()].mean(0)
+
+
+@dataclass(frozen=True)
+class Openness:
+    """Each unit's mean gate in a batch or a part of one, by block, with the weights of parts in a batch."""
+
+    open_LU: Sequence[Tensor]
+    positions_L: Sequence[int]  # real positions that the means are over
+    size: int  # sample size
+
+    @classmethod
+    def of(cls, parts: Sequence[Openness]) -> Openness:
+        """That of the batch that has these parts."""
+        positions_L = [sum(counts) for counts in zip(*(part.positions_L for part in parts), strict=True)]
+        sums_LU = [torch.zeros_like(open_U) for open_U in parts[0].open_LU]
+        for part in parts:
+            sums_LU = [
+                sum_U + count * open_U
+                for sum_U, count, open_U in zip(sums_LU, part.positions_L, part.open_LU, strict=True)
+            ]
+        means_LU = [sum_U / count for sum_U, count in zip(sums_LU, positions_L, strict=True)]
+        return cls(means_LU, positions_L, sum(part.size for part in parts))
+
+    def through(self, part: Openness) -> list[Tensor]:
+        """The values of the whole batch, with gradients through one part.
+
+        For any f, the sum over parts of size x f has the value and the gradient of the batch's size x f.
+        """
+        return [
+            whole_U.detach() + (of_part / of_whole) * (self.size / part.size) * (open_U - open_U.detach())
+            for whole_U, of_whole, open_U, of_part in zip(
+                self.open_LU, self.positions_L, part.open_LU, part.positions_L, strict=True
+            )
+        ]
 
 
 def budget_penalty(open_LU: Sequence[Tensor], budget: float, polarity: float) -> Tensor:

@@ -8,6 +8,15 @@ from pydantic import Field, model_validator
 
 from nmtkd.plan.values import Count, Positive, Section, Seed
 
+Penalties = Annotated[list[float], Field(min_length=1)]
+
+
+def _check_choice(penalties: list[float], has_beam: bool) -> None:
+    if len(penalties) > 1 and not has_beam:
+        raise ValueError("only a beam has a choice of length_penalties; name one")
+    if len(set(penalties)) < len(penalties):
+        raise ValueError(f"length_penalties: one stands twice; got {penalties}; remove it")
+
 
 class Sampling(Section):
     """Nucleus sampling from softmax(logits / temperature).
@@ -28,7 +37,8 @@ class Decoding(Section):
     engine: Literal["ctranslate2", "fairseq"]
     beam: Positive  # of kind sample: samples drawn per line
     nbest: Positive
-    length_penalty: float
+    # The best by validation BLEU is taken. A score is log probability / length ** penalty.
+    length_penalties: Penalties
     # an output is cut at factor * source length + offset (BPE tokens)
     max_length_factor: Annotated[float, Field(gt=0.0)]
     max_length_offset: Count
@@ -44,6 +54,7 @@ class Decoding(Section):
             raise ValueError(
                 "kind sample needs engine fairseq: the draws of CTranslate2's workers cannot be repeated"
             )
+        _check_choice(self.length_penalties, self.kind == "search" and self.beam > 1)
         return self
 
 
@@ -63,6 +74,11 @@ class Evaluate(Section):
 
     engine: Literal["ctranslate2", "fairseq"]
     beam: Positive
-    length_penalty: float
+    length_penalties: Penalties  # as in Decoding, for each model; at 1.0 each is scored too; greedy has none
     max_length_factor: Annotated[float, Field(gt=0.0)]
     max_length_offset: Count
+
+    @model_validator(mode="after")
+    def _choice_needs_a_beam(self) -> Evaluate:
+        _check_choice(self.length_penalties, self.beam > 1)
+        return self

@@ -8,6 +8,7 @@ RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 BPE = Path("data/bpe")
 REPORTS = Path("reports")
+STUDIES = REPORTS / "studies"  # small results of the studies that were run, by corpus and study
 RUNS = REPORTS / "runs"
 MACHINE = REPORTS / "machine"  # times and rates: neither output nor input of a stage
 MANIFESTS = Path("manifests")
@@ -17,6 +18,9 @@ CURVE = "curve.csv"  # validation by update
 CODES = "codes.bpe"
 TEXT = "text.json"  # beside the codes: how pieces become text again, and the longest line of the corpus
 DICTIONARY = "dict.txt"  # fairseq's format: a token and its count a line, most frequent first
+# Beside the codes: tokens of each pair of train [N, 2], clean and gold. By them all arms cut batches.
+LENGTHS = "lengths.npy"
+GROUPS = "groups"  # ending of a held-out set's file that names the group of each segment
 TEACHER_TEXT = "teacher"  # in a noise folder: the teacher's text, where it differs from the students'
 MODEL = "model.pt"
 # Content hash of the model. A student of stored targets depends on this file, not on the model itself.
@@ -70,6 +74,11 @@ def scores_file(key: str) -> Path:
 def result_file(key: str) -> Path:
     """A model's scores: small, tracked by git."""
     return RUNS / f"{key}.json"
+
+
+def study_dir(corpus: str, study: str) -> Path:
+    """Small results of a study on a corpus, tracked by git."""
+    return STUDIES / f"{corpus}-{study}"
 
 
 def teacher_key(noise: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from nmtkd.plan.data import Bpe, Corpus, Noise, Prepare
 from nmtkd.plan.decoding import Decoding, Evaluate, Targets
@@ -14,9 +16,13 @@ from nmtkd.plan.values import Fraction, Name, Positive, Section, Seed
 class Report(Section):
     """Significance tests against the matching plain student, by paired bootstrap."""
 
+    study: Name  # names the folder of reports/studies/ that keeps the results
     bootstrap_samples: Positive
     bootstrap_seed: Seed
     confidence: Fraction
+    # BLEU that the validation curve still gains over the last quarter of a training, by a fitted line: beyond
+    # it a model is said to climb, and claims about its cell carry that caution
+    max_climb: Annotated[float, Field(gt=0.0)]
     min_segments: Positive  # of the test set: below it there is no interval, no p and no verdict
 
 

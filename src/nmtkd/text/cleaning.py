@@ -120,7 +120,7 @@ class Cleaner:
 
     def __init__(self, corpus: Corpus, settings: Prepare, tests: Sequence[str], ratio: float) -> None:
         self._corpus, self._settings, self._ratio = corpus, settings, ratio
-        self._tests = NearDuplicates([words.canonical(test) for test in tests], settings.near_duplicate)
+        self._tests = NearDuplicates([words.compared(test)[0] for test in tests], settings.near_duplicate)
         self._near = set[int]()  # tests that an earlier block resembled: they need no second look
 
     def __call__(self, block: RawBlock) -> Cleaned:
@@ -130,7 +130,7 @@ class Cleaner:
         for source, target, is_train in zip(*map(lines_of, block[:2]), block[2], strict=True):
             if not is_train:
                 continue
-            pair, plain = tokenise((source, target)), (words.canonical(source), words.canonical(target))
+            pair, plain = tokenise((source, target)), words.compared(source, target)
             if reason := self._why_dropped(pair, plain):
                 dropped[reason] += 1
                 continue

@@ -23,10 +23,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nmtkd import machine
 from nmtkd.files import writing
 from nmtkd.plan.data import Noise
-from nmtkd.plan.layout import CODES, TEACHER_TEXT
+from nmtkd.plan.layout import CODES, LENGTHS, TEACHER_TEXT
 from nmtkd.text import workers
 from nmtkd.text.frequencies import frequencies
 from nmtkd.text.parallel import ParallelTextError, block_of, blocks, count_pairs, lines_of
@@ -208,7 +210,8 @@ def apply(prepared: Path, bpe: Path, out: Path, noise: Noise, bounds: Mapping[st
         name: _apply_to_side(prepared / f"train.{side}", bpe / CODES, out, noise, name, count)
         for side, name in (("src", "source"), ("tgt", "target"))
     }
-    longest = max(side["longest_line"] for side in sides.values())
+    # Batches are cut by the clean text, whatever noise makes of it.
+    longest = int(np.load(bpe / LENGTHS).max()) if bounds else 0
     if too_small := [f"{name} ({bound})" for name, bound in bounds.items() if bound < longest]:
         raise ParallelTextError(
             f"train: a line of {longest} BPE pieces fits no batch of {' and '.join(too_small)}; "

@@ -2,7 +2,7 @@
 
 Files of a split, one line a segment: NAME.src and NAME.tgt (tokens, placeholders numbered), NAME.raw and
 NAME.ref (source and target as the corpus has them) and NAME.names (the names of the placeholders, a JSON list
-a line).
+a line). Held-out sets also have NAME.groups: which segments are parts of one text.
 
 Held-out sets are in memory, train is not: a first pass chooses its pairs, a second one cleans them block by
 block.
@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from nmtkd import machine
 from nmtkd.files import write_json, writing
 from nmtkd.plan.data import Corpus, Prepare
-from nmtkd.plan.layout import CARD
-from nmtkd.text import ceiling, splitting, workers
+from nmtkd.plan.layout import CARD, GROUPS
+from nmtkd.text import ceiling, splitting, words, workers
 from nmtkd.text.cleaning import (
     FILES,
     REASONS,
@@ -44,10 +44,12 @@ from nmtkd.text.parallel import (
     count_lines,
     count_pairs,
     lines_of,
+    read_lines,
     read_pair,
+    write_lines,
 )
 from nmtkd.text.splitting import Pair
-from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, canonical, digests, pick, survey
+from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, digests, pick, survey
 from nmtkd.text.tokenisers import tokeniser
 
 CHUNK = 500  # lines of a worker's task: few enough for progress, enough to outweigh the hand-over
@@ -57,8 +59,15 @@ SHOWN = 5  # offending lines that an error quotes
 MOSTLY = 0.5  # share of a text's letters
 DECIMALS = 3  # of a ratio on the card
 
-HeldOut = dict[str, list[Pair]]
 Card = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A held-out set as it came: its pairs, and the group of each: parts of one text share it."""
+
+    pairs: Sequence[Pair]
+    groups: Sequence[str]
 
 
 def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare, tokenize: str = AUTO) -> Card:
@@ -74,12 +83,12 @@ def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare, tokenize: s
     choose = _unsplit if (raw / "all.src").exists() else _given
     train, held_out = choose(raw, corpus, settings, card)
     card["target_characters_per_source_character"] = round(train.ratio, DECIMALS)
-    _check_language(corpus, tokenize, [target for _, target in held_out[corpus.tests[0]]])
+    _check_language(corpus, tokenize, [target for _, target in held_out[corpus.tests[0]].pairs])
     out.mkdir(parents=True, exist_ok=True)
     card["splits"], card["normalised"], card["ceiling"] = {}, {}, {}
-    for name, pairs in held_out.items():
-        _write_held_out(out, name, pairs, corpus, settings, tokenize, card)
-    tests = [(name, source) for name in corpus.tests for source, _ in held_out[name]]
+    for name, held in held_out.items():
+        _write_held_out(out, name, held, corpus, settings, tokenize, card)
+    tests = [(name, source) for name in corpus.tests for source, _ in held_out[name].pairs]
     near = _write_train(out, train, [source for _, source in tests], corpus, settings, card)
     near_counts = Counter(tests[index][0] for index in near)
     card["near_duplicates"] = {
@@ -103,7 +112,7 @@ def _check_language(corpus: Corpus, tokenize: str, references: Sequence[str]) ->
         )
 
 
-def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Train, HeldOut]:
+def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Train, dict[str, HeldOut]]:
     """A corpus without splits: exact duplicates are removed, the rest is split by group."""
     files = raw / "all.src", raw / "all.tgt"
     count = count_pairs(*files)
@@ -136,22 +145,32 @@ def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[
     card["dropped"]["exact duplicates"] = len(indices) - sum(len(part) for part in split.values())
     mask = np.zeros(count, bool)
     mask[indices[split.pop("train")]] = True
-    held_out = {name: pick(*files, indices[part].tolist()) for name, part in split.items()}
+    held_out = {
+        name: HeldOut(pick(*files, chosen := indices[part].tolist()), [groups[index] for index in chosen])
+        for name, part in split.items()
+    }
     train = Train(*files, mask, surveyed.ratio)
     return _without_overlap(train, surveyed.digests, held_out, settings, card), held_out
 
 
-def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Train, HeldOut]:
+def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Train, dict[str, HeldOut]]:
     """A corpus that comes split.
 
     Held-out sets stay whole, line by line. Train loses exact duplicates and pairs whose placeholders differ.
     """
     files = raw / "train.src", raw / "train.tgt"
     count = count_pairs(*files)
-    held_out: HeldOut = {}
+    held_out: dict[str, HeldOut] = {}
     for name in ("valid", *corpus.tests):
-        held_out[name] = list(zip(*read_pair(raw / f"{name}.src", raw / f"{name}.tgt"), strict=True))
-        compared = canonical(held_out[name])
+        pairs = list(zip(*read_pair(raw / f"{name}.src", raw / f"{name}.tgt"), strict=True))
+        groups = raw / f"{name}.{GROUPS}"
+        names = read_lines(groups) if groups.exists() else [str(number) for number in range(len(pairs))]
+        if len(names) != len(pairs):
+            raise ParallelTextError(
+                f"{groups}: {len(names)} lines for {len(pairs)} pairs; name a group for each"
+            )
+        held_out[name] = HeldOut(pairs, names)
+        compared = [words.compared(*pair) for pair in held_out[name].pairs]
         if empty := [str(line) for line, pair in enumerate(compared, start=1) if not all(pair)]:
             raise ParallelTextError(
                 f"{name}: empty but for invisible characters: line {', '.join(empty[:SHOWN])}; "
@@ -170,11 +189,11 @@ def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Tr
 
 
 def _without_overlap(
-    train: Train, digests_N2: NDArray[np.void], held_out: HeldOut, settings: Prepare, card: Card
+    train: Train, digests_N2: NDArray[np.void], held_out: dict[str, HeldOut], settings: Prepare, card: Card
 ) -> Train:
     """Train without the pairs whose source or target stands in a held-out set, or with them, counted."""
     indices = np.flatnonzero(train.mask_N)
-    held_digests = digests(pair for pairs in held_out.values() for pair in canonical(pairs))
+    held_digests = digests(words.compared(*pair) for held in held_out.values() for pair in held.pairs)
     shared = indices[splitting.overlapping(digests_N2[indices], held_digests)]
     if len(shared) and settings.overlap == "error":
         examples = pick(train.source, train.target, shared[:SHOWN].tolist())
@@ -194,14 +213,15 @@ def _without_overlap(
 
 
 def _write_held_out(
-    out: Path, name: str, raw: Sequence[Pair], corpus: Corpus, settings: Prepare, tokenize: str, card: Card
+    out: Path, name: str, held: HeldOut, corpus: Corpus, settings: Prepare, tokenize: str, card: Card
 ) -> None:
     """Writes a held-out set. Its counts and the ceiling of its score go into the card."""
-    pairs, changed = _tokenise(raw, corpus, settings, name)
+    write_lines(out / f"{name}.{GROUPS}", held.groups)
+    pairs, changed = _tokenise(held.pairs, corpus, settings, name)
     for file, content in files_of(pairs).items():
         with writing(out / f"{name}.{file}") as opened:
             opened.write(content)
-    card["splits"][name] = sizes(pairs)
+    card["splits"][name] = {**sizes(pairs), "groups": len(set(held.groups))}
     _count_normalised(card, settings, name, changed)
     back = tokeniser(settings.tokeniser, corpus.target)
     references = [pair.ref for pair in pairs]
@@ -265,6 +285,6 @@ def _write_train(
                 + ", ".join(f"{number} {reason}" for reason, number in card["dropped"].items() if number)
                 + "; see prepare.max_words and prepare.max_ratio"
             )
-    card["splits"]["train"] = dict(counts)
+    card["splits"]["train"] = {**counts, "groups": 0}
     _count_normalised(card, settings, "train", changed)
     return near

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nmtkd import machine
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY
+from nmtkd.plan.layout import CODES, DICTIONARY, LENGTHS
 from nmtkd.text import workers
 from nmtkd.text.frequencies import frequencies
 from nmtkd.text.merges import merges
-from nmtkd.text.parallel import count_lines, read_lines, write_lines
+from nmtkd.text.parallel import blocks, count_lines, lines_of, read_lines, write_lines
 from nmtkd.text.words import SEPARATOR, WHOLE, is_protected
 
 VERSION = "#version: 0.2"  # first line of a codes file: the version of its format
@@ -74,27 +77,42 @@ def write_dictionary(path: Path, counts: Counter[str]) -> int:
 
 
 class _PieceCounter:
-    """Counts the pieces of words, each as often as its word."""
+    """Counts the pieces of words, each as often as its word; and how many each word has."""
 
     def __init__(self, codes: Path) -> None:
         self._subwords = Subwords(codes)
 
-    def __call__(self, words: list[tuple[str, int]]) -> Counter[str]:
-        pieces = Counter[str]()
+    def __call__(self, words: list[tuple[str, int]]) -> tuple[Counter[str], list[tuple[str, int]]]:
+        pieces, sizes = Counter[str](), []
         for word, count in words:
-            for piece in self._subwords.split(word).split():
+            parts = self._subwords.split(word).split()
+            sizes.append((word, len(parts)))
+            for piece in parts:
                 pieces[piece] += count
-        return pieces
+        return pieces, sizes
 
 
-def count_pieces(counts: Counter[str], codes: Path) -> Counter[str]:
-    """Counts of the pieces in a text whose words have these counts: a word is always split the same way."""
-    total = Counter[str]()
+def count_pieces(counts: Counter[str], codes: Path) -> tuple[Counter[str], dict[str, int]]:
+    """Counts of the pieces in a text whose words have these counts, and how many pieces each word has.
+
+    A word is always split the same way.
+    """
+    total, sizes = Counter[str](), dict[str, int]()
     words = iter(counts.items())
     tasks = iter(lambda: list(itertools.islice(words, CHUNK)), [])
-    for pieces in workers.each(_PieceCounter, (codes,), tasks, serial=len(counts) < SERIAL_BELOW):
+    for pieces, parts in workers.each(_PieceCounter, (codes,), tasks, serial=len(counts) < SERIAL_BELOW):
         total.update(pieces)
-    return total
+        sizes.update(parts)
+    return total, sizes
+
+
+def lengths(path: Path, lines: int, sizes: Mapping[str, int]) -> NDArray[np.int32]:
+    """Tokens of each line of a file [lines], with the end of the sentence, from the pieces of its words."""
+    found = list[int]()
+    for block in blocks(path):
+        found += [1 + sum(sizes[word] for word in line.split()) for line in lines_of(block)]
+        machine.progress("bpe", len(found), lines, f"lines of {path.name} measured")
+    return np.array(found, np.int32)
 
 
 def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) -> dict[str, Any]:
@@ -107,7 +125,11 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
     lines = {side: count_lines(path) for side, path in files.items()}
     counts = {side: frequencies("bpe", path, lines[side]) for side, path in files.items()}
     learnt = learn(counts["src"] + counts["tgt"], settings, out / CODES)
-    pieces = {side: count_pieces(words, out / CODES) for side, words in counts.items()}
+    pieces, longs = {}, []
+    for side, words in counts.items():
+        pieces[side], sizes = count_pieces(words, out / CODES)
+        longs.append(lengths(files[side], lines[side], sizes))
+    np.save(out / LENGTHS, np.stack(longs, axis=1))
     known = pieces["src"] + pieces["tgt"]
     size = write_dictionary(out / DICTIONARY, known)
     subwords = Subwords(out / CODES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ VISIBLE, SAME_PLACEHOLDERS, SHORT = 1, 2, 4
 
 @dataclass(frozen=True)
 class Survey:
-    """`digests` [N, 2] of the canonical source and target, and the property `bits` [N].
+    """`digests` [N, 2] of the sides as words.compared has them, and the property `bits` [N].
 
     `characters` counts those of each side, over the pairs that are VISIBLE.
     """
@@ -52,11 +52,6 @@ class Survey:
         unique = np.zeros_like(mask)
         unique[indices[first]] = True
         return unique
-
-
-def canonical(pairs: Iterable[Pair]) -> Iterator[Pair]:
-    """Raw pairs in the form in which they are compared."""
-    return ((words.canonical(source), words.canonical(target)) for source, target in pairs)
 
 
 def digests(pairs: Iterable[Pair]) -> NDArray[np.void]:
@@ -94,7 +89,7 @@ class _Surveyor:
 
     def __call__(self, sides: tuple[bytes, bytes]) -> Survey:
         raw = list(zip(*map(lines_of, sides), strict=True))
-        pairs = list(canonical(raw))
+        pairs = [words.compared(*pair) for pair in raw]
         bits = np.fromiter(map(self._bits, raw, pairs), np.uint8, len(pairs))
         visible = [pair for pair in pairs if all(pair)]
         characters = sum(len(source) for source, _ in visible), sum(len(target) for _, target in visible)

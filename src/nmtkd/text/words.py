@@ -59,6 +59,14 @@ def mask(text: str, names: Sequence[str]) -> str:
     return PLACEHOLDER.sub(lambda match: f"{OPEN}{names.index(match.group())}{CLOSE}", text)
 
 
+def compared(source: str, target: str = "") -> tuple[str, str]:
+    """A pair as pairs are compared: canonical, placeholders numbered as models read them."""
+    if "{" in source or "{" in target:
+        names = placeholders(source, target)
+        source, target = mask(source, names), mask(target, names)
+    return canonical(source), canonical(target)
+
+
 def unmask(text: str, names: Sequence[str]) -> str:
     """`text` with names and characters for what stands in brackets.
 

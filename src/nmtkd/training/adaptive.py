@@ -8,8 +8,8 @@ from typing import Any
 from nmtkd.network import gated
 from nmtkd.network.fairseq_bridge import Loaded
 from nmtkd.plan.models import UnitGates
+from nmtkd.text.text_form import TextForm
 from nmtkd.training import validation
-from nmtkd.training.text_form import TextForm
 from nmtkd.training.validation import Sides
 
 

@@ -61,6 +61,10 @@ class HypothesesDataset(BaseWrapperDataset):
             )
         self.hypotheses = hypotheses
 
+    def num_tokens(self, index: int) -> int:
+        """Tokens of the longest text of a pair, which bounds the memory of a batch."""
+        return int(max(self.dataset.num_tokens(index), self.hypotheses.num_tokens(index)))
+
     def collater(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """fairseq's batch, which is sorted by length. Hypotheses are looked up by id."""
         batch: dict[str, Any] = self.dataset.collater(samples)

@@ -1,15 +1,16 @@
 """The training loop: fairseq's trainer and data. A killed training resumes and ends in the same bytes.
 
 All random numbers follow from the seed and the update (fairseq reseeds at every step): a run resumed from its
-last checkpoint equals an uninterrupted one. Selection is the same for all models: a fixed number of updates,
-then the mean of the last checkpoints.
+last checkpoint equals an uninterrupted one. Data and selection are the same for all models: the same pairs in
+the same updates (batches.py), a fixed number of updates, then the mean of the last checkpoints.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,20 @@ from fairseq.trainer import Trainer
 from omegaconf import DictConfig, open_dict
 
 from nmtkd import files, machine
+from nmtkd.network import command_line
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.plan.models import Architecture, Training
-from nmtkd.training import checkpoints, validation
+from nmtkd.training import checkpoints, texts, validation
 from nmtkd.training.adaptive import AdaptiveCapacity
-from nmtkd.training.batches import KeptBatches
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
+from nmtkd.training.curve import CURVE, Curve
 from nmtkd.training.step import Stepper
-from nmtkd.training.text_form import TextForm
-from nmtkd.training.trained import Trained
-from nmtkd.training.validation import Sides
+from nmtkd.training.texts import Data
+from nmtkd.training.trained import Seen, Trained
 
-# Losses are in bits per token, as in fairseq's logs. gate and openness are means since the last row, empty
-# for models without gates.
-CURVE = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness"
-WATCHED = ("gate", "openness")
 STATE = "state.pt"
-
-
 Adapt = Callable[[DictConfig], None]  # sets task and criterion in fairseq's configuration
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Text in BPE, aligned by line."""
-
-    dictionary: Path
-    form: TextForm
-    train: Sides
-    valid: Sides
-    # the teacher's translations of the training source, where they are used beside gold
-    hypotheses: Sequence[str] | None = None
-    decoding: str = ""  # whose translations are the target of `train`; none where it is gold
 
 
 def train(
@@ -71,7 +53,7 @@ def train(
 
     Writes the model and its hash to out/model/. The first member of an ensemble also writes the dictionaries
     there, and out/curve.csv. `section` of params.yaml holds the recipe. Raises bridge.ModelError if a
-    training line fits no batch of max_tokens.
+    training pair fits no batch of max_tokens.
     """
     run = begin(data, architecture, training, seed, scratch, stage=stage, section=section, adapt=adapt)
     run.resume()
@@ -87,12 +69,13 @@ def train(
     (folder / layout.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
     if name == layout.MODEL:
         for side in (bridge.SOURCE, bridge.TARGET):
-            (folder / f"dict.{side}.txt").write_bytes((scratch / "data" / f"dict.{side}.txt").read_bytes())
-        files.write_csv(out / layout.CURVE, CURVE, run.rows)
+            shutil.copyfile(texts.folder(scratch) / f"dict.{side}.txt", folder / f"dict.{side}.txt")
+        files.write_csv(out / layout.CURVE, CURVE, run.curve.rows)
     card: dict[str, Any] = {"parameters": run.loaded.parameters(), "updates": training.updates}
+    card["data"] = run.seen.facts()
     if run.adaptive:
         card["gates"] = run.adaptive.facts
-    return Trained(card=card, seconds=run.seconds, target_tokens=run.tokens)
+    return Trained(card=card, seconds=run.seconds, seen=run.seen)
 
 
 def begin(
@@ -109,16 +92,9 @@ def begin(
     """A training at update 0, with its data binarised in `scratch`."""
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
-    folder = scratch / "data"
-    complete = folder / "longest"  # written last: the length of the longest line
-    if not complete.exists():
-        splits = {"train": data.train, "valid": data.valid}
-        if data.hypotheses is not None:
-            splits["hypotheses"] = (data.train[0], data.hypotheses)
-        files.write_text(complete, str(bridge.write_data(folder, data.dictionary, splits)))
     # Held-out lines are to be translated too, and noise or a teacher may have made longer ones.
-    longest = max(data.form.longest, int(complete.read_text(encoding="utf-8")))
-    command = bridge.arguments(architecture, training, seed, bridge.positions_for(longest))
+    longest = max(data.form.longest, texts.binarise(data, scratch))
+    command = command_line.arguments(architecture, training, seed, command_line.positions_for(longest))
     run = Run(command, scratch, training, stage, section, data, adapt)
     if architecture.gates:
         run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid, data.form)
@@ -141,7 +117,7 @@ class Run:
         cfg = bridge.configuration(command)
         device = machine.device()
         with open_dict(cfg):
-            cfg.task.data = str(scratch / "data")
+            cfg.task.data = str(texts.folder(scratch))
             cfg.common.cpu = device == "cpu"
             if cfg.common.cpu:
                 cfg.dataset.data_buffer_size = 0  # a loader thread would compete for the cores
@@ -153,8 +129,7 @@ class Run:
             self.task = tasks.setup_task(cfg.task)
             model = self.task.build_model(cfg.model)
             self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
-            self._load(data, section)
-            self.task.datasets["train"] = KeptBatches(self.task.dataset("train"))
+            texts.load(self.trainer, data, section)
             self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
             self.stepper = Stepper(self.trainer)
             self.trainer.lr_step(0)
@@ -170,35 +145,9 @@ class Run:
         )
         self.adaptive: AdaptiveCapacity | None = None
         self.sample, self.form = validation.sample(data.valid, training.curve_pairs), data.form
-        self.rows: list[list[Any]] = []
+        self.curve, self.seen = Curve(), Seen(pairs=len(data.lengths))
         self.seconds = 0.0
-        self.tokens = 0
         self._since = time.monotonic()
-        self._losses: list[tuple[float, float]] = []  # (sum of losses, tokens) since the last checkpoint
-        # one value per batch since the last checkpoint
-        self._watched: dict[str, list[float]] = {name: [] for name in WATCHED}
-
-    def _load(self, data: Data, section: str) -> None:
-        """Loads the data. Validation batches grow to hold the longest validation line.
-
-        Raises ModelError for a line that fairseq would skip as too long: runs must not differ in data.
-        """
-        cfg, sizes = self.trainer.cfg.dataset, dict[str, Any]()
-        for split in ("train", "valid"):
-            self.task.load_dataset(split, combine=False, epoch=1)
-            sizes[split] = self.task.dataset(split).sizes  # [pairs, 2]: tokens of both sides
-            bridge.check_lengths(split, sizes[split].max(1), min(self.trainer.get_model().max_positions()))
-        cfg.max_tokens_valid = max(cfg.max_tokens, int(sizes["valid"].max()))
-        line, side = divmod(int(sizes["train"].argmax()), 2)
-        longest = int(sizes["train"][line, side])
-        if longest > cfg.max_tokens:
-            shorter = "prepare.max_words"
-            if side == 1 and data.decoding:
-                shorter = f"decodings.{data.decoding}.max_length_factor"
-            raise bridge.ModelError(
-                f"train.{(bridge.SOURCE, bridge.TARGET)[side]}, line {line + 1}: {longest} BPE tokens, "
-                f"a batch holds {cfg.max_tokens}; raise {section}.max_tokens, or lower {shorter}"
-            )
 
     def resume(self) -> None:
         """Restores the last complete checkpoint, if there is one."""
@@ -211,7 +160,7 @@ class Run:
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         self.trainer.set_num_updates(state["update"])
         self.epochs.load_state_dict(state["epochs"])
-        self.rows, self.seconds, self.tokens = state["rows"], state["seconds"], state["tokens"]
+        self.curve.rows, self.seconds, self.seen = state["rows"], state["seconds"], Seen(**state["seen"])
         if self.adaptive:
             self.adaptive.facts = state["gates"]
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
@@ -230,9 +179,9 @@ class Run:
             "optimizer": self.trainer.optimizer.state_dict(),
             "update": update,
             "epochs": self.epochs.state_dict(),
-            "rows": self.rows,
+            "rows": self.curve.rows,
             "seconds": self.seconds,
-            "tokens": self.tokens,
+            "seen": asdict(self.seen),
             "gates": self.adaptive.facts if self.adaptive else {},
         }
         checkpoints.write(self.scratch / STATE, state)
@@ -245,8 +194,8 @@ class Run:
         while self.trainer.get_num_updates() < self.training.updates:
             self.trainer.begin_epoch(self.epochs.next_epoch_idx)
             batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
-            for sample in batches:
-                self._step(sample)
+            for parts in batches:
+                self._step(parts)
                 update = self.trainer.get_num_updates()
                 if self.adaptive and update == self.adaptive.gates.closing:
                     self._close(self.adaptive)
@@ -256,13 +205,10 @@ class Run:
                 if update >= self.training.updates:
                     break
 
-    def _step(self, sample: dict[str, Any]) -> None:
-        log = self.stepper.step(sample)
-        tokens = int(sample["ntokens"])
-        self.tokens += tokens
-        self._losses.append((log["loss"] * tokens, tokens))
-        for name in WATCHED:
-            self._watched[name] += [log[name] / log["nsentences"]] if name in log else []
+    def _step(self, parts: Sequence[dict[str, Any]]) -> None:
+        log = self.stepper.step(parts)
+        self.seen = self.seen.after(parts, log)
+        self.curve.note(log)
         done, total = self.trainer.get_num_updates(), self.training.updates
         machine.progress(
             self.stage,
@@ -284,28 +230,16 @@ class Run:
     def _validate(self) -> None:
         """Adds a row to the learning curve. Validation loss is the stock one, without a teacher's term."""
         self.seconds += time.monotonic() - self._since
-        loss, bleu = validation.loss(self.trainer), validation.bleu(self.loaded, self.sample, self.form)
-        train_loss = sum(loss for loss, _ in self._losses) / max(1, sum(tokens for _, tokens in self._losses))
-        watched = [sum(values) / len(values) if values else None for values in self._watched.values()]
-        self._losses, self._watched = [], {name: [] for name in WATCHED}
-        row = [
-            self.trainer.get_num_updates(),
-            self.epochs.epoch,
-            train_loss,
-            loss,
-            bleu,
-            self.tokens,
-            *watched,
-        ]
-        self.rows.append([round(value, 4) if isinstance(value, float) else value for value in row])
+        bleu = validation.bleu(self.loaded, self.sample, self.form)
+        message = self.curve.add(
+            update=self.trainer.get_num_updates(),
+            epoch=self.epochs.epoch,
+            valid_loss=validation.loss(self.trainer),
+            valid_bleu=bleu,
+            target_tokens=self.seen.target_tokens,
+        )
         shown = "" if bleu is None else f", BLEU {bleu:.1f} (greedy, {len(self.sample[0])} validation pairs)"
-        shown += "".join(
-            f", {name} {value:.2f}" for name, value in zip(WATCHED, watched, strict=True) if value is not None
-        )
-        print(
-            f"[{self.stage}] update {row[0]}: train loss {train_loss:.3f}, valid loss {row[3]:.3f}{shown}",
-            flush=True,
-        )
+        print(f"[{self.stage}] {message}{shown}", flush=True)
         self._since = time.monotonic()
 
     def average(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from nmtkd import machine
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
 
 NEAR_ZERO = 1e-6  # added to a norm that divides, as in fairseq and torch
 
@@ -45,20 +47,16 @@ class Stepper:
         # The same update with one pass over memory; the stock one makes six for each of a hundred tensors.
         trainer.optimizer._optimizer = torch.optim.AdamW(group["params"], fused=True, **settings)
 
-    def step(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """One update on one batch. Returns the criterion's log, with `loss` in bits per token.
+    def step(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One update on one batch, in parts that are computed in turn: equal to one on the whole batch.
 
-        Raises bridge.ModelError if the gradient's norm is infinite or NaN.
+        Returns the criterion's log, with `loss` in bits per token. Raises bridge.ModelError if the gradient's
+        norm is infinite or NaN.
         """
         trainer, update = self._trainer, self._trainer.get_num_updates()
-        trainer._set_seed()
-        sample, _ = trainer._prepare_sample(sample)
-        model, criterion = trainer.model.train(), trainer.criterion.train()
-        criterion.num_updates = update
         trainer.zero_grad()
-        with autocast():
-            loss, size, log = criterion(model, sample)
-        loss.backward()
+        loss, log = self._summed([trainer._prepare_sample(part)[0] for part in parts], update)
+        size = log["sample_size"]
         gradients = [parameter.grad for parameter in trainer.optimizer.params if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) / size
         if not bool(torch.isfinite(norm)):
@@ -72,7 +70,26 @@ class Stepper:
         group["eps"] = self._eps / math.sqrt(1.0 - self._beta2 ** (update + 1))
         trainer.optimizer._optimizer.step()
         trainer.set_num_updates(update + 1)
-        return {**log, "loss": float(loss.detach()) / size / math.log(2)}
+        return {**log, "loss": loss / size / math.log(2)}
+
+    def _summed(self, parts: Sequence[dict[str, Any]], update: int) -> tuple[float, dict[str, Any]]:
+        """Loss and log of a batch, and its gradients in the parameters: sums over its parts."""
+        trainer = self._trainer
+        model, criterion = trainer.model.train(), trainer.criterion.train()
+        criterion.num_updates = update
+        trainer._set_seed()
+        if isinstance(criterion, CrossEntropyCriterion):
+            with autocast():
+                criterion.look_ahead(model, parts)
+            trainer._set_seed()  # the parts draw again what they drew there
+        total, log = 0.0, dict[str, Any]()
+        for part in parts:
+            with autocast():
+                loss, _, found = criterion(model, part)
+            loss.backward()
+            total += float(loss.detach())
+            log = {name: log.get(name, 0) + value for name, value in found.items()}
+        return total, log
 
     def _scale(self, norm: Tensor, size: int) -> float:
         """Factor of the gradients: the mean over tokens, clipped."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nmtkd import files, machine
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import members, stamped_hash
@@ -15,17 +17,19 @@ from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.plan.runs import Run
+from nmtkd.text import text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
-from nmtkd.training import checkpoints, loop, options, text_form, validation
-from nmtkd.training.trained import Trained
+from nmtkd.training import checkpoints, loop, options, validation
+from nmtkd.training.texts import Data
+from nmtkd.training.trained import Trained, together
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
     """A run's checked inputs: text, the files it came from, and the teacher's output or model."""
 
-    data: loop.Data
+    data: Data
     paths: list[Path]
     temperature: float
     targets: Path | None = None
@@ -48,6 +52,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         layout.BPE / "valid.tgt",
         dictionary,
         layout.BPE / layout.TEXT,
+        layout.BPE / layout.LENGTHS,
     ]
     sources, gold = open_pair(paths[0], paths[1])
     train_target: Sequence[str] = gold
@@ -56,13 +61,13 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         translations, path = _translations(run, method, sources, gold)
         paths.append(path)
         train_target = gold if family.targets == "gold" else translations
-    data = loop.Data(
+    data = Data(
         dictionary=dictionary,
         form=text_form.read(layout.BPE),
         train=(sources, train_target),
         valid=read_pair(paths[2], paths[3]),
+        lengths=np.load(layout.BPE / layout.LENGTHS),
         hypotheses=translations if method.gate else None,
-        decoding=run.decoding if train_target is translations else "",
     )
     material = Material(data=data, paths=paths, temperature=temperature)
     if family.targets:
@@ -144,11 +149,7 @@ def best_of(
         shutil.rmtree(out / f"{value:g}")
     tried = {f"{value:g}": round(score, 4) for value, score in scores.items()}
     card = {**students[chosen].card, "gate": chosen, "tried": tried, "valid_bleu": scores[chosen]}
-    return Trained(
-        card=card,
-        seconds=sum(student.seconds for student in students.values()),  # of all trainings
-        target_tokens=sum(student.target_tokens for student in students.values()),
-    )
+    return together(list(students.values()), card)
 
 
 def _train_one(

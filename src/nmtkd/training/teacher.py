@@ -6,16 +6,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nmtkd import files, machine
-from nmtkd.network.fairseq_bridge import member_name, model_hash, positions_for
+from nmtkd.network.command_line import positions_for
+from nmtkd.network.fairseq_bridge import member_name, model_hash
 from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
+from nmtkd.text import text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
-from nmtkd.training import checkpoints, loop, text_form
+from nmtkd.training import checkpoints, loop
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
-from nmtkd.training.trained import Trained
+from nmtkd.training.texts import Data
+from nmtkd.training.trained import Trained, together
 
 
 def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
@@ -37,6 +42,7 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
         bpe / "valid.tgt",
         bpe / layout.DICTIONARY,
         bpe / layout.TEXT,
+        bpe / layout.LENGTHS,
     ]
     settings = f"{teacher.model_dump_json()}{positions_for(form.longest)}"
     recipe = files.fingerprint(settings, [*paths, layout.manifest("teacher")])
@@ -45,8 +51,12 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
     if twins:
         shutil.copytree(twins[0], out, dirs_exist_ok=True)
         return twins[0]
-    data = loop.Data(
-        dictionary=paths[4], form=form, train=open_pair(*paths[:2]), valid=read_pair(*paths[2:4])
+    data = Data(
+        dictionary=bpe / layout.DICTIONARY,
+        form=form,
+        train=open_pair(*paths[:2]),
+        valid=read_pair(*paths[2:4]),
+        lengths=np.load(bpe / layout.LENGTHS),
     )
     members = [
         _train_member(number, noise, teacher, data, recipe, out)
@@ -58,17 +68,12 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
         "recipe": recipe,
         "seeds": teacher.seeds,
     }
-    files.write_json(out / layout.CARD, card)
-    return Trained(
-        card=card,
-        seconds=sum(member.seconds for member in members),
-        target_tokens=sum(member.target_tokens for member in members),
-    )
+    trained = together(members, card)
+    files.write_json(out / layout.CARD, trained.card)
+    return trained
 
 
-def _train_member(
-    number: int, noise: str, teacher: Teacher, data: loop.Data, recipe: str, out: Path
-) -> Trained:
+def _train_member(number: int, noise: str, teacher: Teacher, data: Data, recipe: str, out: Path) -> Trained:
     """Trains one member of the ensemble; `number` counts from 1."""
     seed, consistency = teacher.seeds[number - 1], teacher.training.consistency
     stage = f"teacher {noise}" if len(teacher.seeds) == 1 else f"teacher {noise}, seed {seed}"

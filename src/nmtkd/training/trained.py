@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from nmtkd import files, machine
 from nmtkd.plan import layout
+
+PASS_DIGITS = 4  # decimals of a number of passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What trainings on a text of `pairs` pairs saw of it. Tokens include EOS, not padding."""
+
+    pairs: int
+    updates: int = 0
+    sentences: int = 0
+    source_tokens: int = 0
+    target_tokens: int = 0  # those that the loss is divided by
+    trainings: int = 1
+
+    def after(self, parts: Sequence[dict[str, Any]], log: dict[str, Any]) -> Seen:
+        """The same and one update more, on the parts of a batch. `log` is what Stepper.step returns."""
+        return replace(
+            self,
+            updates=self.updates + 1,
+            sentences=self.sentences + sum(len(part["id"]) for part in parts),
+            source_tokens=self.source_tokens
+            + sum(int(part["net_input"]["src_lengths"].sum()) for part in parts),
+            target_tokens=self.target_tokens + int(log["ntokens"]),
+        )
+
+    def __add__(self, other: Seen) -> Seen:
+        """What both saw, of equally many pairs."""
+        counts = ("updates", "sentences", "source_tokens", "target_tokens", "trainings")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in counts})
+
+    def facts(self) -> dict[str, int | float]:
+        """Its counts for a card, with the number of passes over the pairs."""
+        return {
+            "updates": self.updates,
+            "sentences": self.sentences,
+            "passes": round(self.sentences / self.pairs, PASS_DIGITS),
+            "source_tokens": self.source_tokens,
+            "target_tokens": self.target_tokens,
+            "trainings": self.trainings,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +60,12 @@ class Trained:
 
     card: dict[str, Any]
     seconds: float
-    target_tokens: int
+    seen: Seen
 
     @property
     def cost(self) -> dict[str, float]:
         """Seconds of training, and target tokens per second."""
-        rate = self.target_tokens / max(self.seconds, math.ulp(1.0))
+        rate = self.seen.target_tokens / max(self.seconds, math.ulp(1.0))
         return {"seconds": round(self.seconds, 1), "target_tokens_per_second": round(rate, 1)}
 
     def record(self, key: str, folder: Path) -> str:
@@ -35,3 +78,13 @@ class Trained:
         files.write_script(layout.machine_file(layout.TRAINING, key), layout.MEASURED, measured)
         rate = self.cost["target_tokens_per_second"]
         return f"{self.card['parameters']} parameters, {self.cost['seconds']:g} s, {rate:g} target tokens/s"
+
+
+def together(trainings: Sequence[Trained], card: dict[str, Any]) -> Trained:
+    """Several trainings as one, of `card`: what they saw and their seconds are sums."""
+    seen = reduce(lambda one, other: one + other, (training.seen for training in trainings))
+    return Trained(
+        card={**card, "data": seen.facts()},
+        seconds=sum(training.seconds for training in trainings),
+        seen=seen,
+    )

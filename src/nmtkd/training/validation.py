@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sacrebleu.metrics.bleu import BLEU
-
 from nmtkd import machine
 from nmtkd.decoding.translate import greedy
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.text.bleu import measure
 from nmtkd.text.languages import bleu_tokeniser
-from nmtkd.training.text_form import TextForm
+from nmtkd.text.text_form import TextForm
 
 Sides = tuple[Sequence[str], Sequence[str]]  # source and target lines
 
@@ -41,9 +40,7 @@ def bleu(loaded: bridge.Loaded, sides: Sides, form: TextForm) -> float | None:
     hypotheses, references = (
         [form.text(line) for line in side] for side in (greedy(loaded, sides[0]), sides[1])
     )
-    # force: an early model may say what sacreBLEU takes for tokens, and would warn of.
-    metric = BLEU(tokenize=bleu_tokeniser(form.target), force=True)
-    return float(metric.corpus_score(hypotheses, [references]).score)
+    return measure(hypotheses, references, bleu_tokeniser(form.target)).bleu
 
 
 def quality(folder: Path, valid: Sides, form: TextForm) -> float:

@@ -1,7 +1,11 @@
-"""nmtkd.decoding.search: how long an output may be."""
+"""nmtkd.decoding.search: what params ask for, and how long an output may be."""
+
+from typing import Any
 
 import pytest
 
+from nmtkd.decoding.search import Search
+from nmtkd.plan.decoding import Decoding, Evaluate, Sampling
 from tests.unit.decoding.helpers import search
 
 
@@ -17,3 +21,14 @@ from tests.unit.decoding.helpers import search
 )
 def test_limit_grows_with_the_source(factor: float, offset: int, source: str, limit: int) -> None:
     assert search(max_length_factor=factor, max_length_offset=offset).limit(source) == limit
+
+
+def test_search_is_what_params_ask_for() -> None:
+    draws = Sampling(temperature=0.5, top_p=0.9, seed=3)
+    length: dict[str, Any] = {"max_length_factor": 1.5, "max_length_offset": 7}
+    asked = Decoding(
+        kind="sample", engine="fairseq", beam=4, nbest=3, length_penalties=[0.8], sampling=draws, **length
+    )
+    assert Search.of(asked, 0.8) == Search(beam=4, nbest=3, length_penalty=0.8, sampling=draws, **length)
+    test_time = Evaluate(tokenize="auto", engine="ctranslate2", beam=6, length_penalties=[0.6, 1.4], **length)
+    assert Search.of(test_time, 1.4) == Search(beam=6, nbest=1, length_penalty=1.4, **length)

@@ -13,6 +13,7 @@ from nmtkd.distil.hypotheses import RECORDS, Chosen, HypothesesError, NBest, Wri
 from nmtkd.files import line_hash
 
 SOURCES = ["the lamp", "the door", "the lamp", "a fan"]
+GOLD = ["die Lampe", "die Tü@@ r ist da", "die Lampe", "ein Lü@@ fter"]
 NBESTS: list[NBest] = [
     [("die Lampe", -0.5), ("Lampe", -1.25)],
     [("the door", -0.1)],
@@ -25,7 +26,7 @@ def write(
     folder: Path, sources: list[str], nbest: list[Any], truncated: int, facts: dict[str, Any]
 ) -> dict[str, Any]:
     """The longest lines first, as a search does it; the first `truncated` of them met their limit."""
-    writer = Writer(folder, sources)
+    writer = Writer(folder, sources, GOLD if sources is SOURCES else sources)
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     for done, index in enumerate(order):
         writer.put(index, nbest[index], truncated=done < truncated)
@@ -62,6 +63,7 @@ def test_hypotheses_of_any_text_survive(
 
 
 def test_card_of_hypotheses_counts(tmp_path: Path) -> None:
+    """Of the best entries: 7 tokens beside gold's 12, and exp(1 - 12/7)."""
     card = write(tmp_path, SOURCES, NBESTS, 3, {"teacher_hash": "abc", "decoding": {"beam": 5}})
     assert card == read_card(tmp_path)
     assert card == {
@@ -72,6 +74,9 @@ def test_card_of_hypotheses_counts(tmp_path: Path) -> None:
         "empty": 1,
         "truncated": 3,
         "copied": 1,
+        "equal_to_gold": 2,
+        "length_ratio": 0.5833,
+        "brevity_penalty": 0.4895,
     }
 
 
@@ -187,7 +192,7 @@ def test_records_are_one_json_object_a_line(tmp_path: Path) -> None:
 
 
 def test_a_line_without_hypotheses_is_a_bug(tmp_path: Path) -> None:
-    writer = Writer(tmp_path, SOURCES)
+    writer = Writer(tmp_path, SOURCES, GOLD)
     writer.put(1, NBESTS[1])
     with pytest.raises(AssertionError, match="a hypothesis for each source line"):
         writer.close({})

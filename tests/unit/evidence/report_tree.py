@@ -1,5 +1,8 @@
 """A tiny results tree on invented text: by default one teacher, plain and seq at two capacities.
 
+The validation set is the first half of the test set. Length penalty 1 is the one that was chosen but for
+`seq` at `small`, whose translations at 1 are the plain student's.
+
 Students at `gated` have openness, and their size depends on the seed.
 Students of `hybrid_best` have a gate and the values that were tried for it.
 """
@@ -45,10 +48,18 @@ WRONG = {
     "seq": 4,
     "plain": 2,
 }  # every n-th word of a model's output is another: the higher, the better
-CURVE = ("100,1,5.0,4.5,,9000", "200,2,4.0,3.75,12.5,18000")
+CURVE = ("100,1,5.0,4.5,,9000", "180,2,4.2,3.85,12.25,16200", "200,2,4.0,3.75,12.5,18000")
 # A verdict takes as many segments as there are: most tests are about verdicts.
-REPORT = Report(bootstrap_samples=200, bootstrap_seed=12345, confidence=0.95, min_segments=len(REFERENCES))
-HEADLINE = Headline("test", REFERENCES, "13a", REPORT.min_segments, 100.0)
+REPORT = Report(
+    bootstrap_samples=200,
+    bootstrap_seed=12345,
+    confidence=0.95,
+    min_segments=len(REFERENCES),
+    max_climb=1.0,
+    study="lamps",
+)
+GROUPS = [f"segment {number}" for number in range(len(REFERENCES))]
+HEADLINE = Headline("test", REFERENCES, GROUPS, "13a", REPORT.min_segments, 100.0)
 SMALL = replace(HEADLINE, min_segments=len(REFERENCES) + 1)
 CARD = {
     "corpus": "lamps",
@@ -90,7 +101,9 @@ def grid(**changes: Any) -> Grid:
 
 def translate(method: str, capacity: str, search: str, seed: int = 1) -> list[str]:
     """The references with every n-th word replaced; small is better than tiny, beam better than greedy."""
-    every = WRONG[method] + (capacity == "small") + (search == "beam")
+    if (method, capacity, search) == ("seq", "small", "beam_at_1"):
+        method, search = "plain", "beam"
+    every = WRONG[method] + (capacity == "small") + (search != "greedy")
     lines = []
     for number, line in enumerate(REFERENCES):
         words = line.split()
@@ -106,7 +119,8 @@ def write(root: Path, study: Grid) -> None:
     """Everything that the report of `study` reads, below `root`."""
     prepared = root / layout.PREPARED
     prepared.mkdir(parents=True)
-    (prepared / "test.ref").write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
+    for name, lines in (("ref", REFERENCES), ("groups", GROUPS)):
+        (prepared / f"test.{name}").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (prepared / "card.json").write_text(json.dumps(CARD), encoding="utf-8")
     for noise in study.noises:
         (root / layout.noise_dir(noise)).mkdir(parents=True)
@@ -121,13 +135,15 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
     method, capacity, noise, decoding, seed = identity
     scores: list[dict[str, Any]] = []
     (root / layout.translations_dir(key)).mkdir(parents=True)
-    for search in ("beam", "greedy"):
+    for search in ("beam", "beam_at_1", "greedy"):
         lines = translate(method, capacity, search, seed)
         (root / layout.translations_dir(key) / f"test.{search}").write_text(
             "\n".join(lines) + "\n", encoding="utf-8"
         )
         chosen = [i for i, line in enumerate(REFERENCES) if len(line.split()) >= 5]
-        for split, wanted in (("test", range(len(lines))), ("test_long", chosen)):
+        half = range(len(lines) // 2)
+        sets = {"valid": half, "test": range(len(lines)), "test_long": chosen}
+        for split, wanted in ((split, wanted) for split, wanted in sets.items() if wanted):
             ours, gold = [lines[i] for i in wanted], [REFERENCES[i] for i in wanted]
             found = metrics.score(
                 ours, gold, tokeniser="13a", tokenised_hypotheses=ours, tokenised_references=gold
@@ -148,10 +164,23 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
         "model_bytes": 4 * size,
         "model": model_hash(key),
         "updates": 300,
+        "data": {
+            "updates": 300,
+            "sentences": 2720,
+            "passes": 2.0,
+            "source_tokens": 18000,
+            "target_tokens": 17600,
+            "trainings": 1,
+        },
+        "length_penalty": 1.4 if (method, capacity) == ("seq", "small") else 1.0,
+        "length_penalties": {"1.0": 10.25, "1.4": 9.5},
         "scores": scores,
     }
+    if method == "teacher":
+        result["data"] |= {"sentences": 6800, "passes": 5.0}
     if method == "hybrid_best":
         result |= {"gate": 0.25, "tried": {"0.25": 12.5, "0.75": 11.0}}
+        result["data"] |= {"sentences": 5440, "passes": 4.0, "trainings": 2}
     if capacity == "gated":
         shape: dict[str, Any] = {
             "units": 64,
@@ -168,8 +197,8 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
             "valid_bleu_end": 12.625,
         }
     _write_result(root, key, json.dumps(result))
-    gates = ["0.5", "0.25"] if method == "hybrid_best" else ["", ""]
-    opened = ["0.75", f"0.5{seed}"] if capacity == "gated" else ["", ""]
+    gates = ["0.5", "0.3", "0.25"] if method == "hybrid_best" else [""] * 3
+    opened = ["0.75", "0.6", f"0.5{seed}"] if capacity == "gated" else [""] * 3
     rows = [f"{start},{gate},{open_}\n" for start, gate, open_ in zip(CURVE, gates, opened, strict=True)]
     curve = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness\n" + "".join(rows)
     (root / layout.translations_dir(key) / "curve.csv").write_text(curve, encoding="utf-8")
@@ -205,18 +234,23 @@ def summarise(root: Path, study: Grid, headline: Headline = HEADLINE) -> tuple[l
     def hypotheses(key: str, search: str) -> list[str]:
         return results.read_lines(root / layout.translations_dir(key) / f"test.{search}")
 
-    return found, summaries_of(found, study, REPORT, headline, hypotheses)
+    climbs = {key: curves.climb(curve) for key, curve in points(root, found).items()}
+    return found, summaries_of(found, study, REPORT, headline, hypotheses, climbs)
+
+
+def points(root: Path, found: list[Result]) -> dict[str, list[canvas.Point]]:
+    """Learning curves by key."""
+    return {
+        one.key: curves.read_curve(root / layout.translations_dir(one.key) / "curve.csv") for one in found
+    }
 
 
 def figure_data(root: Path, study: Grid, headline: Headline = HEADLINE) -> canvas.FigureData:
     """What figures read."""
     found, summaries = summarise(root, study, headline)
-    points = {
-        one.key: curves.read_curve(root / layout.translations_dir(one.key) / "curve.csv") for one in found
-    }
     return canvas.FigureData(
         summaries,
-        curves.mean_curves(found, points),
+        curves.mean_curves(found, points(root, found)),
         study,
         "95%",
         headline,

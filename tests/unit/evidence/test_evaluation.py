@@ -1,9 +1,11 @@
 """A model on the held-out sets: what is written where, and that no result depends on the machine."""
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,26 +17,29 @@ from nmtkd import files
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.evidence import evaluation, results
 from nmtkd.plan import layout, params
-from tests.unit.evidence import report_tree
-from tests.unit.evidence.test_report import ROOT
+from tests.unit.plan import good
 
 KEY = "plain-tiny-clean-1"
+DATA = {
+    "updates": 30,
+    "sentences": 90,
+    "passes": 1.5,
+    "source_tokens": 400,
+    "target_tokens": 410,
+    "trainings": 1,
+}
 HASH = "ab" * 32
+SEARCHES = ("beam", "beam_at_1", "greedy")
+METRICS = ("bleu", "bleu_tok_lc", "chrf2", "brevity_penalty", "length_ratio")
 SETS = {
-    "valid": ["open the window", "lamp"],
+    "valid": ["open the window of the room", "lamp"],
     "test": ["turn on the red lamp now", "turn it off", "the door is open"],
 }
 
 
-def _write(root: Path, trained: Path) -> None:
+def _write(root: Path, trained: Path, penalties: Sequence[float] = (0.6, 1.0, 1.4)) -> None:
     """Params, held-out sets whose translation is their own source, and a model that was never trained."""
-    raw: dict[str, Any] = {}
-    for name in ("config", "corpus/homeassistant", "scale/quick"):
-        raw |= yaml.safe_load((ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8"))
-    del raw["defaults"]
-    raw["prepare"]["long_words"] = 4
-    raw["corpus"]["tests"] = ["test"]
-    raw["grid"] = report_tree.grid().model_dump()
+    raw = good.changed(prepare__long_words=4, evaluate__length_penalties=list(penalties))
     (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     for split, lines in SETS.items():
         text = "".join(f"{line}\n" for line in lines)
@@ -47,61 +52,188 @@ def _write(root: Path, trained: Path) -> None:
     files.write_text(model / layout.HASH, f"{HASH}\n")
     files.write_text(root / trained / layout.CURVE, "update,valid_loss\n")
     files.write_json(
-        root / trained / layout.CARD, {"parameters": 12, "updates": 30, "other": 1, "seeds": [1]}
+        root / trained / layout.CARD,
+        {"parameters": 12, "updates": 30, "other": 1, "seeds": [1], "data": DATA},
     )
 
 
-def _translate_as_is(seconds: float, folders: list[Path]) -> Any:
+Asked = tuple[Path, str, Search]  # the folder of a model, the first line of a set, and the search
+
+
+def _translate(seconds: float, asked: list[Asked], best: float) -> Any:
+    """Says what it reads: all of it with the length penalty `best`, else one word less or more.
+
+    Greedy search takes another word.
+    """
+
+    def said(line: str, search: Search) -> str:
+        if search.beam == 1:
+            return line.replace("open", "shut")
+        if search.length_penalty < best:
+            return line.rpartition(" ")[0] or line
+        return line if search.length_penalty == best else f"{line} again"
+
     def translate(
         folder: Path, sources: Sequence[str], search: Search, engine: str
     ) -> list[list[Hypothesis]]:
-        folders.append(folder)
+        asked.append((folder, sources[0], search))
         time.sleep(seconds)
-        lines = sources if search.beam > 1 else [line.replace("open", "shut") for line in sources]
-        return [[Hypothesis(text=line, score=0.0, truncated=False)] for line in lines]
+        return [[Hypothesis(text=said(line, search), score=0.0, truncated=False)] for line in sources]
 
     return translate
 
 
 def _evaluate(
-    root: Path, monkeypatch: pytest.MonkeyPatch, *argv: str, seconds: float = 0.001
-) -> tuple[dict[str, bytes], list[Path]]:
-    """The files of the result and of the translations, and the folders that a model was read from."""
-    folders: list[Path] = []
+    root: Path, monkeypatch: pytest.MonkeyPatch, *argv: str, seconds: float = 0.001, best: float = 1.4
+) -> tuple[dict[str, bytes], list[Asked]]:
+    """The files of the result and of the translations, and what was translated by what."""
+    asked: list[Asked] = []
     monkeypatch.setenv("NMTKD_DEVICE", "cpu")
-    monkeypatch.setattr(evaluation, "translate", _translate_as_is(seconds, folders))
+    monkeypatch.setattr(evaluation, "translate", _translate(seconds, asked, best))
     monkeypatch.chdir(root)
     evaluate.main(argv)
     outs = list(Path("data/translations").rglob("*"))
-    return {str(path): path.read_bytes() for path in outs if path.is_file()}, folders
+    return {str(path): path.read_bytes() for path in outs if path.is_file()}, asked
 
 
 def test_a_result_is_scores_and_facts_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = layout.student_dir(KEY)
     _write(tmp_path, trained)
-    outs, folders = _evaluate(tmp_path, monkeypatch, "plain", KEY)
-    assert set(folders) == {layout.model_dir(trained)}
+    outs, asked = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    assert {folder for folder, _, _ in asked} == {layout.model_dir(trained)}
     translations = f"data/translations/{KEY}"
     assert set(outs) == {
         f"data/translations/{KEY}/scores.json",
         f"{translations}/curve.csv",
-        *(f"{translations}/{split}.{search}" for split in SETS for search in ("beam", "greedy")),
+        *(f"{translations}/{split}.{search}" for split in SETS for search in SEARCHES),
     }
     raw = json.loads(outs[f"data/translations/{KEY}/scores.json"])
     assert set(raw) == {
         *("key", "role", "corpus", "pair", "method", "capacity", "noise", "decoding", "seed"),
-        *("model", "model_bytes", "parameters", "updates", "scores", "seeds"),
+        *("model", "model_bytes", "parameters", "updates", "scores", "seeds", "data"),
+        *("length_penalty", "length_penalties"),
     }
+    assert raw["data"] == DATA
     result = results.Result.model_validate_json(outs[f"data/translations/{KEY}/scores.json"])
     assert (result.role, result.cell, result.seed) == ("student", ("plain", "tiny", "clean", "none"), 1)
-    assert (result.corpus, result.pair, result.model) == ("homeassistant", "en-de", HASH)
+    assert (result.corpus, result.pair, result.model) == ("toy", "en-de", HASH)
     assert (result.model_bytes, result.parameters, result.updates) == (len("weights"), 12, 30)
-    splits = [(score.split, score.search) for score in result.scores if score.metric == "bleu"]
-    sets = ["valid", "test", "test_long"]
-    assert splits == [(split, search) for search in ("beam", "greedy") for split in sets]
+    places = [(score.search, score.split, score.metric) for score in result.scores]
+    assert places == list(itertools.product(SEARCHES, ("valid", "test", "test_long"), METRICS))
     assert result.score("test", "beam", "bleu") == 100.0 == result.score("test_long", "beam", "bleu")
     assert (result.score("test", "greedy", "bleu") or 0.0) < 100.0
     assert outs[f"{translations}/test.greedy"].decode().splitlines()[2] == "the door is shut"
+
+
+SHORT, LONG = 84.6482, 75.9836  # 6 of 7 words: exp(1 - 7/6); 9 of which 7 are right: (1/3) ** (1/4)
+
+
+@pytest.mark.parametrize(
+    ("penalties", "best", "chosen", "tried", "beams"),
+    [
+        (
+            (0.6, 1.0, 1.4),
+            1.4,
+            "1.4, the longest asked for",
+            {"0.6": SHORT, "1.0": SHORT, "1.4": 100.0},
+            [("valid", 0.6), ("valid", 1.0), ("valid", 1.4), ("test", 1.4), ("test", 1.0)],
+        ),
+        # The chosen search is the one at 1: it is not done again.
+        (
+            (0.6, 1.0, 1.4),
+            1.0,
+            "1.0",
+            {"0.6": SHORT, "1.0": 100.0, "1.4": LONG},
+            [("valid", 0.6), ("valid", 1.0), ("valid", 1.4), ("test", 1.0)],
+        ),
+        # What is not among the penalties is searched all the same at 1.
+        (
+            (1.4, 0.6),
+            0.6,
+            "0.6, the shortest asked for",
+            {"1.4": LONG, "0.6": 100.0},
+            [("valid", 1.4), ("valid", 0.6), ("test", 0.6), ("valid", 1.0), ("test", 1.0)],
+        ),
+        # Of equals the nearest to 1.
+        (
+            (0.6, 0.8, 1.8),
+            1.4,
+            "0.8",
+            {"0.6": SHORT, "0.8": SHORT, "1.8": LONG},
+            [("valid", 0.6), ("valid", 0.8), ("valid", 1.8), ("test", 0.8), ("valid", 1.0), ("test", 1.0)],
+        ),
+        ((1.0,), 1.4, "1.0", {"1.0": SHORT}, [("valid", 1.0), ("test", 1.0)]),
+    ],
+)
+def test_a_models_own_penalty_is_its_best_on_the_validation_set(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    penalties: tuple[float, ...],
+    best: float,
+    chosen: str,
+    tried: dict[str, float],
+    beams: list[tuple[str, float]],
+) -> None:
+    """And each set is translated by each search once."""
+    _write(tmp_path, layout.student_dir(KEY), penalties)
+    outs, asked = _evaluate(tmp_path, monkeypatch, "plain", KEY, best=best)
+    first = {lines[0]: split for split, lines in SETS.items()}
+    assert [(first[line], how.length_penalty) for _, line, how in asked if how.beam == 5] == beams
+    assert [(first[line], how.beam) for _, line, how in asked[len(beams) :]] == [("valid", 1), ("test", 1)]
+    raw = json.loads(outs[f"data/translations/{KEY}/scores.json"])
+    assert raw["length_penalties"] == tried
+    assert raw["length_penalty"] == float(chosen.partition(",")[0])
+    values = {(s["search"], s["split"], s["metric"]): s["value"] for s in raw["scores"]}
+    assert values["beam", "valid", "bleu"] == max(tried.values())
+    right = "turn on the red lamp now"
+    for search, penalty in (("beam", raw["length_penalty"]), ("beam_at_1", 1.0)):
+        text = outs[f"data/translations/{KEY}/test.{search}"].decode().splitlines()[0]
+        assert text == ("turn on the red lamp", right, f"{right} again")[(penalty >= best) + (penalty > best)]
+    said = f"{values['beam', 'test', 'bleu']:.2f} by beam (length penalty {chosen}), "
+    said += f"{values['beam_at_1', 'test', 'bleu']:.2f} at 1.0, {values['greedy', 'test', 'bleu']:.2f} greedy"
+    assert f"[evaluate {KEY}] BLEU on test: {said}; " in capsys.readouterr().out
+
+
+def test_length_stands_beside_each_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line lacks its last word, by both beams: 10 words of 13 are worth exp(1 - 13/10)."""
+    _write(tmp_path, layout.student_dir(KEY), (1.2,))
+    outs, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    raw = json.loads(outs[f"data/translations/{KEY}/scores.json"])
+    values = {(s["search"], s["split"], s["metric"]): s["value"] for s in raw["scores"]}
+    for search in ("beam", "beam_at_1"):
+        assert values[search, "test", "length_ratio"] == 0.7692
+        assert (values[search, "test", "bleu"], values[search, "test", "brevity_penalty"]) == (
+            74.0818,
+            0.7408,
+        )
+        assert values[search, "valid", "length_ratio"] == 0.8571
+    assert values["greedy", "test", "length_ratio"] == values["greedy", "test", "brevity_penalty"] == 1.0
+
+
+def test_a_model_of_unknown_data_has_a_result_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = layout.student_dir(KEY)
+    _write(tmp_path, trained)
+    files.write_json(tmp_path / trained / layout.CARD, {"parameters": 12, "updates": 30})
+    outs, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    assert not {"data", "seeds"} & json.loads(outs[f"data/translations/{KEY}/scores.json"]).keys()
+
+
+def test_rates_are_those_of_one_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 lines in 4 s and 3 in 1 s; another penalty's time is its own, and what is known takes none."""
+    _write(tmp_path, layout.student_dir(KEY))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluation, "translate", _translate(0.0, [], 1.4))
+    clock = iter([0.0, 4.0, 10.0, 90.0, 100.0, 101.0])
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    settings = params.load("corpus", "evaluate")
+    held_out = evaluation.HeldOut(KEY, Path("m"), settings)
+    one, other = (Search.of(settings.evaluate, penalty) for penalty in (1.0, 1.4))
+    for search, split in ((one, "valid"), (other, "valid"), (one, "test"), (one, "valid")):
+        held_out.tokens(search, split)
+    assert (held_out.rate(one), held_out.rate(other)) == (1.0, 0.025)
 
 
 def test_equal_models_have_equal_results_whatever_the_machine(
@@ -126,8 +258,8 @@ def test_equal_models_have_equal_results_whatever_the_machine(
 def test_a_teacher_is_named_by_its_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = layout.teacher_dir("clean")
     _write(tmp_path, trained)
-    outs, folders = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
-    assert set(folders) == {layout.model_dir(trained)}
+    outs, asked = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
+    assert {folder for folder, _, _ in asked} == {layout.model_dir(trained)}
     result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
     assert (result.key, result.role, result.seed) == ("teacher-clean", "teacher", 0)
     assert result.cell == ("teacher", "teacher", "clean", "none")
@@ -197,10 +329,9 @@ def test_a_right_translation_into_a_script_without_spaces_scores_100(
         names=['["{cat name}"]', "[]"],
     )
     assert results.read_lines(Path("test.beam")) == ["我的{cat name}在厨房里。", "打开\u00a0窗户，好！"]
+    values = dict(zip(METRICS, (100.0, 100.0, 100.0, 1.0, 1.0), strict=True))
     assert found == {
-        (split, metric): 100.0
-        for split in ("test", "test_long")
-        for metric in ("bleu", "bleu_tok_lc", "chrf2")
+        (split, metric): value for split in ("test", "test_long") for metric, value in values.items()
     }
 
 

@@ -68,7 +68,10 @@ def test_a_small_test_set_has_no_bars(tmp_path: Path, seeds: list[int]) -> None:
     assert "bars are" not in captions and "95%" not in captions and "bootstrap" not in captions
     why = "without intervals: 12 segments are too few for a verdict, which takes 13 (report.min_segments)."
     assert why in small["gain_over_plain"].caption
-    assert "with its 95% interval. Hollow" in large["gain_over_plain"].caption
+    told = large["gain_over_plain"].caption
+    assert "with its 95% interval by paired bootstrap over the 12 segments" in told
+    assert ("12 segments and other seeds. Hollow" in told) == (len(seeds) > 1)
+    assert "Hollow: no difference is shown, by Holm's correction" in told
 
 
 def test_a_difference_without_interval_is_a_hollow_mark(tmp_path: Path) -> None:

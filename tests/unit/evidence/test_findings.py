@@ -1,37 +1,66 @@
 """Sentences about the numbers."""
 
 from dataclasses import replace
+from typing import Any
 
 from nmtkd.evidence.findings import Findings
 from nmtkd.evidence.statistics import Comparison, Evidence, Spread
 from nmtkd.evidence.summaries import Summary
 from tests.unit.evidence import report_tree
 
-SIZES = {"teacher": 2_000_000, "tiny": 100_000}
+SIZES = {"teacher": 2_000_000, "tiny": 100_000, "small": 200_000}
 
 
-def _summary(method: str, mean: float, gain: Comparison | None = None, capacity: str = "tiny") -> Summary:
-    spreads = {("test", "beam", "bleu"): Spread(mean, None, None, None, 1)}
-    gains = {} if gain is None else {"beam": gain}
-    return Summary(method, capacity, "clean", "none", SIZES[capacity], 1.0, spreads, gains, {})
+def _gain(difference: float, low: float, high: float, verdict: int | None) -> dict[str, Comparison]:
+    """By the chosen penalty and at 1."""
+    gain = Comparison(difference, Evidence(low, high, 0.002, 0.004), verdict)
+    return {"beam": gain, "beam_at_1": gain}
 
 
-TEACHER = _summary("teacher", 40.0, capacity="teacher")
-PLAIN = _summary("plain", 30.0)
-SEQ = _summary("seq", 32.5, Comparison(2.5, Evidence(1.2, 3.9, 0.002)))
-WORD = _summary("word", 30.4, Comparison(0.4, Evidence(-0.5, 1.3, 0.4)))
-BOTH = _summary("both", 28.0, Comparison(-2.0, Evidence(-3.0, -1.0, 0.002)))
+def _summary(
+    method: str, test: float, valid: float, gains: dict[str, Comparison] | None = None, **changes: Any
+) -> Summary:
+    scores = {"test": Spread(test, None, None, None, 1), "valid": Spread(valid, None, None, None, 1)}
+    facts: dict[str, Any] = {
+        "method": method,
+        "capacity": "tiny",
+        "noise": "clean",
+        "decoding": "none",
+        "megabytes": 1.0,
+        "spreads": {(split, "beam", "bleu"): score for split, score in scores.items()},
+        "gains": gains or {},
+        "rivals": {},
+        "models": {},
+        "penalties": [1.0],
+        "passes": 4.0,
+        "climb": 0.5,
+        "climbs": False,
+        "is_uneven": False,
+    }
+    facts |= changes
+    return Summary(parameters=SIZES[facts["capacity"]], **facts)
+
+
+TEACHER = _summary("teacher", 40.0, 42.0, capacity="teacher")
+PLAIN = _summary("plain", 30.0, 31.0)
+SEQ = _summary("seq", 32.5, 34.0, _gain(2.5, 1.2, 3.9, 1))
+WORD = _summary("word", 30.4, 31.5, _gain(0.4, -0.5, 1.3, 0))
+BOTH = _summary("both", 28.0, 29.0, _gain(-2.0, -3.0, -1.0, -1))
+
+
+def _findings(*summaries: Summary) -> Findings:
+    return Findings(summaries, "95%", report_tree.HEADLINE)
 
 
 def test_findings_call_only_clear_differences() -> None:
-    """One gain, one loss, one interval that contains 0."""
-    findings = Findings([TEACHER, PLAIN, SEQ, WORD, BOTH], "95%", report_tree.HEADLINE)
+    """One gain, one loss, one that is not shown."""
+    findings = _findings(TEACHER, PLAIN, SEQ, WORD, BOTH)
     assert findings.lead() == (
         "The teacher (2M parameters) scores 40.0 BLEU on `test`. "
         "Of 3 distilled students, 1 scores higher than the plain student of the same size "
         "(`seq` at `tiny`, +2.5, 95% interval +1.2 to +3.9), "
         "1 scores lower (`both` at `tiny`, -2.0, 95% interval -3.0 to -1.0) "
-        "and for 1 the interval contains 0."
+        "and for 1 no difference is shown."
     )
     assert findings.settings() == [
         (
@@ -41,39 +70,105 @@ def test_findings_call_only_clear_differences() -> None:
             "`both` loses 2.0 BLEU (95% interval -3.0 to -1.0).",
         )
     ]
-    assert findings.numbers()[0] == ("Teacher", "40.0", "BLEU, with 2M parameters")
-    assert findings.numbers()[1] == (
-        "Best student",
-        "32.5",
-        "BLEU, `seq` at `tiny`: 5% of the teacher's parameters",
-    )
-    assert findings.numbers()[2] == (
-        "Gap closed",
-        "25%",
-        "of the way from `plain` (30.0) to the teacher (40.0), `seq` at `tiny`",
-    )
 
 
-def test_the_lead_names_the_largest_gain_and_the_largest_loss() -> None:
-    better = _summary("best", 33.0, Comparison(3.0, Evidence(2.0, 4.0, 0.002)))
-    worse = _summary("worst", 26.0, Comparison(-4.0, Evidence(-5.0, -3.0, 0.002)))
-    lead = Findings([TEACHER, PLAIN, SEQ, better, BOTH, worse], "95%", report_tree.HEADLINE).lead()
-    assert "2 score higher than the plain student of the same size (most: `best` at `tiny`, +3.0," in lead
-    assert " and 2 score lower (most: `worst` at `tiny`, -4.0," in lead
-    assert "contains 0" not in lead
-
-
-def test_findings_claim_no_gap_closed_without_a_gain() -> None:
-    findings = Findings([TEACHER, PLAIN, WORD], "95%", report_tree.HEADLINE)
-    assert findings.lead().endswith(
-        " Of 1 distilled student, none scores higher than the plain student of the same size "
-        "and for 1 the interval contains 0."
-    )
+def test_an_interval_beside_0_is_no_gain_by_itself() -> None:
+    """The verdict is of all comparisons together."""
+    uncertain = replace(SEQ, gains=_gain(2.5, 1.2, 3.9, 0))
+    findings = _findings(TEACHER, PLAIN, uncertain)
+    assert "none scores higher" in findings.lead() and "for 1 no difference is shown" in findings.lead()
+    assert "`seq`: no clear difference (+2.5" in findings.settings()[0][1]
     assert len(findings.numbers()) == 2
 
 
+def test_validation_chooses_the_student_whose_test_score_is_told() -> None:
+    """On the test set `lucky` has the best score and the most of the gap, in validation `seq` has."""
+    share = "`seq` at `tiny`: 5% of the teacher's parameters"
+    lucky = _summary("lucky", 39.0, 33.5, _gain(9.0, 8.0, 10.0, 1))
+    for students in ([SEQ, lucky], [lucky, SEQ]):
+        assert _findings(TEACHER, PLAIN, *students).numbers() == [
+            ("Teacher", "40.0", "BLEU, with 2M parameters"),
+            (
+                "Best student by validation",
+                "32.5",
+                f"test BLEU, {share}",
+            ),
+            (
+                "Gap closed",
+                "25%",
+                "of the way from `plain` (30.0) to the teacher (40.0), `seq` at `tiny`, "
+                "where validation has the largest share",
+            ),
+        ]
+
+
+def test_the_gap_is_that_of_the_same_size() -> None:
+    """2.5 of 7 BLEU from plain to teacher at `small` are more than 3 of 11 at `tiny`."""
+    plain = _summary("plain", 36.0, 35.0, capacity="small")
+    small = _summary("word", 38.0, 37.5, _gain(2.0, 1.0, 3.0, 1), capacity="small")
+    _, _, gap = _findings(TEACHER, PLAIN, SEQ, plain, small).numbers()
+    assert gap[:2] == ("Gap closed", "50%") and "`word` at `small`" in gap[2]
+
+
+def test_no_gap_is_closed_without_a_gain_on_the_test_set() -> None:
+    """Whatever others gain there that validation does not prefer; nor beyond a teacher that plain equals."""
+    unclear = _summary("word", 30.4, 35.0, _gain(0.4, -0.5, 1.3, 0))
+    assert len(_findings(TEACHER, PLAIN, unclear, SEQ).numbers()) == 2
+    assert len(_findings(replace(TEACHER, spreads=PLAIN.spreads), PLAIN, SEQ).numbers()) == 2
+
+
+def test_the_lead_says_how_far_gains_and_losses_reach() -> None:
+    """The largest of several has no interval: it was chosen by its size."""
+    better = _summary("better", 33.0, 33.0, _gain(3.0, 2.0, 4.0, 1))
+    worse = _summary("worse", 26.0, 26.0, _gain(-4.0, -5.0, -3.0, -1))
+    lead = _findings(TEACHER, PLAIN, SEQ, better, BOTH, worse).lead()
+    assert lead.endswith(
+        " Of 4 distilled students, 2 score higher than the plain student of the same size "
+        "(by 2.5 to 3.0 BLEU; largest gain: `better` at `tiny`) and 2 score lower "
+        "(by 2.0 to 4.0 BLEU; largest loss: `worse` at `tiny`)."
+    )
+
+
+def test_findings_claim_nothing_without_a_gain() -> None:
+    findings = _findings(TEACHER, PLAIN, WORD)
+    assert findings.lead().endswith(
+        " Of 1 distilled student, none scores higher than the plain student of the same size "
+        "and for 1 no difference is shown."
+    )
+
+
+def test_methods_are_ranked_by_tests_alone() -> None:
+    """The first by validation beside each other method, by the verdict; no word of the others' order."""
+    found = {1: WORD, -1: BOTH, 0: _summary("hybrid", 32.0, 33.0, _gain(2.0, 1.0, 3.0, 1))}
+    rivals = {
+        one.cell: Comparison(SEQ.bleu("test") - one.bleu("test"), Evidence(0.0, 0.0, 0.01, 0.03), verdict)
+        for verdict, one in found.items()
+    }
+    (setting,) = _findings(TEACHER, PLAIN, replace(SEQ, rivals=rivals), *found.values()).settings()
+    assert setting[1].endswith(
+        ". `seq`, the first of these by validation BLEU, scores higher than `word` (+2.1, p Holm 0.030), "
+        "scores lower than `both` (+4.5, p Holm 0.030) and is not shown to differ from `hybrid` "
+        "(+0.5, p Holm 0.030) on `test`."
+    )
+    text = " ".join([setting[1], _findings(TEACHER, PLAIN, SEQ, WORD).lead()])
+    assert "best" not in text and "most" not in text
+
+
+def test_students_that_still_climb_are_told_in_the_lead() -> None:
+    """Those of the comparisons: the teacher is none, and without a comparison there is nothing to caution."""
+    steep = [replace(one, climbs=True) for one in (TEACHER, PLAIN, SEQ)]
+    caution = (
+        "students compared still climb at the end of training (↑): differences are of speed of learning too."
+    )
+    assert _findings(*steep, WORD).lead().endswith(f" Caution: 2 of the 3 {caution}")
+    assert _findings(*steep).lead().endswith(f" Caution: all 2 {caution}")
+    assert "Caution" not in _findings(steep[0], PLAIN, SEQ).lead()
+    assert "Caution" not in _findings(steep[0], replace(steep[2], gains={})).lead()
+
+
 def _unproven(summary: Summary) -> Summary:
-    return replace(summary, gains={search: replace(g, evidence=None) for search, g in summary.gains.items()})
+    bare = {search: Comparison(gain.difference, None) for search, gain in summary.gains.items()}
+    return replace(summary, gains=bare)
 
 
 def test_a_small_test_set_is_not_judged() -> None:

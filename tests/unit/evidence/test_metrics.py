@@ -49,7 +49,30 @@ def test_text_and_tokens_are_scored_apart() -> None:
         ("bleu", 100.0),
         ("bleu_tok_lc", 0.0),
         ("chrf2", 100.0),
+        ("brevity_penalty", 1.0),
+        ("length_ratio", 1.0),
     ]
+
+
+def test_length_is_told_beside_bleu() -> None:
+    """4 of 6 words, all right: BLEU is the brevity penalty alone, exp(1 - 6/4). Tokens have no part in it."""
+    found = score(
+        ["the cat sat on"],
+        ["the cat sat on a mat"],
+        tokeniser="13a",
+        tokenised_hypotheses=["the cat sat on a mat"],
+        tokenised_references=["the cat sat on a mat"],
+    )
+    values = {str(one["metric"]): one["value"] for one in found}
+    assert (values["bleu"], values["brevity_penalty"], values["length_ratio"]) == (60.6531, 0.6065, 0.6667)
+    assert values["bleu_tok_lc"] == 100.0
+    longer = _scores(["the cat sat on a mat"], ["the cat sat on"])
+    assert (longer["brevity_penalty"], longer["length_ratio"]) == (1.0, 1.5)
+
+
+def test_length_is_counted_in_the_words_of_bleu() -> None:
+    found = _scores(["他在看书。"], ["他在厨房里看书。"], "zh")
+    assert (found["length_ratio"], found["brevity_penalty"]) == (0.625, 0.5488)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +111,10 @@ def test_where_words_have_no_spaces_the_tokenised_score_is_of_text() -> None:
     assert str(found[1]["signature"]).startswith("nrefs:1|case:lc|eff:no|tok:zh|")
 
 
+def test_every_metric_is_defined() -> None:
+    assert list(definitions("13a")) == list(_scores(["a"], ["a"]))
+
+
 def test_definitions_name_the_tokeniser() -> None:
     zh, german = definitions("zh"), definitions("13a")
     assert zh["bleu"] == "sacreBLEU on detokenised text, cased, zh tokeniser"
@@ -104,6 +131,7 @@ def test_signatures_tell_the_metrics_apart() -> None:
     assert signatures[0].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert signatures[1].startswith("nrefs:1|case:lc|eff:no|tok:none|smooth:exp|version:")
     assert signatures[2].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
+    assert signatures[3] == signatures[4] == signatures[0]
 
 
 def test_unequal_numbers_are_refused() -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_the_page_holds_every_figure_and_needs_nothing_else(tmp_path: Path) -> N
     assert re.findall(r"\b(?:fetch|import|XMLHttpRequest)\b", page.SCRIPT) == []
     html = _without_scripts(html)
     for drawing in drawings:
-        assert f'<figure id="{drawing.name}">' in html and drawing.caption.split(";")[0] in html
+        assert f'<figure id="{drawing.name}">' in html and escape(drawing.caption.split(";")[0]) in html
     assert '<figure id="quality_and_speed">' in html
     assert html.count("<svg") == 3
     assert "<script" not in html and "<link" not in html and "<img" not in html and "@import" not in html
@@ -67,9 +68,55 @@ def test_the_page_shows_data_and_signatures(tmp_path: Path) -> None:
 
 
 def test_clear_differences_are_coloured(tmp_path: Path) -> None:
+    """Two students, a difference, its interval, and the difference at length penalty 1, which one lacks."""
     html, _ = _page(tmp_path)
-    assert html.count("<td class=gain>") == 2 * 2  # two students, a difference and its interval
-    assert "Of 20 comparisons without a true difference" in html
+    assert html.count("<td class=gain>") == 2 * 2 + 1 and html.count("<td class=unclear>+0.0") == 1
+    assert html.count("<td class=unclear>") == 1 and "<td class=loss>" not in html
+
+
+def test_an_interval_says_what_it_covers(tmp_path: Path) -> None:
+    """And what is fixed in it; nothing is promised of what was not varied."""
+    groups = [f"text {number // 3}" for number in range(12)]
+    reading = {}
+    for name, seeds in (("one", [1]), ("two", [1, 2])):
+        html, _ = _page(tmp_path / name, seeds=seeds)
+        told = html[html.index('<section id="reading">') : html.index('<section id="files">')]
+        reading[name] = told
+        assert "draws the 12 segments anew, the same for both systems" in reading[name]
+        assert (
+            "Fixed are the split of the corpus, the teacher, the noise drawn and the teacher's"
+            in reading[name]
+        )
+        assert "p is below 0.05 after Holm's correction" in reading[name]
+        assert not re.search(r"would most likely|same sign|excludes 0", html)
+    assert "and with one seed the one training of each student: how" in reading["one"]
+    assert "other seeds" not in reading["one"]
+    assert "one training" not in reading["two"]
+    assert "and other seeds of the students' trainings, by Student's t" in reading["two"]
+    grouped = replace(report_tree.HEADLINE, groups=groups)
+    assert "whole groups of segments (4 groups, the largest with 3 of 12 segments)" in page._intervals(
+        grouped, 1, "95%"
+    )
+
+
+def test_length_has_its_section(tmp_path: Path) -> None:
+    """A run a row: the penalty, the validation scores that chose it, and what length does on the test set."""
+    html, _ = _page(tmp_path)
+    section = html[html.index('<section id="length">') : html.index('<section id="data">')]
+    assert '<th scope="col">validation BLEU at 1.0</th><th scope="col">validation BLEU at 1.4</th>' in section
+    row = '<th scope="row">seq-small-clean-beam-1</th><td>1.4</td><td>10.2</td><td>9.5</td>'
+    assert row + "<td>1.00</td><td>1.00</td><td>1.00</td><td>1.00</td></tr>" in section
+    assert section.count('<th scope="row">') == 5
+    found, _ = report_tree.summarise(tmp_path, report_tree.grid())
+    values = {("beam", "brevity_penalty"): 0.61, ("beam", "length_ratio"): 0.67}
+    values |= {("beam_at_1", "brevity_penalty"): 0.72, ("beam_at_1", "length_ratio"): 0.75}
+    scores = [
+        score.model_copy(update={"value": values.get((score.search, score.metric), 0.0)})
+        for score in found[1].scores
+        if score.split == "test"
+    ]
+    section = cards.lengths([found[1].model_copy(update={"scores": scores})], "test")
+    assert "<td>0.61</td><td>0.67</td><td>0.72</td><td>0.75</td></tr>" in section
 
 
 @pytest.mark.parametrize("seeds", [[1], [1, 2]])
@@ -78,16 +125,16 @@ def test_a_page_of_a_small_test_set_speaks_no_verdict(tmp_path: Path, seeds: lis
     html = _without_scripts(html)
     html = html[html.index("<body>") :]
     assert "12 segments are too few for a verdict, which takes 13 (report.min_segments)" in html
-    assert "class=gain" not in html and "class=loss" not in html and html.count("class=unclear") == 2 * 2
+    assert "class=gain" not in html and "class=loss" not in html and html.count("class=unclear") == 2 * 3
     assert "Best student" not in html and "Gap closed" not in html
-    for claim in ("One seed a cell", "cover the choice", "excludes 0", "Of 20 comparisons", "t-interval"):
+    for claim in ("One seed a cell.", "cover the choice", "Holm's", "The interval of", "t-interval"):
         assert claim not in html
 
 
 def test_without_comparisons_the_page_tells_of_no_interval(tmp_path: Path) -> None:
     html, _ = _page(tmp_path, methods=report_tree.methods(seq=["seq"]))
     assert "One seed a cell." in html and "Name several seeds" in html
-    assert "intervals cover" not in html and "excludes 0" not in html and "Of 20 comparisons" not in html
+    assert "intervals cover" not in html and "The interval of" not in html and "Holm's" not in html
 
 
 def test_the_ceiling_is_shown_with_the_lines_that_do_not_come_back(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ import yaml
 from stages import report
 
 from nmtkd.evidence.results import ResultsError
+from nmtkd.plan import layout
 from nmtkd.plan.schema import Grid
 from tests.unit.evidence import report_tree
 from tests.unit.evidence.test_figures import ALWAYS
 
 ROOT = Path(__file__).parent.parent.parent.parent
-FILES = {"results.csv", "adapted.csv", "bleu.csv", "curves.csv", "metrics.json", "table.md", "index.html"}
+DATA = {"results.csv", "runs.csv", "adapted.csv", "bleu.csv", "curves.csv", "metrics.json"}
+FILES = {*DATA, "table.md", "index.html"}
+KEPT = {name: f"studies/homeassistant-lamps/{name}" for name in ("table.md", "results.csv", "runs.csv")}
 
 
 def write(root: Path, study: Grid, **settings: Any) -> None:
@@ -26,7 +29,7 @@ def write(root: Path, study: Grid, **settings: Any) -> None:
     for name in ("config", "corpus/homeassistant", "scale/quick"):
         raw |= yaml.safe_load((ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8"))
     del raw["defaults"]
-    raw["report"] |= {"bootstrap_samples": 50, "min_segments": 12} | settings
+    raw["report"] |= {"bootstrap_samples": 200, "min_segments": 12, "study": "lamps"} | settings
     (root / "params.yaml").write_text(yaml.safe_dump(raw | {"grid": study.model_dump()}), encoding="utf-8")
 
 
@@ -53,7 +56,8 @@ def test_no_byte_depends_on_the_machine(tmp_path: Path, monkeypatch: pytest.Monk
         reports.append(contents())
     assert reports[0] == reports[1] == reports[2]
     pngs = {"figures/bleu_by_capacity.png", "figures/learning_curves.png"}
-    assert set(reports[0]) == FILES | {f"figures/{name}.svg" for name in ALWAYS} | pngs
+    assert set(reports[0]) == FILES | {f"figures/{name}.svg" for name in ALWAYS} | pngs | set(KEPT.values())
+    assert all(reports[0][copy] == reports[0][name] for name, copy in KEPT.items())
 
 
 def test_a_small_test_set_has_scores_and_no_verdict(
@@ -68,14 +72,57 @@ def test_a_small_test_set_has_scores_and_no_verdict(
         told[least] = {name: content.decode() for name, content in contents().items() if ".png" not in name}
         told[least]["screen"] = capsys.readouterr().out
     verdict = re.compile(
-        r"\[[+-]|>\[|interval \+|score higher|class=gain|0\.0\d\d\b.*\[|95% t-int|Gap closed"
+        r"\[[+-]|>\[|interval \+|score higher|class=gain|0\.0\d\d\b.*\[|95% t-int|Gap closed|Holm's"
     )
     spoken = {
         least: {n for n, text in files.items() if verdict.search(text)} for least, files in told.items()
     }
-    assert spoken == {12: {"table.md", "index.html", "screen"}, 13: set()}
-    same = {name for name in FILES if name.endswith(("csv", "json"))}
-    assert {name: told[12][name] for name in same} == {name: told[13][name] for name in same}
+    assert spoken == {12: {"table.md", KEPT["table.md"], "index.html", "screen"}, 13: set()}
+    assert {name: told[12][name] for name in DATA} == {name: told[13][name] for name in DATA}
+
+
+def test_no_test_score_is_where_choices_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What DVC compares and plots stays the same whatever the test set says."""
+    study = report_tree.grid()
+    write(tmp_path, study)
+    monkeypatch.chdir(tmp_path)
+    report.main([])
+    before = contents()
+    for path in Path("data/translations").glob("*/test.*"):
+        path.write_text("\n".join(report_tree.REFERENCES) + "\n", encoding="utf-8")
+        key = path.parent.name
+        scores = json.loads(layout.scores_file(key).read_text(encoding="utf-8"))["scores"]
+        best = [
+            one | ({"value": 100.0} if (one["split"], one["metric"]) == ("test", "bleu") else {})
+            for one in scores
+        ]
+        report_tree.edit(Path(), key, {"scores": best})
+    report.main([])
+    after = contents()
+    assert {name for name in DATA if before[name] != after[name]} == {"results.csv"}
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    shown = {(file, column) for plot in plots for one in plot.values() for file, column in one["y"].items()}
+    assert {column.split("_")[0] for _, column in shown} == {"valid"}
+    headers = {
+        file: after[file.removeprefix("reports/")].decode().split("\n")[0].split(",") for file, _ in shown
+    }
+    assert all(column in headers[file] for file, column in shown)
+    assert list(json.loads(after["metrics.json"])) == ["valid"]
+
+
+def test_each_segment_has_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, report_tree.grid())
+    monkeypatch.chdir(tmp_path)
+    Path("data/prepared/test.groups").write_text("lamp\n" * 11, encoding="utf-8")
+    with pytest.raises(
+        ResultsError,
+        match=r"data/prepared/test\.groups: names a group for each of the 12 segments; got 11 lines; prepare",
+    ):
+        report.main([])
+    Path("data/prepared/test.groups").write_text("lamp\n" * 6 + "door\n" * 6, encoding="utf-8")
+    report.main([])
+    table = Path("reports/table.md").read_text(encoding="utf-8")
+    assert "2 groups are too few for a verdict, which takes 30." in table
 
 
 def test_bleu_follows_the_target_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +132,7 @@ def test_bleu_follows_the_target_language(tmp_path: Path, monkeypatch: pytest.Mo
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     params["corpus"]["target"] = "th"
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    with pytest.raises(ResultsError, match=r"the translations differ by .* they are not of one evaluation"):
+    with pytest.raises(ResultsError, match=r"the translations score .* they are not of one evaluation"):
         report.main([])
     params["evaluate"]["tokenize"] = "13a"
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -102,9 +149,9 @@ def test_what_limits_all_scores_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     card["ceiling"]["test"]["BLEU"] = 93.5
     Path("data/prepared/card.json").write_text(json.dumps(card), encoding="utf-8")
     report.main([])
+    monkeypatch.setattr(report_tree, "REFERENCES", ["Das Licht an"] * 12)
     write(tmp_path / "short", study)
     monkeypatch.chdir(tmp_path / "short")
-    Path("data/prepared/test.ref").write_text("Das Licht an\n" * 12, encoding="utf-8")
     report.main([])
     for folder, ceiling in (("low", 93.5), ("short", 0.0)):
         for name in ("table.md", "index.html"):

@@ -1,23 +1,13 @@
-"""Reading the grid's results and writing them as tidy rows."""
+"""Reading the grid's results and learning curves."""
 
 from pathlib import Path
 
 import pytest
 
-from nmtkd import files
-from nmtkd.evidence import curves, results
+from nmtkd.evidence import canvas, curves, results
 from nmtkd.evidence.results import ResultsError
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
-
-GOLDEN = Path(__file__).parent.parent.parent / "golden"
-
-
-def test_tidy_rows_are_the_golden_ones(tmp_path: Path) -> None:
-    report_tree.write(tmp_path, report_tree.grid())
-    found = results.read(report_tree.grid(), ["test"], tmp_path)
-    files.write_csv(tmp_path / "results.csv", results.RESULTS_HEADER, results.tidy_rows(found))
-    assert (tmp_path / "results.csv").read_bytes() == (GOLDEN / "report_results.csv").read_bytes()
 
 
 def test_cells_come_in_the_order_of_the_grid_and_orphans_do_not(tmp_path: Path) -> None:
@@ -79,6 +69,19 @@ def test_cells_must_hold_the_same_scores(tmp_path: Path) -> None:
         results.read(report_tree.grid(), ["test"], tmp_path)
 
 
+@pytest.mark.parametrize("search", ["beam", "beam_at_1", "greedy"])
+def test_choices_take_validation_scores_of_every_cell(tmp_path: Path, search: str) -> None:
+    study = report_tree.grid(capacities=["tiny"], methods=report_tree.methods(plain=["plain"]))
+    report_tree.write(tmp_path, study)
+    for one in results.read(study, ["test"], tmp_path):
+        kept = [
+            score.model_dump() for score in one.scores if (score.split, score.search) != ("valid", search)
+        ]
+        report_tree.edit(tmp_path, one.key, {"scores": kept})
+    with pytest.raises(ResultsError, match=f"plain-tiny-clean-1: no bleu of valid by {search}; evaluate"):
+        results.read(study, ["test"], tmp_path)
+
+
 def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
     report_tree.write(tmp_path, report_tree.grid())
     report_tree.edit(tmp_path, "plain-tiny-clean-1", {"seed": 2})
@@ -113,38 +116,6 @@ def test_a_result_names_its_model_and_updates_and_no_time(tmp_path: Path) -> Non
     assert not {"training", "speed", "seconds"} & set(results.Result.model_fields)
 
 
-def test_headline_rows(tmp_path: Path) -> None:
-    report_tree.write(tmp_path, report_tree.grid())
-    rows = results.bleu_rows(results.read(report_tree.grid(), ["test"], tmp_path), "test")
-    assert [row[:-1] for row in rows[:3]] == [
-        ["teacher", "2614784", "teacher", "clean", "none", "7", "beam"],
-        ["teacher", "2614784", "teacher", "clean", "none", "7", "greedy"],
-        ["tiny", "51234", "plain", "clean", "none", "1", "beam"],
-    ]
-
-
-def test_what_students_chose_is_a_fact_a_row(tmp_path: Path) -> None:
-    study = report_tree.grid(**report_tree.ADAPTIVE)
-    report_tree.write(tmp_path, study)
-    found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
-    best, gated = found["hybrid_best-gated-clean-beam-1"], found["plain-gated-clean-1"]
-    kept = [["units", "64"], ["kept", "37"], ["effective_capacity", "0.5781"], ["parameters_before", "70000"]]
-    kept += [
-        ["valid_bleu_before", "12.7500"],
-        ["valid_bleu_closed", "12.5000"],
-        ["valid_bleu_end", "12.6250"],
-    ]
-    tried = [
-        ["valid_bleu_at_gate_0.25", "12.5000"],
-        ["valid_bleu_at_gate_0.75", "11.0000"],
-        ["gate", "0.2500"],
-    ]
-    assert results.adapted_rows([best, gated]) == [[best.key, *row] for row in tried + kept] + [
-        [gated.key, *row] for row in kept
-    ]
-    assert results.adapted_rows([found["teacher-clean"], found["seq-tiny-clean-beam-1"]]) == []
-
-
 def test_curves_keep_what_was_not_measured_empty(tmp_path: Path) -> None:
     study = report_tree.grid(**report_tree.ADAPTIVE)
     report_tree.write(tmp_path, study)
@@ -159,10 +130,29 @@ def test_curves_keep_what_was_not_measured_empty(tmp_path: Path) -> None:
     }
     for key, (gates, opened) in wanted.items():
         facts = [key, found[key].method, found[key].capacity]
-        assert curves.curve_rows([found[key]], points) == [
-            [*facts, "100", "4.5000", "", gates[0], opened[0]],
-            [*facts, "200", "3.7500", "12.5000", gates[1], opened[1]],
-        ]
+        first, _, last = curves.curve_rows([found[key]], points)
+        assert first == [*facts, "100", "4.5000", "", gates[0], opened[0]]
+        assert last == [*facts, "200", "3.7500", "12.5000", gates[1], opened[1]]
+
+
+def _curve(*points: tuple[int, float | None]) -> list[canvas.Point]:
+    return [canvas.Point(update, 5.0, bleu) for update, bleu in points]
+
+
+def test_climb_is_the_rise_of_a_line_over_the_last_quarter() -> None:
+    """Of 800 updates the last 200: 4, 6 and 5 BLEU have a slope of 0.005, so 1.0 in all; 3 is before them."""
+    flat = [(200, 1.0), (400, 2.0), (500, 3.0)]
+    assert curves.climb(_curve(*flat, (600, 4.0), (700, 6.0), (800, 5.0))) == pytest.approx(1.0)
+    assert curves.climb(_curve(*flat, (600, 5.0), (700, 5.0), (800, 5.0))) == pytest.approx(0.0)
+    assert curves.climb(_curve(*flat, (600, 5.0), (700, 4.0), (800, 3.0))) == pytest.approx(-2.0)
+
+
+def test_a_line_takes_two_checkpoints() -> None:
+    """The last two where the quarter has one: of 1000 updates 2 BLEU in 400 are 1.25 in 250."""
+    assert curves.climb(_curve((200, 1.0), (600, 4.0), (1000, 6.0))) == pytest.approx(1.25)
+    assert curves.climb(_curve((600, 4.0), (700, None), (1000, 6.0))) == pytest.approx(1.25)
+    assert curves.climb(_curve((600, None), (1000, 6.0))) is None
+    assert curves.climb([]) is None
 
 
 def test_gates_and_openness_are_means_over_seeds(tmp_path: Path) -> None:
@@ -172,11 +162,11 @@ def test_gates_and_openness_are_means_over_seeds(tmp_path: Path) -> None:
     points = {
         one.key: curves.read_curve(tmp_path / f"data/translations/{one.key}/curve.csv") for one in found
     }
-    first, last = curves.mean_curves(found, points)["hybrid_best", "gated", "clean", "beam"]
+    first, _, last = curves.mean_curves(found, points)["hybrid_best", "gated", "clean", "beam"]
     assert (first.gate, first.openness, first.valid_bleu) == (0.5, 0.75, None)
     assert last.gate == 0.25
     assert last.openness == pytest.approx((0.51 + 0.53) / 2)
-    last = curves.mean_curves(found, points)["plain", "tiny", "clean", "none"][1]
+    last = curves.mean_curves(found, points)["plain", "tiny", "clean", "none"][-1]
     assert (last.gate, last.openness, last.valid_loss) == (None, None, 3.75)
 
 

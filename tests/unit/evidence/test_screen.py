@@ -42,9 +42,10 @@ def test_the_screen_is_the_result(tmp_path: Path) -> None:
     table, meaning, commands = text.split("\n\n")
     assert len(table.splitlines()) == 2 + 5
     assert " ".join(meaning.split()) == lead and lead.count(". ") == 1
-    assert commands.splitlines()[0] == f"Page   {tmp_path / 'reports/index.html'}"
-    assert commands.splitlines()[1] == "Notes  reports/table.md; sent/s, train s: -"
-    assert commands.splitlines()[2].startswith("Next   dvc exp run -S study=capacity   three seeds")
+    assert commands.splitlines()[0] == "Marks  ≠ another verdict at lp 1"
+    assert commands.splitlines()[1] == f"Page   {tmp_path / 'reports/index.html'}"
+    assert commands.splitlines()[2] == "Notes  reports/table.md; sent/s, train s: -"
+    assert commands.splitlines()[3].startswith("Next   dvc exp run -S study=capacity   three seeds")
     assert "Caution" not in text and "chrF2:" not in text  # notes stay in table.md
 
 
@@ -102,6 +103,24 @@ def test_a_small_test_set_asks_for_a_larger_one(tmp_path: Path, seeds: list[int]
     assert "Next   dvc exp run" in text
 
 
+def test_a_screen_without_marks_explains_none(tmp_path: Path) -> None:
+    _written(tmp_path, capacities=["tiny"])
+    text = screen.text(report_tree.grid(capacities=["tiny"]), tmp_path)
+    assert "Marks" not in text and "mark" not in text.splitlines()[0]
+
+
+def test_what_few_need_gives_way_in_its_order(tmp_path: Path) -> None:
+    """A narrow table keeps all columns."""
+    _written(tmp_path)
+    table, _ = tables.from_markdown((tmp_path / screen.TABLE).read_text(encoding="utf-8"))
+    kept = [
+        {name for name in table.header if name not in screen._fitted(table, width).header}
+        for width in (500, 140, 115, 0)
+    ]
+    assert kept[0] == set() and kept[1] < kept[2] < kept[3]
+    assert kept[3] == {"tok-lc", "lp", "climb", "chrF2", "MB", "p", "passes", "5+ words", "greedy", "params"}
+
+
 def test_nine_models_fit_a_screen(tmp_path: Path) -> None:
     """Columns that few need give way where names are long."""
     families = report_tree.methods(plain=["plain"], seq=["seq"], hybrid=["hybrid_best"])
@@ -113,7 +132,10 @@ def test_nine_models_fit_a_screen(tmp_path: Path) -> None:
         lines = [line for line in text.splitlines() if not line.startswith("Page")]
         assert max(map(len, lines)) <= screen.WIDTH
         assert len(lines) < LINES
-        assert all(name in lines[0] for name in ("params", "BLEU", "greedy", "vs plain", "sent/s", "train s"))
+        assert all(
+            name in lines[0] for name in ("BLEU", "BP", "vs plain", "at lp 1", "p Holm", "mark", "sent/s")
+        )
+        assert "\nMarks  * other data than plain\n" in text
 
 
 def test_a_missing_or_foreign_table_is_an_error(tmp_path: Path) -> None:

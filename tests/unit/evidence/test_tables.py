@@ -1,5 +1,6 @@
-"""Summaries over seeds and the printed table."""
+"""The printed table and its notes, and numbers as they are written."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import pytest
 
 from nmtkd.evidence import numbers, tables
 from nmtkd.evidence.findings import Findings
-from nmtkd.evidence.results import ResultsError
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
 
@@ -53,85 +53,95 @@ def test_markdown_is_read_as_it_was_written(tmp_path: Path) -> None:
             tables.from_markdown(text)
 
 
-def test_the_best_of_one_seed_is_judged_by_bootstrap(tmp_path: Path) -> None:
-    _, summaries = report_tree.summarise(_written(tmp_path), report_tree.grid())
-    found = {(one.method, one.capacity): one for one in summaries}
-    assert set(found) == {
-        ("teacher", "teacher"),
-        ("plain", "tiny"),
-        ("plain", "small"),
-        ("seq", "tiny"),
-        ("seq", "small"),
-    }
-    assert not found["teacher", "teacher"].gains and not found["plain", "tiny"].gains
-    seq, plain = found["seq", "tiny"], found["plain", "tiny"]
-    for search in ("beam", "greedy"):
-        wanted = seq.spreads["test", search, "bleu"].mean - plain.spreads["test", search, "bleu"].mean
-        assert seq.gains[search].difference == pytest.approx(wanted, abs=1e-4)
-        told = seq.gains[search].evidence
-        assert told is not None and told.low < wanted < told.high
-
-
 def _written(root: Path) -> Path:
     report_tree.write(root, report_tree.grid())
     return root
 
 
-def test_translations_must_be_those_that_were_scored(tmp_path: Path) -> None:
-    _written(tmp_path)
-    path = tmp_path / layout.translations_dir("seq-tiny-clean-beam-1") / "test.beam"
-    path.write_text("\n".join(report_tree.REFERENCES) + "\n", encoding="utf-8")
-    with pytest.raises(
-        ResultsError,
-        match=r"seq-tiny-clean-beam-1 or plain-tiny-clean-1: beam: "
-        r"the translations differ by .* not of one evaluation",
-    ):
-        report_tree.summarise(tmp_path, report_tree.grid())
-
-
-def test_several_seeds_are_paired_and_need_no_translations(tmp_path: Path) -> None:
-    study = report_tree.grid(seeds=[1, 2, 3])
-    report_tree.write(tmp_path, study)
-    for path in (tmp_path / "data/translations").rglob("test.*"):
-        path.unlink()
-    found, summaries = report_tree.summarise(tmp_path, study)
-    seq = next(one for one in summaries if (one.method, one.capacity) == ("seq", "small"))
-    values = {one.key: one.score("test", "beam", "bleu") or 0.0 for one in found}
-    wanted = (
-        sum(
-            values[f"seq-small-clean-beam-{seed}"] - values[f"plain-small-clean-{seed}"] for seed in (1, 2, 3)
-        )
-        / 3
+def test_one_seed_is_cautioned(tmp_path: Path) -> None:
+    notes = _table(tmp_path / "one").notes
+    assert notes[-1] == (
+        "Caution, one seed a cell: nothing here tells where a second training would land, "
+        "nor which sign a difference would have then."
     )
-    assert seq.gains["beam"].difference == pytest.approx(wanted)
-    assert seq.spreads["test", "beam", "bleu"].n == 3
+    assert any(note.endswith("by paired bootstrap over the 12 segments, 200 samples.") for note in notes)
+    notes = _table(tmp_path / "two", seeds=[1, 2]).notes
+    assert not any(note.startswith("Caution") for note in notes)
+    pooled = (
+        "the 12 segments and Student's t over seeds, whose luck is pooled over all students, 200 samples."
+    )
+    assert any(note.endswith(pooled) for note in notes)
+
+
+def test_p_is_corrected_for_all_rows(tmp_path: Path) -> None:
+    """As many resamples as can show a difference among two rows cannot among ten."""
+    table = _table(tmp_path / "few")
+    columns = [table.header.index(name) for name in ("p", "p Holm")]
+    assert [[row[i] for i in columns] for row in table.rows if row[0] == "seq"] == [["0.010", "0.020"]] * 2
+    assert any("corrected for there being 2 comparisons (Holm 1979)" in note for note in table.notes)
+    assert not any(note.startswith("No difference can be shown") for note in table.notes)
+    table = _table(tmp_path / "many", noises=["clean", "a", "b", "c", "d"])
+    columns = [table.header.index(name) for name in ("p", "p Holm")]
+    assert [[row[i] for i in columns] for row in table.rows if row[0] == "seq"] == [["0.010", "0.100"]] * 10
+    wanted = (
+        "No difference can be shown: with 200 samples and 10 comparisons the least p Holm is 0.100; raise "
+    )
+    assert wanted + "report.bootstrap_samples." in table.notes
+
+
+def test_length_stands_beside_bleu(tmp_path: Path) -> None:
+    """The penalty of each model, what brevity costs, and the gain where all have penalty 1."""
+    study = report_tree.grid(seeds=[1, 2])
+    report_tree.write(tmp_path, study)
+    report_tree.edit(tmp_path, "seq-small-clean-beam-2", {"length_penalty": 0.6})
+    shown = {"split": "test", "search": "beam", "metric": "brevity_penalty"}
+    for seed, brevity in ((1, 0.9), (2, 0.8)):
+        key = f"seq-tiny-clean-beam-{seed}"
+        scores = json.loads((tmp_path / layout.scores_file(key)).read_text(encoding="utf-8"))["scores"]
+        changed = [one | ({"value": brevity} if shown.items() <= one.items() else {}) for one in scores]
+        report_tree.edit(tmp_path, key, {"scores": changed})
+    _, summaries = report_tree.summarise(tmp_path, study)
     table = tables.build(summaries, study, report_tree.REPORT, report_tree.HEADLINE, 5)
-    assert "±" in table.rows[1][3] and "±" not in table.rows[0][3]
-    assert any("Student's t-interval" in note for note in table.notes)
-    assert not any(note.startswith("Caution") for note in table.notes)
+    assert table.header[3:6] == ["BLEU", "BP", "lp"]
+    columns = [table.header.index(name) for name in ("BP", "lp", "at lp 1", "mark")]
+    rows = {(row[0], row[1]): [row[i] for i in columns] for row in table.rows}
+    assert rows["teacher", "teacher"] == ["1.00", "1", "", ""]
+    assert rows["seq", "tiny"] == ["0.85", "1", "+38.6", ""]
+    assert rows["seq", "small"] == ["1.00", "0.6-1.4", "+0.0", "≠"]
 
 
-def test_sizes_of_gated_students_are_means_over_seeds(tmp_path: Path) -> None:
-    """Each seed keeps its own number of units: 61,000, 62,000 and 64,000 parameters of four bytes."""
-    study = report_tree.grid(**report_tree.ADAPTIVE, seeds=[1, 2, 4])
+def test_marks_have_their_notes_where_a_row_has_them(tmp_path: Path) -> None:
+    methods = report_tree.methods(plain=["plain"], seq=["seq"], hybrid=["hybrid_best"])
+    study = report_tree.grid(methods=methods)
     report_tree.write(tmp_path, study)
     _, summaries = report_tree.summarise(tmp_path, study)
-    gated = [one for one in summaries if one.capacity == "gated"]
-    assert [one.method for one in gated] == ["plain", "seq", "hybrid_best"]
-    assert {(one.parameters, round(one.megabytes, 6)) for one in gated} == {(62_333, 0.249333)}
-    assert {one.parameters for one in summaries if one.capacity == "tiny"} == {51_234}
-    table = tables.build(summaries, study, report_tree.REPORT, report_tree.HEADLINE, 5)
+    climbing = [replace(one, climbs=one.method in ("plain", "hybrid_best")) for one in summaries]
+    table = tables.build(climbing, study, report_tree.REPORT, report_tree.HEADLINE, 5)
+    place = table.header.index("mark")
+    assert [row[place] for row in table.rows] == ["", "↑", "", "↑*", "↑", "≠", "↑*"]
+    told = {note[0]: note for note in table.notes if note[1] == ":"}
+    assert list(told) == ["↑", "≠", "*"]
+    assert "rises by more than 1 over the last quarter (report.max_climb" in told["↑"]
+    assert "comparisons with it are of speed of learning" in told["↑"]
+    assert "the choice of the penalty decides about this difference" in told["≠"]
+    assert "another number of sentences than its plain student, or was trained more than once" in told["*"]
+    plain = [replace(one, gains={}) for one in summaries if one.method == "plain"]
+    table = tables.build(plain, study, report_tree.REPORT, report_tree.HEADLINE, 5)
+    assert "mark" not in table.header and not any(note[1] == ":" for note in table.notes)
+
+
+def test_passes_and_climbs_are_columns(tmp_path: Path) -> None:
+    study = report_tree.grid(**report_tree.ADAPTIVE)
+    report_tree.write(tmp_path, study)
+    _, summaries = report_tree.summarise(tmp_path, study)
+    unmeasured = [replace(one, climb=None if one.method == "seq" else one.climb) for one in summaries]
+    table = tables.build(unmeasured, study, report_tree.REPORT, report_tree.HEADLINE, 5)
+    columns = [table.header.index(name) for name in ("passes", "climb")]
+    cells = {row[0]: [row[i] for i in columns] for row in table.rows}
+    assert (cells["plain"], cells["teacher"]) == (["2.0", "+0.6"], ["5.0", "+0.6"])
+    assert (cells["seq"], cells["hybrid_best"]) == (["2.0", "-"], ["4.0", "+0.6"])
     sizes = {row[1]: row[table.header.index("params")] for row in table.rows}
-    assert sizes == {"teacher": "2.61M", "tiny": "51.2k", "gated": "62.3k"}
-
-
-def test_one_seed_is_cautioned(tmp_path: Path) -> None:
-    notes = _table(tmp_path).notes
-    assert notes[-1].startswith("Caution, one seed a cell")
-    assert any(
-        "paired bootstrap over segments, 200 samples" in note and "not corrected for there being 2" in note
-        for note in notes
-    )
+    assert sizes == {"teacher": "2.61M", "tiny": "51.2k", "gated": "61k"}
 
 
 @pytest.mark.parametrize("seeds", [[1], [1, 2]])
@@ -139,26 +149,17 @@ def test_a_small_test_set_bears_no_verdict(tmp_path: Path, seeds: list[int]) -> 
     """Scores and differences stand there, intervals and p do not; a note says how many segments they take."""
     study = report_tree.grid(seeds=seeds)
     report_tree.write(tmp_path, study)
-    _, large = report_tree.summarise(tmp_path, study)
     _, small = report_tree.summarise(tmp_path, study, report_tree.SMALL)
-    for one, other in zip(small, large, strict=True):
-        assert all(gain.evidence is None and gain.verdict is None for gain in one.gains.values())
-        differences = {search: gain.difference for search, gain in other.gains.items()}
-        assert {search: gain.difference for search, gain in one.gains.items()} == differences
-        assert all((spread.low, spread.high) == (None, None) for spread in one.spreads.values())
-        assert [spread.mean for spread in one.spreads.values()] == [
-            spread.mean for spread in other.spreads.values()
-        ]
     table = tables.build(small, study, report_tree.REPORT, report_tree.SMALL, 5)
-    assert table.header[-4:] == ["vs plain", "95% interval", "p", "MB"]
-    gains = [row[-4:-1] for row in table.rows]
-    assert [cells[1:] for cells in gains] == [["", ""], ["", ""], ["-", "-"], ["", ""], ["-", "-"]]
-    assert gains[0][0] == "" and gains[2][0].startswith("+")
+    assert table.header[-6:] == ["vs plain", "at lp 1", "95% interval", "p", "p Holm", "MB"]
+    gains = [row[-6:-1] for row in table.rows]
+    assert [cells[2:] for cells in gains] == [[""] * 3, [""] * 3, ["-"] * 3, [""] * 3, ["-"] * 3]
+    assert gains[0][:2] == ["", ""] and gains[2][0].startswith("+") and gains[2][1].startswith("+")
     note = next(note for note in table.notes if note.startswith("vs plain"))
     why = "no interval and no p: 12 segments are too few for a verdict, which takes 13 (report.min_segments)."
     assert note.endswith(why)
-    assert not any("bootstrap" in note or "t-interval" in note or "p is not" in note for note in table.notes)
-    assert any("no score tells how far a second training" in note for note in table.notes) == (seeds == [1])
+    assert not any("bootstrap" in note or "Student" in note or "Holm" in note for note in table.notes)
+    assert any(note.startswith("Caution, one seed") for note in table.notes) == (seeds == [1])
 
 
 def test_notes_name_the_tokeniser_and_the_ceiling(tmp_path: Path) -> None:
@@ -199,14 +200,16 @@ def test_without_a_plain_method_there_is_nothing_to_compare_with(tmp_path: Path)
 
 
 def test_metrics_nest_as_far_as_the_grid_does(tmp_path: Path) -> None:
+    """They are of the validation set: a parameter that they choose has not seen the test set."""
     study = report_tree.grid()
     _, summaries = report_tree.summarise(_written(tmp_path / "one"), study)
-    found = tables.as_metrics(summaries, study, "test")
-    mean = summaries[1].spreads["test", "beam", "bleu"].mean
-    assert list(found) == ["teacher", "plain", "seq"] and found["plain"]["tiny"] == round(mean, 2) != mean
+    found = tables.as_metrics(summaries, study)
+    valid, test = (summaries[1].spreads[split, "beam", "bleu"].mean for split in ("valid", "test"))
+    assert list(found) == ["valid"] and list(found["valid"]) == ["teacher", "plain", "seq"]
+    assert found["valid"]["plain"]["tiny"] == round(valid, 2) != valid and round(valid, 2) != round(test, 2)
     study = report_tree.grid(**SEVERAL)
     report_tree.write(tmp_path / "many", study)
-    found = tables.as_metrics(report_tree.summarise(tmp_path / "many", study)[1], study, "test")
+    found = tables.as_metrics(report_tree.summarise(tmp_path / "many", study)[1], study)["valid"]
     assert list(found["teacher"]) == ["clean", "del10"]
     assert list(found["seq"]["tiny"]["clean"]) == ["beam", "greedy"]
     assert isinstance(found["plain"]["tiny"]["del10"], float)
@@ -233,3 +236,16 @@ def test_what_rounds_to_zero_has_no_minus() -> None:
 def test_sizes_of_one_capacity_may_differ() -> None:
     assert numbers.sizes([61_000, 61_000]) == "61k"
     assert numbers.sizes([70_400, 61_000, 65_000]) == "61k to 70.4k"
+
+
+def test_seeds_of_several_values_are_a_span() -> None:
+    assert [numbers.span(values) for values in ([1.0], [1.4, 1.4], [1.4, 0.6, 1.0])] == [
+        "1",
+        "1.4",
+        "0.6-1.4",
+    ]
+
+
+def test_p_has_three_decimals() -> None:
+    shown = [numbers.show_p(value) for value in (1.0, 0.0123, 0.001, 0.0009)]
+    assert shown == ["1.000", "0.012", "0.001", "<0.001"]

@@ -12,6 +12,7 @@ import torch
 from fairseq import tasks
 from torch import Tensor
 
+from nmtkd.network import command_line
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network.gated import blocks, close, trim
 from nmtkd.plan import layout
@@ -50,7 +51,7 @@ def built(
     tiny: Tiny, *options: str, architecture: Architecture = GATED, **changes: Any
 ) -> tuple[bridge.Loaded, list[str]]:
     """A new model with the tiny dictionary, and its command line."""
-    command = [*bridge.arguments(architecture, recipe(**changes), 1), *options]
+    command = [*command_line.arguments(architecture, recipe(**changes), 1), *options]
     cfg = copy.deepcopy(configured(tuple(command)))
     cfg.task.data = str(tiny.folder)
     torch.manual_seed(1)

@@ -37,7 +37,7 @@ teacher:
     curve_pairs: 200
   seeds: [1]
 decodings:
-  beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalty: 1.0,
+  beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalties: [1.0, 1.4],
     max_length_factor: 2.0, max_length_offset: 10}
 targets: {top_k: 16, temperature: 1.0, max_tokens: 8192}
 methods:
@@ -58,9 +58,10 @@ methods:
 capacities:
   tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
 training: *recipe
-evaluate: {tokenize: auto, engine: ctranslate2, beam: 5, length_penalty: 1.0, max_length_factor: 2.0,
+evaluate: {tokenize: auto, engine: ctranslate2, beam: 5, length_penalties: [1.0, 1.4], max_length_factor: 2.0,
   max_length_offset: 10}
-report: {bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95, min_segments: 100}
+report: {study: default, bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95,
+  min_segments: 100, max_climb: 1.0}
 grid:
   methods: {plain: [plain], word: [word], seq: [seq], both: [both], hybrid: [hybrid], online: [online]}
   capacities: [tiny]

@@ -51,7 +51,7 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
         ("  tiny: {encoder_layers: 1,", "  tiny: {encoder_layers: 0,"),
         ("  capacities: [tiny]", "  capacities: [tiny, huge, tiny]"),
         ("[beam]\n  seeds: [1]", "[beam]\n  seeds: [1, 2, 1]"),
-        ("report: {bootstrap_samples: 1000,", "report: {"),
+        ("study: default, bootstrap_samples: 1000,", "study: default,"),
         ("word: [word]", "word: [wort]"),
     ]:
         assert text.count(old) == 1
@@ -151,7 +151,12 @@ def test_names_are_words_that_dvc_can_join(name: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(
     "place",
-    ["training__lr", "training__clip_norm", "decodings__beam__length_penalty", "evaluate__max_length_factor"],
+    [
+        "training__lr",
+        "training__clip_norm",
+        "decodings__beam__max_length_factor",
+        "evaluate__max_length_factor",
+    ],
 )
 def test_numbers_are_finite(place: str, value: float) -> None:
     (line,) = problems(changed(**{place: value}))

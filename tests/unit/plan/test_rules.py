@@ -47,6 +47,18 @@ NO_DECODING = (
         ),
         ({"decodings__beam__nbest": 6}, "decodings.beam: nbest (6) cannot exceed beam (5)"),
         ({"decodings__beam__kind": "sample"}, f"decodings.beam: {SAMPLING}"),
+        (
+            {"evaluate__beam": 1},
+            "evaluate: only a beam has a choice of length_penalties; name one",
+        ),
+        (
+            {"evaluate__length_penalties": [1.0, 0.6, 1.0]},
+            "evaluate: length_penalties: one stands twice; got [1.0, 0.6, 1.0]; remove it",
+        ),
+        (
+            {"decodings__beam__beam": 1, "decodings__beam__nbest": 1},
+            "decodings.beam: only a beam has a choice of length_penalties; name one",
+        ),
         ({"decodings__beam__sampling": DRAWS}, f"decodings.beam: {SAMPLING}"),
         (
             {"decodings__beam__kind": "forced", "decodings__beam__sampling": DRAWS},
@@ -178,6 +190,7 @@ def test_rules_between_values(changes: dict[str, Any], line: str) -> None:
         {
             "decodings__beam__kind": "sample",
             "decodings__beam__engine": "fairseq",
+            "decodings__beam__length_penalties": [1.0],
             "decodings__beam__sampling": DRAWS,
         },
         {"methods__word__divergence": "jensen_shannon", "methods__word__beta": 0.1},

@@ -5,12 +5,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtkd.plan.data import Bpe, Noise, Rates
-from nmtkd.plan.layout import CODES, TEACHER_TEXT
+from nmtkd.plan.layout import CODES, LENGTHS, TEACHER_TEXT
 from nmtkd.text.noise import Vocabulary, apply, corrupt, rates_by_kind
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.subwords import learn
@@ -298,6 +299,7 @@ def prepared(tmp_path: Path) -> Path:
     write_lines(tmp_path / "train.src", text(40, 8, seed=1))
     write_lines(tmp_path / "train.tgt", text(40, 8, seed=2))
     learn(counted([" ".join(WORDS)] * 2), Bpe(merges=200, min_frequency=2), tmp_path / CODES)
+    np.save(tmp_path / LENGTHS, np.array([[9, 7], [2, 9]]))
     return tmp_path
 
 
@@ -391,6 +393,7 @@ def test_output_is_split_into_pieces_after_the_noise(tmp_path: Path) -> None:
     write_lines(tmp_path / "train.src", ["xyz ｟0｠"])
     write_lines(tmp_path / "train.tgt", ["low ｟0｠"])
     learn(counted(["low low"]), Bpe(merges=10, min_frequency=2), tmp_path / CODES)
+    np.save(tmp_path / LENGTHS, np.array([[9, 7], [2, 9]]))
     (tmp_path / "out").mkdir()
     card = apply(tmp_path, tmp_path, tmp_path / "out", noise("none", 0.0), BOUNDS)
     assert (tmp_path / "out" / "train.src").read_text(encoding="utf-8") == "x@@ y@@ z ｟0｠\n"
@@ -431,9 +434,8 @@ def test_a_line_may_be_as_long_as_a_batch(prepared: Path) -> None:
     assert card["source"]["longest_line"] == card["target"]["longest_line"] == 9  # 8 words and the end
 
 
-def test_the_line_of_a_teacher_that_sees_clean_text_must_fit_too(prepared: Path) -> None:
-    """Deletion shortens the students' text alone."""
+def test_a_line_must_fit_by_its_clean_text(prepared: Path) -> None:
+    """Batches are cut by it, and deletion shortens the noisy text alone."""
     (prepared / "out").mkdir()
-    apart = noise("deletion", 0.3).model_copy(update={"teacher_sees": "clean"})
     with pytest.raises(ParallelTextError, match="a line of 9 BPE pieces"):
-        apply(prepared, prepared, prepared / "out", apart, bounds(8, 8))
+        apply(prepared, prepared, prepared / "out", noise("deletion", 0.9), bounds(8, 8))

@@ -56,12 +56,12 @@ def test_a_split_corpus_is_cleaned_tokenised_and_accounted_for(tmp_path: Path) -
             "longer than max_words": 1,
             "sides too uneven": 1,
         },
-        "target_characters_per_source_character": round(138 / 91, 3),
+        "target_characters_per_source_character": round(132 / 85, 3),
         "train_pairs_with_a_side_in_a_held_out_set": 2,
         "splits": {
-            "train": {"pairs": 3, "source_tokens": 9, "target_tokens": 10},
-            "valid": {"pairs": 1, "source_tokens": 2, "target_tokens": 4},
-            "test": {"pairs": 1, "source_tokens": 2, "target_tokens": 4},
+            "train": {"pairs": 3, "source_tokens": 9, "target_tokens": 10, "groups": 0},
+            "valid": {"pairs": 1, "source_tokens": 2, "target_tokens": 4, "groups": 1},
+            "test": {"pairs": 1, "source_tokens": 2, "target_tokens": 4, "groups": 1},
         },
         "normalised": {},
         "ceiling": {"valid": perfect, "test": perfect},
@@ -347,6 +347,41 @@ def test_what_is_nothing_but_invisible_characters_does_not_get_into_a_set(tmp_pa
     assert card["raw_pairs"] == 2
 
 
+def test_held_out_segments_keep_their_groups(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    card = prepare(unsplit(tmp_path / "raw", ROWS), out, corpus(reader=WHOLE), settings())
+    group_of = {row[:2]: row[2] for row in ROWS}
+    for name in ("valid", "test"):
+        groups = lines(out / f"{name}.groups")
+        raw_pairs = zip(lines(out / f"{name}.raw"), lines(out / f"{name}.ref"), strict=True)
+        assert groups == [group_of[pair] for pair in raw_pairs]
+        assert card["splits"][name]["groups"] == len(set(groups))
+
+
+def test_segments_of_a_split_corpus_are_groups_of_their_own_unless_named(tmp_path: Path) -> None:
+    two = [("one", "eins"), ("two", "zwei")]
+    raw = given(tmp_path / "raw", train=[("x", "y")], valid=two, test=two)
+    write_lines(raw / "test.groups", ["talk a", "talk a"])
+    card = prepare(raw, tmp_path / "out", corpus(), settings(overlap="keep"))
+    assert (lines(tmp_path / "out/valid.groups"), lines(tmp_path / "out/test.groups")) == (
+        ["0", "1"],
+        ["talk a", "talk a"],
+    )
+    assert [card["splits"][name]["groups"] for name in ("valid", "test")] == [2, 1]
+    write_lines(raw / "test.groups", ["talk a"])
+    with pytest.raises(ParallelTextError, match=r"test\.groups: 1 lines for 2 pairs; name a group for each"):
+        prepare(raw, tmp_path / "out2", corpus(), settings())
+
+
+def test_overlap_is_looked_for_in_what_models_read(tmp_path: Path) -> None:
+    train = [("{name} is hot", "{name} ist heiß"), ("{x} and {y}", "{y} und {x}"), ("keep", "bleibt")]
+    test = [("{0} is hot", "{0} glüht"), ("{b} or {a}", "{a} und {b}")]
+    raw = given(tmp_path / "raw", train=train, test=test)
+    card = prepare(raw, tmp_path / "out", corpus(), settings())
+    assert card["dropped"]["stands in a held-out set"] == 2
+    assert read(tmp_path / "out", "train") == [("keep", "bleibt")]
+
+
 def test_groups_must_fit_their_corpus(tmp_path: Path) -> None:
     raw = unsplit(tmp_path / "raw", ROWS)
     write_lines(raw / "all.group", ["lamp"])
@@ -386,4 +421,4 @@ def test_workers_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_held_out_set_may_be_empty(tmp_path: Path) -> None:
     card = prepare(unsplit(tmp_path / "raw", ROWS), tmp_path / "out", corpus(), settings(valid_pairs=0))
     assert read(tmp_path / "out", "valid") == []
-    assert card["splits"]["valid"] == {"pairs": 0, "source_tokens": 0, "target_tokens": 0}
+    assert card["splits"]["valid"] == {"pairs": 0, "source_tokens": 0, "target_tokens": 0, "groups": 0}

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY
+from nmtkd.plan.layout import CODES, DICTIONARY, LENGTHS
 from nmtkd.text.parallel import write_lines
 from nmtkd.text.subwords import Subwords, encode, learn, write_dictionary
 from nmtkd.text.words import characters, join
@@ -113,6 +114,20 @@ def test_a_corpus_of_single_characters_is_encoded(tmp_path: Path) -> None:
 def test_the_dictionary_is_sorted_by_count_then_token(tmp_path: Path) -> None:
     assert write_dictionary(tmp_path / "d", counted(["b a@@ c", "b"], ["c x"])) == 4
     assert (tmp_path / "d").read_text(encoding="utf-8") == "b 2\nc 2\na@@ 1\nx 1\n"
+
+
+def test_encode_measures_every_pair_of_train(tmp_path: Path) -> None:
+    prepared, out = tmp_path / "prepared", tmp_path / "out"
+    out.mkdir()
+    text = {"src": ["low ￭. lower", "wide"], "tgt": ["｟0｠ x", "lower low lowest ￭!"]}
+    for side, lines in text.items():
+        write_lines(prepared / f"train.{side}", lines)
+        write_lines(prepared / f"valid.{side}", ["a"])
+    encode(prepared, out, ["valid"], Bpe(merges=5, min_frequency=2))
+    subwords = Subwords(out / CODES)
+    expected = [[len(subwords.split(text[side][i]).split()) + 1 for side in ("src", "tgt")] for i in (0, 1)]
+    assert np.load(out / LENGTHS).tolist() == expected
+    assert expected[0][1] == 3  # a placeholder, x, and the end of the sentence
 
 
 def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Path) -> None:

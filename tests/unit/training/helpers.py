@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
@@ -15,11 +16,12 @@ from nmtkd.distil.targets import Header, TokenTargets, Writer
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.text.parallel import write_lines, write_pair
+from nmtkd.text.text_form import TextForm
 from nmtkd.training.criterions import hybrid
 from nmtkd.training.criterions.distillation import DistillationConfig, DistillationCriterion
 from nmtkd.training.criterions.hybrid import HybridConfig, HybridCriterion
 from nmtkd.training.criterions.online import OnlineConfig, OnlineCriterion
-from nmtkd.training.text_form import TextForm
+from nmtkd.training.texts import Data
 from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
 
@@ -75,6 +77,23 @@ def write_corpus(
     write_lines(layout.BPE / layout.DICTIONARY, [f"{piece} 1" for piece in pieces])
     form = {"target": target, "tokeniser": "reversible", "longest": longest}
     files.write_json(layout.BPE / layout.TEXT, form)
+    np.save(layout.BPE / layout.LENGTHS, lengths(sources, targets))
+
+
+def lengths(sources: Sequence[str], targets: Sequence[str]) -> Any:
+    """BPE tokens of each pair [N, 2], EOS included."""
+    return np.array([[len(side.split()) + 1 for side in pair] for pair in zip(sources, targets, strict=True)])
+
+
+def data(
+    tiny: Tiny,
+    train: tuple[Sequence[str], Sequence[str]],
+    valid: tuple[Sequence[str], Sequence[str]],
+    **changes: Any,
+) -> Data:
+    """A training's text in the tiny model's words, in batches by its own lengths."""
+    given = {"form": FORM, "lengths": lengths(*train)} | changes
+    return Data(dictionary=tiny.folder / "dict.src.txt", train=train, valid=valid, **given)
 
 
 def on_disk(rows: list[Row], folder: Path) -> Path:

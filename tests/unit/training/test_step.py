@@ -9,10 +9,14 @@ from fairseq.trainer import Trainer
 
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan.models import Architecture
+from nmtkd.training.batches import EqualBatches
 from nmtkd.training.criterions.cross_entropy import CrossEntropyConfig, CrossEntropyCriterion
+from nmtkd.training.dataset import TokenTargetsDataset
 from nmtkd.training.step import Stepper
 from tests.conftest import Tiny
-from tests.unit.network.building import built
+from tests.unit.network.building import GATED, built
+from tests.unit.training.criterions.test_consistency import consistent
+from tests.unit.training.helpers import lengths, mixed, online, word
 
 # has no gradient: softmax does not see what is added to all scores; what stands there is rounding
 BIAS = "k_proj.bias"
@@ -20,35 +24,38 @@ TWO_LAYERS = Architecture(encoder_layers=2, decoder_layers=2, width=16, ffn=24, 
 
 
 def trainer(
-    tiny: Tiny, criterion: Callable[[Any], Any] | None, **changes: Any
+    tiny: Tiny,
+    criterion: Callable[[bridge.Loaded], Any] | None,
+    architecture: Architecture = TWO_LAYERS,
+    **changes: Any,
 ) -> tuple[Trainer, list[dict[str, Any]]]:
     """fairseq's Trainer of a new model, with its stock criterion or another; and batches."""
-    loaded, command = built(tiny, architecture=TWO_LAYERS, **changes)
+    loaded, command = built(tiny, architecture=architecture, **changes)
     cfg = bridge.configuration(command)
     cfg.common.cpu = True
     cfg.task.data = str(tiny.folder)
-    made = criterion(loaded.task) if criterion else loaded.task.build_criterion(cfg.criterion)
+    made = criterion(loaded) if criterion else loaded.task.build_criterion(cfg.criterion)
     found = Trainer(cfg, loaded.task, loaded.model, made)
     found.lr_step(0)
     dataset = bridge.pairs(loaded, tiny.sources, tiny.targets)
     return found, [bridge.collate(dataset, range(start, start + 8), "cpu") for start in range(0, 40, 8)]
 
 
-def chunked(task: Any) -> CrossEntropyCriterion:
-    return CrossEntropyCriterion(task, CrossEntropyConfig(sentence_avg=False, label_smoothing=0.1))
+def chunked(loaded: bridge.Loaded) -> CrossEntropyCriterion:
+    return CrossEntropyCriterion(loaded.task, CrossEntropyConfig(sentence_avg=False, label_smoothing=0.1))
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5])
 def test_step_is_the_trainers(tiny: Tiny, clip_norm: float) -> None:
     """Ten updates with warm-up, weight decay and clipping: the weights are fairseq's up to the order of
     sums."""
-    changes = {"clip_norm": clip_norm, "weight_decay": 0.01, "warmup": 3, "lr": 0.01}
+    changes: dict[str, Any] = {"clip_norm": clip_norm, "weight_decay": 0.01, "warmup": 3, "lr": 0.01}
     stock, batches = trainer(tiny, None, **changes)
     quick, _ = trainer(tiny, chunked, **changes)
     start = {name: weight.clone() for name, weight in quick.get_model().state_dict().items()}
     stepper = Stepper(quick)
     for sample in batches * 2:
-        wanted, found = stock.train_step([sample]), stepper.step(sample)
+        wanted, found = stock.train_step([sample]), stepper.step([sample])
         assert found["loss"] == pytest.approx(float(wanted["loss"]), abs=1e-3)  # fairseq rounds
         assert quick.get_lr() == stock.get_lr() and quick.get_num_updates() == stock.get_num_updates()
     names = [name for name, value in start.items() if value.is_floating_point() and not name.endswith(BIAS)]
@@ -65,4 +72,91 @@ def test_step_stops_at_a_gradient_that_is_no_number(tiny: Tiny) -> None:
     with pytest.raises(
         bridge.ModelError, match=r"update 1: .* lower training\.lr, or set training\.clip_norm"
     ):
-        stepper.step(batches[0])
+        stepper.step(batches[:1])
+
+
+# Batches in parts
+
+CRITERIONS: dict[str, Callable[[bridge.Loaded, Tiny], Any]] = {
+    "plain": lambda loaded, _: chunked(loaded),
+    "word": lambda loaded, _: word(loaded, divergence="jensen_shannon", beta=0.3),
+    "ranking": lambda loaded, _: word(loaded, ranking={"weight": 0.5, "tokens": 3}),
+    "all of the hardest": lambda loaded, _: word(loaded, hardest=1.0),
+    "hybrid": lambda loaded, _: mixed(loaded),
+    "fixed gate": lambda loaded, _: mixed(loaded, gate=0.25),
+    "online": lambda loaded, tiny: online(tiny, loaded),
+    "rdrop": lambda loaded, _: consistent(loaded, "rdrop"),
+    "simcut": lambda loaded, _: consistent(loaded, "simcut", cutoff=1.0),
+}
+
+
+def stepped(
+    tiny: Tiny,
+    dataset: TokenTargetsDataset,
+    made: Callable[[bridge.Loaded, Tiny], Any],
+    architecture: Architecture,
+    max_tokens: int,
+) -> tuple[dict[str, torch.Tensor], list[float], int]:
+    """Weights after three updates on sixteen pairs each, the losses, and in how many parts these were."""
+    gates = architecture.gates
+
+    def criterion(loaded: bridge.Loaded) -> Any:
+        found = made(loaded, tiny)
+        found.unit_gates = gates
+        return found
+
+    one, _ = trainer(tiny, criterion, architecture, lr=0.01, warmup=1)
+    batches, stepper = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), max_tokens), Stepper(one)
+    samples = [batches.collater(range(start, start + 16)) for start in (0, 16, 24)]
+    logs = [stepper.step(parts) for parts in samples]
+    weights = {**one.get_model().state_dict(), **one.get_criterion().state_dict()}
+    return weights, [value for log in logs for value in seen(log)], max(map(len, samples))
+
+
+def seen(log: dict[str, Any]) -> list[float]:
+    """What a log says, by the name of what it says."""
+    return [float(value) for _, value in sorted(log.items())]
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["plain units", "gated units"])
+@pytest.mark.parametrize("name", CRITERIONS)
+def test_update_in_parts_is_that_of_the_whole_batch(
+    tiny: Tiny, dataset: TokenTargetsDataset, name: str, gated: bool
+) -> None:
+    """Weights, those of a learnt gate too, and all that the log says, up to the order of sums."""
+    architecture = GATED if gated else TWO_LAYERS
+    whole, parts = (
+        stepped(tiny, dataset, CRITERIONS[name], architecture, max_tokens) for max_tokens in (1000, 50)
+    )
+    assert whole[2] == 1 and parts[2] > 2
+    assert parts[1] == pytest.approx(whole[1], rel=1e-4)
+    names = [
+        name for name, value in whole[0].items() if value.is_floating_point() and not name.endswith(BIAS)
+    ]
+    assert max(float((whole[0][name] - parts[0][name]).abs().max()) for name in names) < 1e-4
+    first, _ = trainer(tiny, chunked, architecture)
+    start = first.get_model().state_dict()
+    assert max(float((start[name] - parts[0][name]).abs().max()) for name in names if name in start) > 0.01
+
+
+def test_parts_draw_what_they_would_draw_without_looking_ahead(
+    tiny: Tiny, dataset: TokenTargetsDataset
+) -> None:
+    """A gated model is seen twice where a batch has parts. Its dropout is the same both times."""
+    masks: list[int] = []
+
+    class Watched(CrossEntropyCriterion):
+        def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> Any:
+            masks.append(hash(torch.get_rng_state().numpy().tobytes()))
+            return super().forward(model, sample, reduce=reduce)
+
+    def criterion(loaded: bridge.Loaded) -> Any:
+        found = Watched(loaded.task, CrossEntropyConfig(sentence_avg=False, label_smoothing=0.1))
+        found.unit_gates = GATED.gates
+        return found
+
+    one, _ = trainer(tiny, criterion, GATED, dropout=0.3)
+    parts = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), 50).collater(range(16))
+    Stepper(one).step(parts)
+    assert len(parts) > 2 and len(set(masks)) == len(parts)
+    assert masks == masks[: len(parts)] * 2

@@ -50,3 +50,23 @@ def test_teacher_of_another_form_of_text_is_another(tmp_path: Path, monkeypatch:
     assert asked("clean") == 1024
     write_corpus("again", SOURCES, TARGETS, longest=3600)
     assert asked("again") == 8192
+
+
+def test_ensembles_card_says_what_all_its_members_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
+    files.write_json(layout.manifest("teacher"), {})
+    write_corpus("clean", SOURCES, TARGETS)
+    out = tmp_path / "out"
+    out.mkdir()
+    teacher.train("clean", Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1, 2]), out)
+    assert files.read_json(out / layout.CARD)["data"] == {
+        "updates": 4,
+        "sentences": 8,
+        "passes": 4.0,
+        "source_tokens": 20,
+        "target_tokens": 16,
+        "trainings": 2,
+    }

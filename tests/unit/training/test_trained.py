@@ -7,14 +7,33 @@ import pytest
 from nmtkd import machine
 from nmtkd.files import read_script
 from nmtkd.plan import layout
-from nmtkd.training.trained import Trained
+from nmtkd.training.trained import Seen, Trained, together
 
-TRAINED = Trained(card={"parameters": 123}, seconds=8.04, target_tokens=4020)
+SEEN = Seen(pairs=300, updates=5, sentences=1000, source_tokens=3900, target_tokens=4020)
+TRAINED = Trained(card={"parameters": 123}, seconds=8.04, seen=SEEN)
 
 
 def test_cost_is_seconds_and_tokens_a_second() -> None:
     assert TRAINED.cost == {"seconds": 8.0, "target_tokens_per_second": 500.0}
-    assert Trained(card={}, seconds=0.0, target_tokens=0).cost["target_tokens_per_second"] == 0.0
+    assert Trained(card={}, seconds=0.0, seen=Seen(pairs=1)).cost["target_tokens_per_second"] == 0.0
+
+
+def test_several_trainings_saw_what_all_of_them_saw() -> None:
+    """Also where one of them is several."""
+    three = together([TRAINED, together([TRAINED, TRAINED], {})], {"gate": 0.5})
+    assert three.card == {
+        "gate": 0.5,
+        "data": {
+            "updates": 15,
+            "sentences": 3000,
+            "passes": 10.0,
+            "source_tokens": 11700,
+            "target_tokens": 12060,
+            "trainings": 3,
+        },
+    }
+    assert three.cost == {"seconds": 24.1, "target_tokens_per_second": 500.0}
+    assert SEEN.facts()["passes"] == 3.3333
 
 
 def test_record_keeps_the_cost_beside_the_models_hash(

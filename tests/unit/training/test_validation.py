@@ -3,8 +3,8 @@
 import pytest
 
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.text.text_form import TextForm
 from nmtkd.training import validation
-from nmtkd.training.text_form import TextForm
 from tests.conftest import Tiny
 
 

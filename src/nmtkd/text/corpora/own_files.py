@@ -1,4 +1,4 @@
-"""The user's own files: {train,valid,TEST}.{src,tgt} in a folder."""
+"""The user's own files: {train,valid,TEST}.{src,tgt} in a folder, and {valid,TEST}.groups where given."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nmtkd.plan.data import Corpus
+from nmtkd.plan.layout import GROUPS
 from nmtkd.text.corpora.tally import CorpusError, Tally
-from nmtkd.text.parallel import ParallelTextError, copy_pair
+from nmtkd.text.parallel import ParallelTextError, copy_pair, read_lines, write_lines
 
 
 def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
@@ -33,6 +34,8 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     for split, sides in paths.items():
         try:
             tally.pairs[split] = copy_pair(*sides, out, split)
+            if split != "train" and (groups := folder / f"{split}.{GROUPS}").is_file():
+                write_lines(out / groups.name, read_lines(groups))
         except ParallelTextError as error:
             problems.append(str(error))
     if problems:

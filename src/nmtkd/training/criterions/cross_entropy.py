@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: fairseq reads option types from dataclass fields, as types,
 # not strings.
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from nmtkd.distil.chunked_loss import ChunkedLoss, Positions, chunked_loss
 from nmtkd.network import transformer
-from nmtkd.network.gated import open_units
-from nmtkd.network.unit_gates import budget_penalty
+from nmtkd.network.gated import blocks, open_units
+from nmtkd.network.unit_gates import Openness, budget_penalty
 from nmtkd.plan.models import UnitGates
 
 CRITERION = "chunked_cross_entropy"
@@ -38,6 +39,8 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     """The stock loss in training and validation. In training, a gated model's budget penalty is added."""
 
     num_updates = 0  # set before each step
+    _seen: list[Openness] | None = None  # of parts, while look_ahead looks
+    _whole: Openness | None = None  # of the batch of which a step computes parts
 
     def __init__(self, task: Any, cfg: CrossEntropyConfig) -> None:
         super().__init__(
@@ -116,6 +119,21 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             "sample_size": size,
         }
 
+    def look_ahead(self, model: Any, parts: Sequence[dict[str, Any]]) -> None:
+        """Sees what the loss of each part takes from the whole batch: how open gated units are.
+
+        The budget penalty is no sum over sentences. Costs a pass without gradients where there are several
+        parts and the penalty applies; else nothing.
+        """
+        self._whole = None
+        if len(parts) == 1 or self.unit_gates is None or self.num_updates >= self.unit_gates.closing:
+            return
+        self._seen = []
+        with torch.no_grad():
+            for part in parts:
+                self(model, part)
+        self._whole, self._seen = Openness.of(self._seen), None
+
     def within_budget(
         self,
         model: Any,
@@ -132,8 +150,19 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         gates = self.unit_gates
         if not self.training or gates is None:
             return loss, size, log
-        padding = sample["net_input"]["src_tokens"].eq(self.padding_idx), target_BT.eq(self.padding_idx)
-        open_LU = open_units(model, *padding)
+        padding = {
+            "encoder": sample["net_input"]["src_tokens"].eq(self.padding_idx),
+            "decoder": target_BT.eq(self.padding_idx),
+        }
+        open_LU = open_units(model, *padding.values())
+        if self._seen is not None or self._whole is not None:
+            positions_L = [int((~padding[side]).sum()) for side, _ in blocks(model)]
+            part = Openness(open_LU, positions_L, size)
+            if self._seen is not None:
+                self._seen.append(part)
+            else:
+                assert self._whole is not None
+                open_LU = self._whole.through(part)
         progress = self.num_updates / gates.closing
         if progress < 1.0:
             loss = loss + size * gates.weight * budget_penalty(

@@ -70,7 +70,8 @@ class DistillationCriterion(CrossEntropyCriterion):
     def by_token(self, model: Any, net_output: Any, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Loss and negative log-likelihood of each position [N], 0 at padding.
 
-        A sampled prefix has no labels: the loss is the teacher's term alone.
+        A sampled prefix has no labels: the loss is the teacher's term alone. `hardest` chooses among the
+        tokens of `sample`, which is a part of a batch where a step computes several.
         """
         weight = self.method.teacher_weight
         ce_N, nll_N = (
@@ -79,9 +80,10 @@ class DistillationCriterion(CrossEntropyCriterion):
         padding_N = sample["target"].flatten().eq(self.padding_idx)
         ids_NK, probs_NK = sample["teacher_ids"].flatten(0, 1), sample["teacher_probs"].flatten(0, 1)
         term_N = token_level(net_output[0].flatten(0, 1), ids_NK, probs_NK, padding_N, self.term)
+        # What a token without the teacher's term has, and one with it.
+        without_N, with_N = ce_N, (1.0 - weight) * ce_N + weight * term_N
         if sample.get("sampled", False):
-            return weight * term_N, nll_N
-        loss_N = (1.0 - weight) * ce_N + weight * term_N
+            without_N, with_N = torch.zeros_like(ce_N), weight * term_N
         if self.method.hardest is not None:
-            loss_N = torch.where(hardest(nll_N, padding_N, self.method.hardest), loss_N, ce_N)
-        return loss_N, nll_N
+            with_N = torch.where(hardest(nll_N, padding_N, self.method.hardest), with_N, without_N)
+        return with_N, nll_N

@@ -49,13 +49,7 @@ class OnlineCriterion(DistillationCriterion):
         """fairseq's (summed loss, sample size, log); in validation the stock loss on gold text."""
         if not self.training:
             return super().forward(model, sample, reduce=reduce)
-        # Drawn only where it can matter: a share of 0.0 leaves the random numbers of training unchanged.
-        policy = self.policy
-        if (
-            policy.share > 0.0
-            and self.num_updates >= policy.from_update
-            and float(torch.rand(())) < policy.share
-        ):
+        if self.num_updates >= self.policy.from_update and draw() < self.policy.share:
             sample = self.sampled(model, sample)
         return super().forward(model, {**sample, **self.asked(sample)}, reduce=reduce)
 
@@ -113,3 +107,11 @@ class OnlineCriterion(DistillationCriterion):
         tokens = int(target.ne(pad).sum())
         inputs = {**sample["net_input"], "prev_output_tokens": prefix}
         return {**sample, "target": target, "net_input": inputs, "ntokens": tokens, "sampled": True}
+
+
+def draw() -> float:
+    """A number in [0, 1) that follows from torch's last seed, and leaves torch's random numbers alone.
+
+    So all parts of a batch are sampled or none, and gold batches have the dropout of the other methods.
+    """
+    return float(torch.rand((), generator=torch.Generator().manual_seed(torch.initial_seed())))

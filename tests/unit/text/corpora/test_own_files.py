@@ -37,6 +37,14 @@ def test_own_files_are_taken_as_they_are(tmp_path: Path) -> None:
     assert extract(definition, {}, tmp_path / "out2")["version"] != card["version"]
 
 
+def test_groups_of_held_out_sets_come_along(tmp_path: Path) -> None:
+    folder = user_files(tmp_path / "mine", test_src="a\nb\n", test_tgt="c\nd\n")
+    (folder / "test.groups").write_text("talk 1\ntalk 1\n")
+    extract(corpus("files", folder=str(folder)), {}, tmp_path / "out")
+    assert read(tmp_path / "out" / "test.groups") == ["talk 1", "talk 1"]
+    assert not (tmp_path / "out" / "valid.groups").exists()
+
+
 def test_own_files_that_are_missing_are_listed_at_once(tmp_path: Path) -> None:
     folder = user_files(tmp_path / "mine", train_src="", test_tgt="")
     with pytest.raises(

@@ -63,7 +63,6 @@ def test_teachers_term_is_all_along_samples(
     train mode again."""
     criterion, length = online(tiny, student, share=1.0, max_length_offset=2), sample["target"].size(1)
     torch.manual_seed(4)
-    float(torch.rand(()))  # the draw of whether
     said = criterion.sampled(student.model, sample)
     assert student.model.training
     torch.manual_seed(4)
@@ -95,13 +94,38 @@ def test_teachers_term_is_all_along_samples(
 def test_sampled_batches_are_a_share_from_an_update_on(
     tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
 ) -> None:
+    """All parts of an update's batch are, or none: the draw follows from the update's seed, and a batch of
+    gold text has the random numbers that it has without samples."""
     criterion = online(tiny, student, share=0.3, from_update=5)
-    torch.manual_seed(1)
     drawn = {4: 0, 5: 0}
     for update in drawn:
         criterion.num_updates = update
-        drawn[update] = sum(
-            criterion(student.model, sample)[2]["ntokens"] != sample["ntokens"] for _ in range(60)
-        )
+        for seed in range(60):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
+            one, two = (criterion(student.model, sample)[2]["ntokens"] != sample["ntokens"] for _ in range(2))
+            assert one == two
+            assert one or torch.equal(before, torch.get_rng_state())
+            drawn[update] += one
     assert drawn[4] == 0
     assert 8 <= drawn[5] <= 28  # 18 expected, standard deviation 3.5
+
+
+def test_hardest_of_the_sampled_tokens_alone_learn(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
+) -> None:
+    """Along a sample the others have no loss at all."""
+    criterion = online(tiny, student, share=1.0, max_length_offset=2, hardest=0.25)
+    torch.manual_seed(4)
+    said = criterion.sampled(student.model, sample)
+    torch.manual_seed(4)
+    found = paid(criterion, student.model, bare(sample))
+    asked = {name: value.flatten(0, 1) for name, value in criterion.asked(said).items()}
+    logits = student.model(**said["net_input"])[0].flatten(0, 1)
+    target, padding = said["target"].flatten(), said["target"].flatten().eq(student.dictionary.pad())
+    term = token_level(logits, asked["teacher_ids"], asked["teacher_probs"], padding, teacher_term(2.0))
+    nll = -torch.log_softmax(logits, -1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    count = -(-int((~padding).sum()) // 4)
+    chosen = nll.masked_fill(padding, -1.0).argsort(descending=True)[:count]
+    assert found[0] == pytest.approx(0.5 * term[chosen].sum().item(), rel=1e-5)
+    assert found[0] < 0.5 * term.sum().item() - 0.01

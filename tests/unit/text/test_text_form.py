@@ -1,10 +1,10 @@
-"""nmtkd.training.text_form: what the stage bpe says of a corpus."""
+"""nmtkd.text.text_form: what the stage bpe says of a corpus."""
 
 from pathlib import Path
 
 from nmtkd import files
-from nmtkd.training import text_form
-from nmtkd.training.text_form import TextForm
+from nmtkd.text import text_form
+from nmtkd.text.text_form import TextForm
 
 GERMAN = TextForm(target="de", tokeniser="reversible", longest=57)
 
