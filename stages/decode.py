@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
 from nmtkd import files, machine
 from nmtkd.decoding import lengths, scoring, translate
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     tried = lengths.try_teacher(model, strategy, stage)
     search = Search.of(strategy, lengths.choose(tried) if tried else strategy.length_penalties[0])
-    with files.written_whole(layout.hypotheses_dir(args.noise, args.decoding)) as out:
-        writer = hypotheses.Writer(out, sources, targets)
+    with output(layout.hypotheses_dir(args.noise, args.decoding)) as made:
+        writer = hypotheses.Writer(made.path, sources, targets)
         if strategy.kind == "forced":
             limit = settings.targets.max_tokens
             for line, text, score in scoring.forced(model, sources, targets, limit, progress):

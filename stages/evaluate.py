@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
 from nmtkd.evidence import evaluation
 from nmtkd.evidence.results import teacher_axes
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         run = Run.from_key(args.family, args.key)
         key, trained, axes = run.key, layout.student_dir(run.key), run.axes()
-    evaluation.evaluate(key, trained, axes, settings)
+    with output(layout.translations_dir(key)) as made:
+        evaluation.evaluate(key, trained, axes, settings, made.path)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
 from nmtkd import files
 from nmtkd.plan import layout, params
@@ -19,7 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "teacher.training.max_tokens": settings.teacher.training.max_tokens,
         "training.max_tokens": settings.training.max_tokens,
     }
-    with files.written_whole(layout.noise_dir(name)) as out:
+    with output(layout.noise_dir(name)) as made:
+        out = made.path
         card = apply(layout.PREPARED, layout.BPE, out, settings.noises[name], bounds)
         files.write_json(out / layout.CARD, card)
     print(f"[noise] {name}: {card['source']['hit']} source and {card['target']['hit']} target words hit")

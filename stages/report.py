@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
 from nmtkd.evidence import report, screen
-from nmtkd.plan import params
+from nmtkd.plan import layout, params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "grid",
     )
     if not args.show:
-        report.write(settings)
+        with output(layout.REPORTS, shared=(layout.STUDIES.name,)) as made:
+            report.write(settings, made.path)
     print(screen.text(settings.grid))
 
 

@@ -3,9 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
-from nmtkd import files
 from nmtkd.plan import layout, params
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.runs import Run
@@ -22,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = params.load(f"methods.{run.method}", f"capacities.{run.capacity}", "training", *online)
     method, architecture = settings.methods[run.method], settings.capacities[run.capacity]
     material = student.gather(run, method, settings.targets.temperature if online else 1.0)
-    with files.written_whole(layout.student_dir(run.key)) as out:
+    with output(layout.student_dir(run.key)) as out:
         trained = student.train(run, method, architecture, settings.training, material, out)
     print(f"[student {run.key}] {trained.record(run.key, layout.student_dir(run.key))}")
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
 from nmtkd import files, machine
 from nmtkd.decoding import scoring
@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prefix_hash=files.lines_hash(prefix),
     )
     stage = f"targets {args.noise} {args.prefix}"
-    with files.written_whole(layout.targets_dir(args.noise, args.prefix)) as out:
+    with output(layout.targets_dir(args.noise, args.prefix)) as made:
+        out = made.path
         writer = targets.Writer(out, [len(line.split()) + 1 for line in prefix], header)
         rows = scoring.distributions(model, sources, prefix, top_k, settings.temperature, settings.max_tokens)
         for done, (line, ids, probs) in enumerate(rows, start=1):

@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import entry  # first: it puts src/ on the path
+from stages import entry, output  # first: it puts src/ on the path
 
-from nmtkd import files
 from nmtkd.plan import layout, params
 from nmtkd.training import teacher
 
@@ -16,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("noise")
     noise = parser.parse_args(argv).noise
     settings = params.load("teacher").teacher
-    with files.written_whole(layout.teacher_dir(noise)) as out:
+    with output(layout.teacher_dir(noise)) as out:
         trained = teacher.train(noise, settings, out)
     if isinstance(trained, Path):
         print(f"[teacher {noise}] the same as {trained}: copied")

@@ -25,6 +25,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -33,12 +35,37 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
     """Yields an empty folder that replaces `folder` at the end. After an error `folder` is unchanged."""
-    part = folder.with_name(f".{folder.name}.part")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    yield part
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
+    try:
+        yield part
+        sync(part)
+        replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sync(folder: Path) -> None:
+    """Waits until the files of a folder are on the disk: a power cut then leaves them whole."""
+    for path in [*folder.rglob("*"), folder]:
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def replace(part: Path, path: Path) -> None:
+    """Moves a file or a folder to `path`, in place of what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        old = part.with_name(f"{part.name}.old")
+        os.replace(path, old)
+        os.replace(part, path)
+        shutil.rmtree(old)
+    else:
+        os.replace(part, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,6 +95,14 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 of a folder's files: their names and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def line_hash(line: str) -> str:

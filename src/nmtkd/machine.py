@@ -8,14 +8,10 @@ NMTKD_SCRATCH  folder for checkpoints of training; `.scratch` of the repository 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import platform
-import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,34 +91,29 @@ def scratch_root() -> Path:
     return here / ".scratch"
 
 
-@contextmanager
-def scratch(stage: str, key: str, need_bytes: int = 0) -> Iterator[Path]:
-    """Yields a folder for unfinished work. The same key gives the same folder, also after a kill.
+_parents: list[Any] = []
+SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
 
-    One process at a time holds it; others wait. It is removed on success and kept on failure.
-    Raises MachineError if less than `need_bytes` are free.
-    """
-    folder = scratch_root() / f"{stage}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    # What a killed process wrote counts as free: it is not written again.
-    left_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    free = shutil.disk_usage(folder).free + left_bytes
-    if free < need_bytes:
-        raise MachineError(
-            f"{folder}: {stage} needs about {need_bytes / GIB:.2f} GiB of scratch space, "
-            f"{free / GIB:.2f} GiB are free; free some, or name a larger disk in NMTKD_SCRATCH"
-        )
-    with open(scratch_root() / f"{stage}-{key}.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"[{stage}] another process does the same work; waiting for it", file=sys.stderr, flush=True
+
+def watch_parents() -> None:
+    """From now on `check_parents` sees whether DVC still runs, which started this stage; a shell may stand between."""
+    import psutil
+
+    _parents[:] = []
+    for parent in psutil.Process().parents():
+        _parents.append(parent)
+        if parent.name() not in SHELLS:
+            return
+
+
+def check_parents() -> None:
+    """Raises MachineError if a process is gone that `watch_parents` noted: nobody would record the result."""
+    for parent in _parents:
+        if not parent.is_running() or parent.status() == "zombie":
+            raise MachineError(
+                "the run that started this stage is gone; it ends here, and the next run goes on from its "
+                "last checkpoint"
             )
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        shutil.rmtree(folder)
 
 
 _last_shown: dict[str, float] = {}

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -127,17 +127,24 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def manifest(entry: str) -> dict[str, Any]:
-    """The content of manifests/ENTRY.json for the present code."""
+def sources(entry: str) -> set[Path]:
+    """The files of code that an entry runs: modules, and what lies beside them (page.css)."""
     modules = closure(ROOT / "stages" / f"{entry}.py")
-    beside = {
+    return modules | {
         path
         for module in modules
         for path in module.parent.glob(f"{module.stem}.*")
         if path.suffix not in (".py", ".pyc")
     }
-    code = {path: parsed(path).digest for path in modules}
-    code |= {path: files.file_hash(path)[: files.SHORT_DIGITS] for path in beside}
+
+
+def manifest(entry: str) -> dict[str, Any]:
+    """The content of manifests/ENTRY.json for the present code."""
+    code = {
+        path: parsed(path).digest if path.suffix == ".py" else files.file_hash(path)[: files.SHORT_DIGITS]
+        for path in sources(entry)
+    }
+    modules = [path for path in code if path.suffix == ".py"]
     content: dict[str, Any] = {
         "code": {path.relative_to(ROOT).as_posix(): digest for path, digest in sorted(code.items())},
         "libraries": libraries(modules),
@@ -165,15 +172,18 @@ def check(entry: str) -> None:
     path = layout.manifest(entry)
     if not path.exists():
         raise ManifestError(f"{path}: not there; run `dvc repro manifests`, then this stage again")
-    recorded, present = files.read_json(path), manifest(entry)
-    if recorded != present:
-        changes = [
-            str(name)
-            for part in sorted(recorded.keys() | present.keys())
-            for name in sorted(recorded.get(part, {}).keys() | present.get(part, {}).keys())
-            if recorded.get(part, {}).get(name) != present.get(part, {}).get(name)
-        ]
+    if changes := differences(files.read_json(path), manifest(entry)):
         raise ManifestError(
             f"{path}: names other code than there is now ({', '.join(changes)} differ); "
             "run `dvc repro manifests`, then this stage again"
         )
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Names of the files, libraries and families in which two manifests differ."""
+    return [
+        str(name)
+        for part in sorted(before.keys() | after.keys())
+        for name in sorted(before.get(part, {}).keys() | after.get(part, {}).keys())
+        if before.get(part, {}).get(name) != after.get(part, {}).get(name)
+    ]

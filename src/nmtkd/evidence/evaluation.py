@@ -28,26 +28,25 @@ from nmtkd.text.tokenisers import tokeniser
 COPIED = ("gates", "gate", "tried", "seeds", "data")
 
 
-def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: Params) -> None:
+def evaluate(
+    key: str, trained: Path, axes: Mapping[str, str | int], settings: Params, out: Path
+) -> None:
     """Translates the held-out sets with the model in `trained` and scores them.
 
-    Writes the translations, the result, and the rates of this machine.
+    Writes the translations and the result into `out`, and the rates of this machine.
     `axes` are the model's place in the grid: method, capacity, noise, decoding, seed.
     """
     model, test = layout.model_dir(trained), settings.corpus.tests[0]
     held_out = HeldOut(key, model, settings)
     tried = _tried(held_out, settings)
     searches = _searches(lengths.choose(tried), settings)
-    with files.written_whole(layout.translations_dir(key)) as out:
-        scores = _scores(held_out, searches, settings, out)
-        shutil.copy(trained / layout.CURVE, out / layout.CURVE)  # so that the report depends on no model
-        result = _result(key, trained, axes, settings, scores) | {
-            "length_penalty": searches[BEAM].length_penalty,
-            "length_penalties": {
-                str(penalty): quality.rounded()[HEADLINE] for penalty, quality in tried.items()
-            },
-        }
-        files.write_json(out / layout.scores_file(key).name, result)
+    scores = _scores(held_out, searches, settings, out)
+    shutil.copy(trained / layout.CURVE, out / layout.CURVE)  # so that the report depends on no model
+    result = _result(key, trained, axes, settings, scores) | {
+        "length_penalty": searches[BEAM].length_penalty,
+        "length_penalties": {str(penalty): quality.rounded()[HEADLINE] for penalty, quality in tried.items()},
+    }
+    files.write_json(out / layout.scores_file(key).name, result)
     rates = {name: round(held_out.rate(searches[name]), 1) for name in (BEAM, GREEDY)}
     measured = machine.measurement(layout.DECODING, key, result["model"], sentences_per_second=rates)
     files.write_script(layout.machine_file(layout.DECODING, key), layout.MEASURED, measured)

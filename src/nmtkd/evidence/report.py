@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nmtkd import files
@@ -22,8 +23,8 @@ from nmtkd.text.languages import bleu_tokeniser
 KEPT = ("table.md", "results.csv", "runs.csv")  # of a study, for good: small files
 
 
-def write(settings: Params) -> None:
-    """Writes reports/: no byte of it depends on how fast a machine is."""
+def write(settings: Params, out: Path) -> None:
+    """Writes the content of reports/ into `out`: no byte of it depends on how fast a machine is."""
     grid = settings.grid
     level = f"{100 * settings.report.confidence:g}%"
     card = files.read_json(layout.PREPARED / layout.CARD)
@@ -42,23 +43,24 @@ def write(settings: Params) -> None:
     table = tables.build(summaries, grid, settings.report, headline, settings.prepare.long_words)
     means = curves.mean_curves(runs, points)
     data = canvas.FigureData(summaries, means, grid, level, headline, canvas.method_styles(methods(grid)))
-    with files.written_whole(layout.REPORTS / "figures") as out:
-        drawings = figures.draw(data, out)
-    with files.written_whole(layout.RUNS) as out:  # the cells of this grid, for git
-        for run in runs:
-            shutil.copy(layout.scores_file(run.key), out / layout.result_file(run.key).name)
-    _write_data(runs, points, climbs)
+    # The cells of the grid are for git.
+    study = layout.study_dir(settings.corpus.name, settings.report.study)
+    folders = [out / path.relative_to(layout.REPORTS) for path in (layout.FIGURES, layout.RUNS, study)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    drawings = figures.draw(data, folders[0])
+    for run in runs:
+        shutil.copy(layout.scores_file(run.key), folders[1] / layout.result_file(run.key).name)
+    _write_data(runs, points, climbs, out)
     metrics = tables.as_metrics(summaries, grid)
     # in the grid's order
-    files.write_text(layout.REPORTS / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    files.write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     lead = Findings(summaries, level, headline).lead()
-    files.write_text(screen.TABLE, tables.as_markdown(table, lead))
+    files.write_text(out / screen.TABLE.name, tables.as_markdown(table, lead))
     card["noise"] = {noise: noise_facts(noise) for noise in grid.noises}
-    files.write_text(screen.PAGE, page.build(runs, data, table, drawings, card))
-    # Beside those of other studies, which the next run does not touch.
-    with files.written_whole(layout.study_dir(settings.corpus.name, settings.report.study)) as out:
-        for name in KEPT:
-            shutil.copy(layout.REPORTS / name, out / name)
+    files.write_text(out / screen.PAGE.name, page.build(runs, data, table, drawings, card))
+    for name in KEPT:  # beside those of other studies, which the next run does not touch
+        shutil.copy(out / name, folders[2] / name)
 
 
 def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
@@ -78,10 +80,12 @@ def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
 
 
 def _write_data(
-    runs: list[Result], points: Mapping[str, list[canvas.Point]], climbs: Mapping[str, float | None]
+    runs: list[Result],
+    points: Mapping[str, list[canvas.Point]],
+    climbs: Mapping[str, float | None],
+    reports: Path,
 ) -> None:
     """The files for other programs."""
-    reports = layout.REPORTS
     files.write_csv(reports / "results.csv", rows.RESULTS_HEADER, rows.tidy_rows(runs))
     files.write_csv(reports / "runs.csv", rows.RUNS_HEADER, rows.run_rows(runs, climbs))
     files.write_csv(reports / "adapted.csv", rows.ADAPTED_HEADER, rows.adapted_rows(runs))

@@ -10,6 +10,7 @@ BPE = Path("data/bpe")
 REPORTS = Path("reports")
 STUDIES = REPORTS / "studies"  # small results of the studies that were run, by corpus and study
 RUNS = REPORTS / "runs"
+FIGURES = REPORTS / "figures"
 MACHINE = REPORTS / "machine"  # times and rates: neither output nor input of a stage
 MANIFESTS = Path("manifests")
 

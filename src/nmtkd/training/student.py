@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nmtkd import files, machine
+from nmtkd import files
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import members, stamped_hash
+from nmtkd.outputs import Output
 from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Training
@@ -113,15 +114,20 @@ def _stored_targets(run: Run, train_target: Sequence[str]) -> targets.TokenTarge
 
 
 def train(
-    run: Run, method: Method, architecture: Architecture, training: Training, material: Material, out: Path
+    run: Run,
+    method: Method,
+    architecture: Architecture,
+    training: Training,
+    material: Material,
+    output: Output,
 ) -> Trained:
-    """Trains the run's student into `out` and writes its card."""
+    """Trains the run's student into `output` and writes its card."""
     if method.gate and method.gate.kind == "validated":
-        trained = best_of(method.gate.values, run, method, architecture, training, material, out)
+        trained = best_of(method.gate.values, run, method, architecture, training, material, output)
     else:
         fixed = method.gate.values[0] if method.gate and method.gate.values else None
-        trained = _train_one(run, method, architecture, training, material, out, fixed)
-    files.write_json(out / layout.CARD, trained.card)
+        trained = _train_one(run, method, architecture, training, material, output, output.path, fixed)
+    files.write_json(output.path / layout.CARD, trained.card)
     return trained
 
 
@@ -132,15 +138,16 @@ def best_of(
     architecture: Architecture,
     training: Training,
     material: Material,
-    out: Path,
+    output: Output,
 ) -> Trained:
     """Trains a student per gate value and keeps the one with the best validation BLEU (greedy, all pairs)."""
     students: dict[float, Trained] = {}
     scores: dict[float, float] = {}
+    out = output.path
     for value in values:
         folder = out / f"{value:g}"
         folder.mkdir()
-        students[value] = _train_one(run, method, architecture, training, material, folder, value)
+        students[value] = _train_one(run, method, architecture, training, material, output, folder, value)
         scores[value] = validation.quality(layout.model_dir(folder), material.data.valid, material.data.form)
     chosen = max(scores, key=lambda value: scores[value])
     for path in (out / f"{chosen:g}").iterdir():
@@ -158,10 +165,11 @@ def _train_one(
     architecture: Architecture,
     training: Training,
     material: Material,
-    out: Path,
+    output: Output,
+    folder: Path,
     gate: float | None,
 ) -> Trained:
-    """One training. Its scratch folder's key hashes all that decides the result: settings, inputs, code."""
+    """One training, into `folder` of the output. Its scratch folder's key hashes all that decides the result: settings, inputs, code."""
     parts: list[Any] = [method.model_dump_json(), architecture.model_dump_json(), training.model_dump_json()]
     parts += [run, gate, material.temperature]
     key = files.fingerprint("\n".join(map(str, parts)), [*material.paths, layout.manifest("student")])
@@ -176,7 +184,7 @@ def _train_one(
         gate=gate,
     )
     stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
-    with machine.scratch("student", key, need) as scratch:
-        return loop.train(
-            material.data, architecture, training, run.seed, scratch, out, stage=stage, adapt=adapt
-        )
+    scratch = output.scratch("student", key, need)
+    return loop.train(
+        material.data, architecture, training, run.seed, scratch, folder, stage=stage, adapt=adapt
+    )

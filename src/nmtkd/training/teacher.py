@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nmtkd import files, machine
+from nmtkd import files
 from nmtkd.network.command_line import positions_for
 from nmtkd.network.fairseq_bridge import member_name, model_hash
+from nmtkd.outputs import Output
 from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
 from nmtkd.text import text_form
@@ -23,8 +24,8 @@ from nmtkd.training.texts import Data
 from nmtkd.training.trained import Trained, together
 
 
-def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
-    """Trains the teacher of `noise` into `out`, or copies an equal teacher and returns that one's folder.
+def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
+    """Trains the teacher of `noise` into `output`, or copies an equal teacher and returns that one's folder.
 
     Conditions whose teacher sees clean text share one teacher: another training would give the same bytes.
     """
@@ -49,7 +50,7 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
     siblings = sorted(layout.teacher_dir(noise).parent.glob("[!.]*"))
     twins = [folder for folder in siblings if folder.name != noise and made_by(folder, recipe)]
     if twins:
-        shutil.copytree(twins[0], out, dirs_exist_ok=True)
+        shutil.copytree(twins[0], output.path, dirs_exist_ok=True)
         return twins[0]
     data = Data(
         dictionary=bpe / layout.DICTIONARY,
@@ -59,7 +60,7 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
         lengths=np.load(bpe / layout.LENGTHS),
     )
     members = [
-        _train_member(number, noise, teacher, data, recipe, out)
+        _train_member(number, noise, teacher, data, recipe, output)
         for number in range(1, len(teacher.seeds) + 1)
     ]
     card: dict[str, Any] = {
@@ -69,28 +70,29 @@ def train(noise: str, teacher: Teacher, out: Path) -> Trained | Path:
         "seeds": teacher.seeds,
     }
     trained = together(members, card)
-    files.write_json(out / layout.CARD, trained.card)
+    files.write_json(output.path / layout.CARD, trained.card)
     return trained
 
 
-def _train_member(number: int, noise: str, teacher: Teacher, data: Data, recipe: str, out: Path) -> Trained:
+def _train_member(
+    number: int, noise: str, teacher: Teacher, data: Data, recipe: str, output: Output
+) -> Trained:
     """Trains one member of the ensemble; `number` counts from 1."""
     seed, consistency = teacher.seeds[number - 1], teacher.training.consistency
     stage = f"teacher {noise}" if len(teacher.seeds) == 1 else f"teacher {noise}, seed {seed}"
     need = checkpoints.need_bytes(teacher.architecture, teacher.training, data.dictionary)
-    with machine.scratch("teacher", f"{recipe}-{seed}", need) as scratch:
-        return loop.train(
-            data,
-            teacher.architecture,
-            teacher.training,
-            seed,
-            scratch,
-            out,
-            stage=stage,
-            section="teacher.training",
-            adapt=regularise(consistency) if consistency else use_chunked_cross_entropy,
-            name=member_name(number),
-        )
+    return loop.train(
+        data,
+        teacher.architecture,
+        teacher.training,
+        seed,
+        output.scratch("teacher", f"{recipe}-{seed}", need),
+        output.path,
+        stage=stage,
+        section="teacher.training",
+        adapt=regularise(consistency) if consistency else use_chunked_cross_entropy,
+        name=member_name(number),
+    )
 
 
 def made_by(folder: Path, recipe: str) -> bool:
