@@ -30,7 +30,7 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 	@touch .venv/ready
 
 repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=2: two stages at once)
-	@PYTHONPATH=src python -m runner $(JOBS)
+	@PYTHONPATH=src exec python -m runner $(JOBS)
 
 test: setup ## run all tests
 	@python -m pytest

@@ -96,7 +96,7 @@ SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
 
 
 def watch_parents() -> None:
-    """From now on `check_parents` sees whether DVC still runs, which started this stage; a shell may stand between."""
+    """From now on `check_parents` sees whether DVC is alive, which started this stage, maybe by a shell."""
     import psutil
 
     _parents[:] = []
@@ -107,9 +107,15 @@ def watch_parents() -> None:
 
 
 def check_parents() -> None:
-    """Raises MachineError if a process is gone that `watch_parents` noted: nobody would record the result."""
+    """Raises MachineError if a process is gone that `watch_parents` noted: the result has no taker."""
+    import psutil
+
     for parent in _parents:
-        if not parent.is_running() or parent.status() == "zombie":
+        try:
+            alive = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            alive = False
+        if not alive:
             raise MachineError(
                 "the run that started this stage is gone; it ends here, and the next run goes on from its "
                 "last checkpoint"
@@ -120,9 +126,19 @@ _last_shown: dict[str, float] = {}
 
 
 def progress(stage: str, done: int, total: int, what: str) -> None:
-    """Prints a progress line to stderr, at most every PROGRESS_SECONDS, and always the last one."""
+    """Prints a progress line as `show` does. Then sees that somebody still waits for the result."""
+    if show(stage, done, total, what):
+        check_parents()
+
+
+def show(stage: str, done: int, total: int, what: str) -> bool:
+    """Prints a progress line to stderr, at most every PROGRESS_SECONDS, and always the last one.
+
+    Returns whether it did.
+    """
     now = time.monotonic()
     if done < total and now - _last_shown.setdefault(stage, now) < PROGRESS_SECONDS:
-        return
+        return False
     _last_shown[stage] = now
     print(f"[{stage}] {done}/{total} {what}", file=sys.stderr, flush=True)
+    return True

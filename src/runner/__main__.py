@@ -15,19 +15,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from dulwich.file import FileLocked
 from dvc import cli
 from dvc import logger as dvc_logger
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
+from dvc.repo.scm_context import SCMContext
 
 from nmtkd import files
 from nmtkd.plan import layout
-from runner import lockfile, schedule
+from runner import lockfile, mending, schedule
 
 # A process that writes dvc.lock makes others wait, not fail. Stages speak for themselves.
 REPRO = ("--wait-for-lock", "repro", "--quiet")
@@ -50,6 +54,7 @@ SECONDS = layout.MACHINE / "stages.json"  # what each stage took when it last ra
 
 def dvc(arguments: Sequence[str]) -> int:
     """`dvc ARGUMENTS`; the exit status. Errors are told: DVC's own --quiet hides why a stage failed."""
+    SCMContext.track_changed_files = patient
     level = dvc_logger.set_loggers_level
     dvc_logger.set_loggers_level = lambda _: level(logging.ERROR)
     try:
@@ -59,12 +64,37 @@ def dvc(arguments: Sequence[str]) -> int:
 
 
 def command(arguments: list[str], environment: Mapping[str, str]) -> None:
-    """`dvc ARGUMENTS`, as a process's target; it leads a group with all that it starts."""
+    """`dvc ARGUMENTS`, as a process's target; it leads a group with all that it starts, and ends with us."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell's background ignores it
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     os.environ.update(environment)
-    sys.argv = ["dvc", *arguments]  # what DVC writes into its lock file, and names to those who wait
+    # What DVC writes into its lock file, and names to those who wait.
+    sys.argv = ["dvc", *arguments, mending.named()]
     raise SystemExit(dvc(arguments))
+
+
+def end_with(parent: int) -> None:
+    """Ends this process's group once `parent` is no longer its parent, killed as it was."""
+    while os.getppid() == parent:
+        time.sleep(schedule.LOOK)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        os.killpg(0, number)
+        time.sleep(schedule.PATIENCE)
+
+
+track_changed_files = SCMContext.track_changed_files
+
+
+def patient(context: SCMContext) -> None:
+    """DVC's `git add` after a stage, once no other program holds git's index: DVC would fail at once."""
+    while True:
+        try:
+            track_changed_files(context)
+            return
+        except FileLocked as locked:
+            mending.wait_for_git(Path(os.fsdecode(locked.lockfilename)), tell)
 
 
 def start(stage: str, environment: Mapping[str, str]) -> BaseProcess:
@@ -113,8 +143,13 @@ def tell(line: str) -> None:
 
 def run_stale(jobs: int) -> int:
     """Runs what is stale; returns the exit status."""
+    mending.mend(tell)
     manifests = start("manifests", {})
-    manifests.join()
+    try:
+        manifests.join()
+    except KeyboardInterrupt:
+        schedule.stop([manifests])
+        raise
     if manifests.exitcode:
         return manifests.exitcode
     graph = read_graph()

@@ -17,6 +17,7 @@ from nmtkd import machine
 EXCLUSIVE_STAGES = frozenset({"teacher"})
 MINUTE = 60.0  # seconds
 PATIENCE = 10.0  # seconds that an interrupted stage has to end by itself
+LOOK = 0.5  # seconds between two looks whether the runner lives
 
 # Starts a process for a stage, from the stage's name and its environment.
 Start = Callable[[str, Mapping[str, str]], BaseProcess]

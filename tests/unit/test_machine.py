@@ -1,33 +1,13 @@
 """nmtkd.machine: what the environment says, scratch folders that outlive a failure, and progress."""
 
 import os
-import shutil
-import threading
 import time
-from collections import namedtuple
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nmtkd import machine
-from nmtkd.machine import MachineError, device, progress, scratch, scratch_root, threads
-
-Usage = namedtuple("Usage", "total used free")
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
-    return tmp_path / "scratch"
-
-
-def killed(place: AbstractContextManager[Path]) -> None:
-    with place as folder:
-        (folder / "state").write_text("half")
-        raise RuntimeError("killed")
-
+from nmtkd.machine import MachineError, device, progress, scratch_root, threads
 
 # The environment
 
@@ -134,76 +114,6 @@ def test_scratch_root_of_other_folders_is_their_own(
     (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / folder)
     assert scratch_root() == tmp_path / folder / ".scratch"
-
-
-def test_scratch_is_removed_on_success(root: Path) -> None:
-    with scratch("teacher", "k1") as folder:
-        assert folder == root / "teacher-k1"
-        (folder / "state").write_text("half")
-    assert not folder.exists()
-
-
-def test_scratch_is_kept_on_failure_and_found_again_by_the_same_key(root: Path) -> None:
-    folder = root / "teacher-k1"
-    with pytest.raises(RuntimeError, match="killed"):
-        killed(scratch("teacher", "k1"))
-    assert folder.is_dir()
-    with scratch("teacher", "k2") as other:
-        assert list(other.iterdir()) == []
-    with scratch("student", "k1") as other:
-        assert list(other.iterdir()) == []
-    with scratch("teacher", "k1") as again:
-        assert (again / "state").read_text() == "half"
-        assert again == folder
-    assert not folder.exists()
-
-
-def test_scratch_needs_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10 * 2**30, 0, 2**29))
-    message = (
-        r"teacher-k1: teacher needs about 1\.50 GiB of scratch space, 0\.50 GiB are free; free "
-        r"some, or name a larger disk in NMTKD_SCRATCH"
-    )
-    with pytest.raises(MachineError, match=message), scratch("teacher", "k1", need_bytes=3 * 2**29):
-        pytest.fail("never entered")
-    with scratch("teacher", "k1", need_bytes=2**29) as folder:
-        assert folder.is_dir()
-
-
-def test_scratch_needs_no_room_for_what_a_killed_process_left(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(RuntimeError, match="killed"):
-        killed(scratch("teacher", "k1"))
-    (root / "teacher-k1" / "data").mkdir()
-    (root / "teacher-k1" / "data" / "train.bin").write_bytes(b"0" * 1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10 * 2**30, 0, 2**20))
-    with pytest.raises(MachineError), scratch("teacher", "k2", need_bytes=2**20 + 500):
-        pytest.fail("never entered")
-    with scratch("teacher", "k1", need_bytes=2**20 + 500) as folder:
-        assert (folder / "state").exists()
-
-
-def test_scratch_is_held_by_one_process_at_a_time(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seen: list[Any] = []
-
-    def other() -> None:
-        with scratch("teacher", "k1") as folder:
-            seen.append(folder.is_dir() and not list(folder.iterdir()))
-
-    thread = threading.Thread(target=other)
-    with scratch("teacher", "k1") as folder:
-        (folder / "state").write_text("half")
-        thread.start()
-        deadline = time.monotonic() + 30
-        said = ""
-        while "waiting" not in said and time.monotonic() < deadline:
-            time.sleep(0.01)
-            said += capsys.readouterr().err
-        assert said == "[teacher] another process does the same work; waiting for it\n"
-        assert seen == []
-    thread.join(30)
-    assert seen == [True]
 
 
 def test_progress_is_shown_now_and_then_and_at_the_end(

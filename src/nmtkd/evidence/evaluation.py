@@ -28,9 +28,7 @@ from nmtkd.text.tokenisers import tokeniser
 COPIED = ("gates", "gate", "tried", "seeds", "data")
 
 
-def evaluate(
-    key: str, trained: Path, axes: Mapping[str, str | int], settings: Params, out: Path
-) -> None:
+def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: Params, out: Path) -> None:
     """Translates the held-out sets with the model in `trained` and scores them.
 
     Writes the translations and the result into `out`, and the rates of this machine.

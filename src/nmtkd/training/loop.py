@@ -32,7 +32,6 @@ from nmtkd.training.step import Stepper
 from nmtkd.training.texts import Data
 from nmtkd.training.trained import Seen, Trained
 
-STATE = "state.pt"
 Adapt = Callable[[DictConfig], None]  # sets task and criterion in fairseq's configuration
 
 
@@ -94,6 +93,7 @@ def begin(
     torch.set_num_threads(machine.threads())
     # Held-out lines are to be translated too, and noise or a teacher may have made longer ones.
     longest = max(data.form.longest, texts.binarise(data, scratch))
+    checkpoints.check_room(scratch, architecture, training, data.dictionary, stage)
     command = command_line.arguments(architecture, training, seed, command_line.positions_for(longest))
     run = Run(command, scratch, training, stage, section, data, adapt)
     if architecture.gates:
@@ -134,7 +134,7 @@ class Run:
             self.stepper = Stepper(self.trainer)
             self.trainer.lr_step(0)
         self.command = command
-        self.scratch = scratch
+        self.checkpoints = checkpoints.Checkpoints(scratch, training, stage)
         self.training = training
         self.stage = stage
         self.loaded = bridge.Loaded(
@@ -150,11 +150,10 @@ class Run:
         self._since = time.monotonic()
 
     def resume(self) -> None:
-        """Restores the last complete checkpoint, if there is one."""
-        path = self.scratch / STATE
-        if not path.exists():
+        """Restores the newest whole checkpoint, if there is one."""
+        state = self.checkpoints.newest()
+        if state is None:
             return
-        state = torch.load(path, map_location="cpu", weights_only=True)
         self.trainer.get_model().load_state_dict(state["model"])
         self.trainer.get_criterion().load_state_dict(state["criterion"])
         self.trainer.optimizer.load_state_dict(state["optimizer"])
@@ -166,13 +165,9 @@ class Run:
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
 
     def save(self) -> None:
-        """Writes a checkpoint: first the weights, then the state that refers to them.
-
-        A kill in between loses only the updates since the previous checkpoint.
-        """
+        """Writes a checkpoint. A stage whose run is gone ends here."""
         update = self.trainer.get_num_updates()
         weights = self.trainer.get_model().state_dict()
-        checkpoints.write(self.scratch / f"weights-{update}.pt", weights)
         state = {
             "model": weights,
             "criterion": self.trainer.get_criterion().state_dict(),
@@ -184,9 +179,8 @@ class Run:
             "seen": asdict(self.seen),
             "gates": self.adaptive.facts if self.adaptive else {},
         }
-        checkpoints.write(self.scratch / STATE, state)
-        expired = update - self.training.average * self.training.checkpoint_every
-        (self.scratch / f"weights-{expired}.pt").unlink(missing_ok=True)
+        self.checkpoints.save(update, weights, state)
+        machine.check_parents()
 
     def to_the_end(self) -> None:
         """Runs all remaining updates."""
@@ -210,7 +204,7 @@ class Run:
         self.seen = self.seen.after(parts, log)
         self.curve.note(log)
         done, total = self.trainer.get_num_updates(), self.training.updates
-        machine.progress(
+        machine.show(
             self.stage,
             done,
             total,
@@ -244,10 +238,4 @@ class Run:
 
     def average(self) -> None:
         """Sets the model's weights to the mean of its last checkpoints."""
-        training = self.training
-        last = [
-            training.updates - back * training.checkpoint_every for back in reversed(range(training.average))
-        ]
-        self.trainer.get_model().load_state_dict(
-            checkpoints.average([self.scratch / f"weights-{update}.pt" for update in last])
-        )
+        self.trainer.get_model().load_state_dict(self.checkpoints.average())

@@ -21,7 +21,7 @@ from nmtkd.plan.runs import Run
 from nmtkd.text import text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
-from nmtkd.training import checkpoints, loop, options, validation
+from nmtkd.training import loop, options, validation
 from nmtkd.training.texts import Data
 from nmtkd.training.trained import Trained, together
 
@@ -169,11 +169,10 @@ def _train_one(
     folder: Path,
     gate: float | None,
 ) -> Trained:
-    """One training, into `folder` of the output. Its scratch folder's key hashes all that decides the result: settings, inputs, code."""
+    """One training, into `folder`. The key of its scratch space hashes all that decides its result."""
     parts: list[Any] = [method.model_dump_json(), architecture.model_dump_json(), training.model_dump_json()]
     parts += [run, gate, material.temperature]
     key = files.fingerprint("\n".join(map(str, parts)), [*material.paths, layout.manifest("student")])
-    need = checkpoints.need_bytes(architecture, training, material.data.dictionary)
     adapt = options.distil(
         run.family,
         method,
@@ -184,7 +183,7 @@ def _train_one(
         gate=gate,
     )
     stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
-    scratch = output.scratch("student", key, need)
+    scratch = output.scratch("student", key)
     return loop.train(
         material.data, architecture, training, run.seed, scratch, folder, stage=stage, adapt=adapt
     )

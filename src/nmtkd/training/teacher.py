@@ -17,7 +17,7 @@ from nmtkd.plan.models import Teacher
 from nmtkd.text import text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
-from nmtkd.training import checkpoints, loop
+from nmtkd.training import loop
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.texts import Data
@@ -80,13 +80,12 @@ def _train_member(
     """Trains one member of the ensemble; `number` counts from 1."""
     seed, consistency = teacher.seeds[number - 1], teacher.training.consistency
     stage = f"teacher {noise}" if len(teacher.seeds) == 1 else f"teacher {noise}, seed {seed}"
-    need = checkpoints.need_bytes(teacher.architecture, teacher.training, data.dictionary)
     return loop.train(
         data,
         teacher.architecture,
         teacher.training,
         seed,
-        output.scratch("teacher", f"{recipe}-{seed}", need),
+        output.scratch("teacher", f"{recipe}-{seed}"),
         output.path,
         stage=stage,
         section="teacher.training",

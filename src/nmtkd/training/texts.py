@@ -9,7 +9,6 @@ from typing import Any
 
 from fairseq.trainer import Trainer
 
-from nmtkd import files
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.text.text_form import TextForm
@@ -40,17 +39,14 @@ class Data:
 
 
 def binarise(data: Data, scratch: Path) -> int:
-    """Writes fairseq's data folder into `scratch`, unless a killed training left one there.
+    """Writes fairseq's data folder into `scratch`, over what a killed training may have left.
 
     Returns the length of the longest line in tokens, EOS included.
     """
-    complete = folder(scratch) / "longest"  # written last
-    if not complete.exists():
-        splits = {"train": data.train, "valid": data.valid}
-        if data.hypotheses is not None:
-            splits["hypotheses"] = (data.train[0], data.hypotheses)
-        files.write_text(complete, str(bridge.write_data(folder(scratch), data.dictionary, splits)))
-    return int(complete.read_text(encoding="utf-8"))
+    splits = {"train": data.train, "valid": data.valid}
+    if data.hypotheses is not None:
+        splits["hypotheses"] = (data.train[0], data.hypotheses)
+    return bridge.write_data(folder(scratch), data.dictionary, splits)
 
 
 def folder(scratch: Path) -> Path:

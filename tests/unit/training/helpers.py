@@ -1,6 +1,7 @@
 """What tests of criterions share: criterions of a method, their loss and gradients, targets in memory."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from nmtkd import files
 from nmtkd.distil.targets import Header, TokenTargets, Writer
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.outputs import Output
 from nmtkd.plan import layout
 from nmtkd.text.parallel import write_lines, write_pair
 from nmtkd.text.text_form import TextForm
@@ -64,6 +66,12 @@ class Memory(TokenTargets):
 
     def __getitem__(self, line: int) -> Row:
         return self.rows[line]
+
+
+def unfinished(folder: Path) -> Output:
+    """An output that is being written into `folder`, and never gets to another place."""
+    folder.mkdir(parents=True)
+    return Output(folder, folder.name, ExitStack())
 
 
 def write_corpus(

@@ -15,7 +15,7 @@ from nmtkd.training import student, validation
 from nmtkd.training.student import gather
 from nmtkd.training.trained import Seen, Trained
 from tests.unit.network.building import PLAIN, recipe
-from tests.unit.training.helpers import METHODS, write_corpus
+from tests.unit.training.helpers import METHODS, unfinished, write_corpus
 
 SOURCES, TARGETS = ["a b", "c"], ["今天天@@ 气很好", "他来"]
 SAID = [[("他们不来了", -0.1), ("今天@@ 气很好", -0.2)], [("他来", -0.1), ("我来", -0.2)]]
@@ -67,9 +67,8 @@ def test_best_of_several_says_what_all_of_them_saw(tmp_path: Path, monkeypatch: 
     method = METHODS["hybrid"].model_copy(update={"gate": Gate(kind="validated", values=[0.25, 0.5, 0.75])})
     material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0)
     out = tmp_path / "out"
-    out.mkdir()
     run = Run.from_key("hybrid", "hybrid_best-tiny-clean-beam-1")
-    trained = student.train(run, method, PLAIN, recipe(), material, out)
+    trained = student.train(run, method, PLAIN, recipe(), material, unfinished(out))
     assert trained.card == files.read_json(out / layout.CARD)
     assert trained.card["data"] == {
         "updates": 12,

@@ -11,7 +11,7 @@ from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
 from nmtkd.training import teacher
 from tests.unit.network.building import PLAIN, long_line, recipe
-from tests.unit.training.helpers import write_corpus
+from tests.unit.training.helpers import unfinished, write_corpus
 
 SOURCES, TARGETS = ["w1 w2", "w3"], ["w4", "w5"]
 
@@ -19,9 +19,8 @@ SOURCES, TARGETS = ["w1 w2", "w3"], ["w4", "w5"]
 def asked(noise: str) -> Any:
     """What the stage does for a condition: the teacher's positions, or the folder that it was copied from."""
     out = layout.teacher_dir(noise)
-    out.mkdir(parents=True)
     how = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1])
-    found = teacher.train(noise, how, out)
+    found = teacher.train(noise, how, unfinished(out))
     return found if isinstance(found, Path) else bridge.positions(layout.model_dir(out))
 
 
@@ -60,8 +59,8 @@ def test_ensembles_card_says_what_all_its_members_saw(
     files.write_json(layout.manifest("teacher"), {})
     write_corpus("clean", SOURCES, TARGETS)
     out = tmp_path / "out"
-    out.mkdir()
-    teacher.train("clean", Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1, 2]), out)
+    asked = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1, 2])
+    teacher.train("clean", asked, unfinished(out))
     assert files.read_json(out / layout.CARD)["data"] == {
         "updates": 4,
         "sentences": 8,
