@@ -114,7 +114,9 @@ def _lock_fault() -> str:
         return ""
     except (yaml.YAMLError, UnicodeDecodeError):
         return "is not whole"
-    return "" if isinstance(content, dict) and "stages" in content else "is not whole"
+    stages = content.get("stages") if isinstance(content, dict) else None
+    whole = isinstance(stages, dict) and all(isinstance(s, dict) and "cmd" in s for s in stages.values())
+    return "" if whole else "is not whole"
 
 
 def wait_for_git(index_lock: Path, tell: Tell) -> None:

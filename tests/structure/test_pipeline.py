@@ -14,6 +14,7 @@ from nmtkd.plan import layout, params
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.runs import Run, runs
 from runner import manifests
+from runner.declared import declared
 from tests.structure.graph import ROOT, Project, Stage, projects
 
 STAGES = [
@@ -50,6 +51,20 @@ def test_declared_params_are_those_that_the_stage_loads(
     with pytest.raises(Read):
         module.main()
     assert set(asked) == stage.params
+
+
+@each_project
+def test_what_a_stage_notes_is_what_dvc_records(project: Project) -> None:
+    """It compares them when it ends: runner.declared reads dvc.yaml as DVC does."""
+    for stage in project.stages:
+        if stage.name == "manifests":
+            continue
+        found = declared(
+            " ".join(["python", "-m", f"stages.{stage.command[0]}", *stage.command[1:]]), project.params
+        )
+        assert found is not None, stage.name
+        assert set(found.params) == stage.params
+        assert set(map(str, found.deps)) == stage.deps
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
