@@ -39,24 +39,31 @@ class Checkpoints:
     def save(self, update: int, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Writes a checkpoint. A kill leaves the earlier ones, or them and this."""
         self._drop_expired(update)
-        hashes = {
-            path.name: write(path, content)
-            for path, content in ((self._weights(update), weights), (self._state(update), state))
-        }
-        files.write_json(self._record(update), hashes)
+        contents = ((self._weights(update), weights), (self._state(update), state))
+        self._note(update, {path.name: write(path, content) for path, content in contents})
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest state whose files are whole, with the weights before it that the average needs.
+        """The newest state that is whole, and so are the weights before it that the average needs.
 
-        Says which file is damaged and sets it aside. None if there is no such state.
+        Says which file is damaged and sets it aside. Weights of the state's own update are made of it. None
+        if there is no such state.
         """
         names = [path.stem for path in self._folder.glob("checkpoint-*.json")]
         for update in sorted((int(name.rpartition("-")[2]) for name in names), reverse=True):
-            needed = [self._weights(last) for last in self._averaged() if last <= update]
-            if not self._damaged([self._state(update), *needed]):
-                state: dict[str, Any] = torch.load(self._state(update), map_location="cpu", weights_only=True)
-                return state
+            path, weights = self._state(update), self._weights(update)
+            earlier = [self._weights(last) for last in self._averaged() if last < update]
+            if self._damaged([path, *earlier]):
+                continue
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            if update in self._averaged() and self._damaged([weights]):
+                self._note(
+                    update, {path.name: files.file_hash(path), weights.name: write(weights, state["model"])}
+                )
+            return state
         return None
+
+    def _note(self, update: int, hashes: Mapping[str, str]) -> None:
+        files.write_json(self._record(update), hashes)
 
     def average(self) -> dict[str, torch.Tensor]:
         """The mean of the last checkpoints' weights. Raises CheckpointError if one is damaged."""
