@@ -1,4 +1,4 @@
-"""Trainings that are killed, and outputs that are half written."""
+"""Trainings that are killed, damaged and started twice, and outputs that are half written."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.endtoend.conftest import CopyLab
-from tests.endtoend.lab import Lab
+from tests.endtoend.lab import ROOT, Lab
 
 LIMIT = 120.0  # seconds that a test waits for a stage to get going
 
@@ -56,7 +59,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
 def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) -> None:
     lab = copy()
     training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/state.pt")
+    wait_for(lab, "teacher-*/checkpoint-*.json")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
     lab.edit("params.yaml", ("teacher.training.lr", 0.02))
@@ -67,7 +70,7 @@ def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) ->
 def test_a_killed_training_is_not_taken_up_by_other_arithmetic(copy: CopyLab, module: str) -> None:
     lab = copy()
     training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/state.pt")
+    wait_for(lab, "teacher-*/checkpoint-*.json")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
     lab.change_code(f"src/nmtkd/network/{module}.py")
@@ -87,11 +90,11 @@ def test_a_teacher_of_other_arithmetic_is_not_copied(copy: CopyLab) -> None:
 def test_a_half_written_checkpoint_is_not_taken_up(finished: tuple[Lab, str], copy: CopyLab) -> None:
     lab = copy()
     training = start(lab, "stages.student", "word", "word-tiny-clean-1")
-    state = wait_for(lab, "student-*/state.pt")
+    record = wait_for(lab, "student-*/checkpoint-5.json")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
-    (state.parent / "state.part").write_bytes(state.read_bytes()[:1000])
-    (state.parent / "weights-10.pt").write_bytes(b"torn")
+    (record.parent / ".state-10.pt.17.tmp").write_bytes(b"torn")
+    (record.parent / "weights-10.pt").write_bytes(b"torn")
     lab.run("python", "-m", "stages.student", "word", "word-tiny-clean-1")
     name = "models/student/word-tiny-clean-1/model/model.pt"
     assert lab.read(name) == finished[0].read(name)
@@ -99,7 +102,7 @@ def test_a_half_written_checkpoint_is_not_taken_up(finished: tuple[Lab, str], co
 
 def test_a_half_written_output_is_never_taken_for_a_whole_one(copy: CopyLab) -> None:
     lab = copy()
-    part = lab.folder / "data/hypotheses/.clean-beam.part"
+    part = lab.folder / "data/hypotheses/.clean-beam.17.part"
     part.mkdir()
     (part / "hypotheses.jsonl").write_text('{"id": 0', encoding="utf-8")
     assert lab.stale() == set()
@@ -109,3 +112,116 @@ def test_a_half_written_output_is_never_taken_for_a_whole_one(copy: CopyLab) -> 
     assert done.returncode == 1
     assert "not token targets, or not whole; run the targets stage again" in done.stderr
     assert lines
+
+
+# Damaged scratch space
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def zero(path: Path) -> None:
+    """The middle half, as a power cut leaves it: size and name stay."""
+    data = path.read_bytes()
+    quarter = len(data) // 4
+    path.write_bytes(data[:quarter] + bytes(2 * quarter) + data[3 * quarter :])
+
+
+@pytest.mark.parametrize("damage", [cut, zero, Path.unlink])
+@pytest.mark.parametrize("names", [["state"], ["weights"], ["state", "weights"], ["data"]])
+def test_a_damaged_scratch_is_not_trained_on(
+    finished: tuple[Lab, str], copy: CopyLab, names: list[str], damage: Callable[[Path], None]
+) -> None:
+    lab = copy()
+    training = start(lab, "stages.student", "plain", "plain-small-clean-1")
+    folder = wait_for(lab, "student-*/checkpoint-15.json").parent
+    os.kill(training.pid, signal.SIGKILL)
+    training.wait()
+    newest = max(int(path.stem.split("-")[1]) for path in folder.glob("checkpoint-*.json"))
+    for name in names:
+        damage(folder / ("data/train.src-tgt.src.bin" if name == "data" else f"{name}-{newest}.pt"))
+    printed = lab.run("python", "-m", "stages.student", "plain", "plain-small-clean-1")
+    assert f"going on from update {newest - 5 if 'state' in names else newest}" in printed
+    assert ("weights-" in printed) == ("weights" in names and "state" not in names)
+    assert (f"state-{newest}.pt" in printed) == ("state" in names)
+    model = "models/student/plain-small-clean-1/model/model.pt"
+    assert lab.read(model) == finished[0].read(model)
+    assert not list((lab.folder / ".scratch").iterdir())
+
+
+# Two at one output
+
+
+def test_the_second_of_two_processes_takes_what_the_first_one_made(
+    finished: tuple[Lab, str], copy: CopyLab
+) -> None:
+    lab = copy()
+    (lab.folder / "models/teacher/clean/model/model.pt").unlink()
+    first = start(lab, "stages.teacher", "clean")
+    wait_for(lab, "teacher-*/checkpoint-*.json")
+    second = lab.ask("python", "-m", "stages.teacher", "clean")
+    assert first.wait() == second.returncode == 0
+    assert f"[teacher clean] waiting for process {first.pid} on " in second.stderr
+    assert (
+        "nothing to do: models/teacher/clean: made by the process that this one waited for" in second.stdout
+    )
+    name = "models/teacher/clean/model/model.pt"
+    assert lab.read(name) == finished[0].read(name)
+    assert os.listdir(lab.folder / "models/teacher") == ["clean"]
+    assert not list((lab.folder / ".scratch").iterdir())
+
+
+# What is recorded
+
+
+def recorded(lab: Lab, stage: str) -> dict[str, Any]:
+    """The values of params that dvc.lock has of a stage."""
+    stages = yaml.safe_load(lab.read("dvc.lock"))["stages"]
+    return stages[stage]["params"]["params.yaml"] if stage in stages else {}
+
+
+def test_an_edit_in_mid_training_is_not_recorded(copy: CopyLab) -> None:
+    """dvc.lock never names params that the model was not trained with; what was trained is not lost."""
+    lab = copy()
+    lab.edit("params.yaml", ("teacher.training.lr", 0.011))
+    training = subprocess.Popen(
+        ["dvc", "repro", "teacher@clean"],
+        cwd=lab.folder,
+        env=lab.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(lab, "teacher-*/checkpoint-*.json")
+    lab.edit("params.yaml", ("teacher.training.lr", 0.022))
+    lab.append("src/nmtkd/training/curve.py", "\nADDED = None\n")
+    printed, _ = training.communicate()
+    assert training.returncode != 0
+    assert "params.yaml: teacher.training.lr was 0.011 and is 0.022\n" in printed
+    assert "src/nmtkd/training/curve.py: its code was changed\n" in printed
+    assert recorded(lab, "teacher@clean")["teacher"]["training"]["lr"] == 0.01  # of the run before
+    assert lab.stale() >= {"teacher@clean"}
+    (lab.folder / "src/nmtkd/training/curve.py").write_bytes(
+        (ROOT / "src/nmtkd/training/curve.py").read_bytes()
+    )
+    lab.edit("params.yaml", ("teacher.training.lr", 0.011))
+    printed = lab.run("dvc", "repro", "teacher@clean")
+    assert "nothing to do: models/teacher/clean: made by an earlier run from the same, and kept" in printed
+    assert recorded(lab, "teacher@clean")["teacher"]["training"]["lr"] == 0.011
+    slow = lab.read("models/teacher/clean/model/model.pt")
+    lab.run("dvc", "repro", "-f", "-s", "teacher@clean")
+    assert lab.read("models/teacher/clean/model/model.pt") == slow
+
+
+def test_an_experiment_beside_a_run_does_not_change_what_is_recorded(copy: CopyLab) -> None:
+    """DVC refuses it as busy, but only once it has rewritten params.yaml."""
+    lab = copy()
+    lab.edit("params.yaml", ("teacher.training.lr", 0.011))
+    run = start(lab, "runner", "2")
+    wait_for(lab, "teacher-*/checkpoint-*.json")
+    assert lab.ask("dvc", "exp", "run", "-S", "teacher.training.lr=0.0125").returncode != 0
+    printed, _ = run.communicate()
+    assert run.returncode != 0
+    assert "params.yaml: teacher.training.lr was 0.011 and is 0.0125" in printed
+    assert recorded(lab, "teacher@clean")["teacher"]["training"]["lr"] == 0.01

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
 from nmtkd import machine
@@ -51,7 +53,16 @@ def each(
 
 
 def _start_worker(make: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker_functions[:] = [make(*args)]
+
+
+def _end_with_parent() -> None:
+    """Ends this worker with its parent: it would wait for tasks of a killed one for ever."""
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _call(task: Any) -> Any:

@@ -1,7 +1,12 @@
 """nmtkd.text.workers: order, bounded look-ahead, and errors that come through."""
 
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from nmtkd.text import workers
@@ -46,3 +51,30 @@ def test_an_error_of_a_task_is_raised_here(serial: bool, monkeypatch: pytest.Mon
     assert next(results) == 4
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def work() -> None:
+    for _ in workers.each(make_sleeper, (), range(1000), serial=False):
+        pass
+
+
+def make_sleeper() -> Callable[[int], None]:
+    return lambda task: time.sleep(0.01)
+
+
+def test_workers_of_a_killed_process_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for tasks of a queue that they keep open themselves."""
+    monkeypatch.setenv("NMTKD_THREADS", "2")
+    parent = multiprocessing.get_context("fork").Process(target=work)
+    parent.start()
+    end = time.monotonic() + 60
+    process = psutil.Process(parent.pid)
+    while len(children := process.children(recursive=True)) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(1.0)  # they work
+    assert parent.pid is not None
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.join()
+    _, left = psutil.wait_procs(children, timeout=20)
+    assert left == []
