@@ -34,7 +34,7 @@ _begun: list[Notes] = []  # of the entry that runs; empty where a test calls its
 
 def entry(main: Callable[[], None]) -> None:
     """Runs `main` of the module that was started, once its manifest is seen to name the code at hand."""
-    from nmtkd import machine
+    from nmtkd import machine, outputs
     from runner import manifests, notes
 
     def checked() -> None:
@@ -46,7 +46,8 @@ def entry(main: Callable[[], None]) -> None:
             machine.watch_parents()
         manifests.check(stage)
         _begun[:] = [notes.Notes.begin(stage, sys.argv[1:])]
-        main()
+        with outputs.full_disk_told(Path(), " ".join([stage, *sys.argv[1:]])):
+            main()
 
     run(checked)
 

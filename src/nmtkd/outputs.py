@@ -83,13 +83,13 @@ def made(
     Raises AlreadyMade where another process has made the same meanwhile or before, DiskFullError where there
     is no room.
     """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     with ExitStack() as held:
         lock = held.enter_context(locks.held(folder.with_name(f".{folder.name}.lock"), stage))
         for left in folder.parent.glob(f".{folder.name}.*.part*"):  # of killed processes: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
         if basis and (how := _taken(folder, basis, lock.left)):
             raise AlreadyMade(f"{folder}: {how}")
-        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         part.mkdir(parents=True)
         output = Output(part, stage, held)
         try:
@@ -164,11 +164,11 @@ def full_disk_told(part: Path, stage: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL and not NUMPYS_FULL.search(str(error)):
             raise
-        places = [part, machine.scratch_root(), Path(tempfile.gettempdir())]
+        places = [part, part.parent, machine.scratch_root(), Path(tempfile.gettempdir())]
         free, place = min((shutil.disk_usage(place).free, place) for place in places if place.is_dir())
         written = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
         raise DiskFullError(
-            f"{error.filename or place}: the disk is full: {stage} was writing there and needs more than the "
+            f"{error.filename or place.resolve()}: the disk is full: {stage} was writing there and needs more than the "
             f"{size(free)} that are free ({size(written)} of its output were written); free some, or name "
             "larger disks in NMTKD_SCRATCH and TMPDIR, and run it again: what is done stays done"
         ) from None
