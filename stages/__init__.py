@@ -46,7 +46,7 @@ def entry(main: Callable[[], None]) -> None:
             machine.watch_parents()
         manifests.check(stage)
         _begun[:] = [notes.Notes.begin(stage, sys.argv[1:])]
-        with outputs.full_disk_told(Path(), " ".join([stage, *sys.argv[1:]])):
+        with outputs.full_disk_told(" ".join([stage, *sys.argv[1:]])):
             main()
 
     run(checked)

@@ -15,6 +15,7 @@ from typing import Protocol
 from nmtkd import files, locks, machine
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 NUMPYS_FULL = re.compile(r"\d+ requested and \d+ written")  # numpy's error has a message and no number
 
 
@@ -93,7 +94,7 @@ def made(
         part.mkdir(parents=True)
         output = Output(part, stage, held)
         try:
-            with full_disk_told(part, stage):
+            with full_disk_told(stage, part):
                 yield output
                 files.sync(part)
             content = files.folder_hash(part)
@@ -155,8 +156,8 @@ def check_room(folder: Path, need: int, stage: str, what: str) -> None:
 
 
 @contextmanager
-def full_disk_told(part: Path, stage: str) -> Iterator[None]:
-    """Turns the many errors of a full disk into one message."""
+def full_disk_told(stage: str, part: Path = Path()) -> Iterator[None]:
+    """Turns the many errors of a full disk into one message. `part` is the output that is being written."""
     try:
         yield
     except DiskFullError:
@@ -166,17 +167,18 @@ def full_disk_told(part: Path, stage: str) -> Iterator[None]:
             raise
         places = [part, part.parent, machine.scratch_root(), Path(tempfile.gettempdir())]
         free, place = min((shutil.disk_usage(place).free, place) for place in places if place.is_dir())
-        written = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        there = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        written = f" ({size(there)} of its output were written)" if part != Path() else ""
         raise DiskFullError(
-            f"{error.filename or place.resolve()}: the disk is full: {stage} was writing there and needs more than the "
-            f"{size(free)} that are free ({size(written)} of its output were written); free some, or name "
-            "larger disks in NMTKD_SCRATCH and TMPDIR, and run it again: what is done stays done"
+            f"{error.filename or place.resolve()}: the disk is full: {stage} was writing there and needs more than "
+            f"the {size(free)} that are free{written}; free some, or name larger disks in NMTKD_SCRATCH and "
+            "TMPDIR, and run it again: what is done stays done"
         ) from None
 
 
 def size(count: int) -> str:
     """A number of bytes for a message."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+    for unit, name in UNITS:
         if count >= unit:
             return f"{count / unit:.2f} {name}"
-    return f"{count / 2**10:.0f} KiB"
+    return f"{count} bytes"

@@ -273,7 +273,7 @@ def test_full_disk_is_one_message(out: Path, monkeypatch: pytest.MonkeyPatch, er
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
     message = (
         "the disk is full: stage x was writing there and needs more than the 3.00 MiB that are free "
-        "(2 KiB of its output were written); free some"
+        "(2.00 KiB of its output were written); free some"
     )
     with pytest.raises(DiskFullError) as caught, made(out, "stage x") as output:
         (output.path / "a").write_bytes(b"0" * 2048)
