@@ -48,7 +48,8 @@ def unknown_names(raw: Mapping[str, Any]) -> list[str]:
         ]
         lines += _twice(where, values)
     seeds = grid.get("seeds")
-    if isinstance(seeds, list) and len(set(map(str, seeds))) != len(seeds):
+    numbers = [seed for seed in seeds if type(seed) is int] if isinstance(seeds, list) else []
+    if len(set(numbers)) != len(numbers):
         lines.append(f"grid.seeds: a seed stands twice; got {shown(seeds)}; remove one")
     return lines
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.names import unknown_names
 from nmtkd.plan.problems import ParamsError, place, problems, shown
 from nmtkd.plan.reading import read_yaml
@@ -51,6 +52,23 @@ def _with(parts: Any, whole: Any, entries: list[str], name: str, path: Path) -> 
     had = dict(parts if isinstance(parts, dict) else vars(parts)) if parts is not None else {}
     had[first] = _with(had.get(first), value, rest, name, path) if rest else value
     return had if isinstance(whole, dict) else type(whole).model_construct(_fields_set=None, **had)
+
+
+def check_dictionary(pieces: int, path: Path = PARAMS_FILE) -> None:
+    """Raises ParamsError for a method of the grid that ranks more tokens than the dictionary has `pieces`.
+
+    The stage `bpe` asks, before a teacher is trained: its students would fail.
+    """
+    params = validate(read_yaml(path), path)
+    asked = [name for family in FAMILIES for name in getattr(params.grid.methods, family)]
+    lines = [
+        f"methods.{name}.ranking.tokens: must be {pieces} or less, the pieces of the dictionary; "
+        f"got {ranking.tokens}; lower it, or raise bpe.merges"
+        for name in asked
+        if (ranking := params.methods[name].ranking) and ranking.tokens > pieces
+    ]
+    if lines:
+        raise problems(path, lines)
 
 
 def validate(raw: Any, path: Path = PARAMS_FILE) -> Params:

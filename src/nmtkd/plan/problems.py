@@ -1,4 +1,4 @@
-"""How problems of params.yaml are told: a line each, which says where, which rule, what was got, what to do."""
+"""How problems of params.yaml are told: a line each, with place, rule, what was got and what to do."""
 
 from __future__ import annotations
 

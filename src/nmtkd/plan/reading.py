@@ -56,7 +56,7 @@ def _misleading_keys(where: Place, section: yaml.MappingNode) -> Iterator[str]:
     for key, _ in section.value:
         line, told = key.start_mark.line + 1, place((*where, _key(key)))
         if key.tag not in (TEXT, MERGE):
-            yield f"{told}: in line {line}: a key must be text, YAML reads another value here; quote it or rename it"
+            yield f"{told}: line {line}: a key must be text, YAML reads another value; quote it or rename it"
         elif key.tag == TEXT and key.value in lines:
             yield (
                 f"{told}: stands in line {lines[key.value]} and again in line {line}, "
