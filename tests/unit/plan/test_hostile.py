@@ -5,7 +5,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from nmtkd.plan.params import ParamsError, validate
 from nmtkd.plan.problems import shown
 from nmtkd.plan.schema import Params
-from tests.structure.test_house import COMBINATIONS, COMPOSE, ROOT
+from tests.structure.graph import ROOT
+from tests.structure.test_house import COMBINATIONS, COMPOSE
 
 Path = tuple[str | int, ...]
 LONG = "x" * 10_000
@@ -77,12 +78,10 @@ def composed() -> list[dict[str, Any]]:
 
 def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every section, list and value below the top, with its path."""
-    entries = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for name, inner in entries:
-        yield (*path, name), inner
-        yield from places(inner, (*path, name))
+    names: Iterable[str | int] = range(len(value)) if isinstance(value, list) else value
+    for name in names if isinstance(value, dict | list) else ():
+        yield (*path, name), value[name]
+        yield from places(value[name], (*path, name))
 
 
 def general(path: Path) -> str:
@@ -96,7 +95,9 @@ def described(path: Path) -> dict[str, Any]:
     """The schema of a place."""
     node = resolved(SCHEMA)
     for part in path:
-        inner = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+        inner: dict[str, Any] = node.get("additionalProperties") or next(
+            iter(node.get("patternProperties", {}).values()), {}
+        )
         node = resolved(
             node["items"] if isinstance(part, int) else node.get("properties", {}).get(part, inner)
         )
@@ -176,7 +177,7 @@ def test_each_hostile_value_is_refused_by_the_name_of_its_place_or_allowed(
     for raw in composed:
         for path, value in list(places(raw)):
             place = general(path)
-            apart = "" if isinstance(value, dict | list) or "archives" in path else repr(value)
+            apart = "" if isinstance(value, dict) or "archives" in path else repr(value)
             if (place, apart) in tried:
                 continue
             tried.add((place, apart))

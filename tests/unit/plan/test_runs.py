@@ -194,6 +194,8 @@ def test_key_names_the_run_again(
             "takes METHOD-CAPACITY-NOISE-SEED, the seed being a whole number; got word-tiny-clean-one",
         ),
         ("seq", ["seq", "tiny", "clean", "1"], "family seq takes METHOD-CAPACITY-NOISE-DECODING-SEED"),
+        ("plain", ["plain", "tiny", "clean", "01"], "the seed being a whole number; got plain-tiny-clean-01"),
+        ("plain", ["plain", "tiny", "clean", "9" * 5000], "the seed being a whole number; got plain-tiny"),
         ("plain", ["plain", "tiny", "clean", "²"], "the seed being a whole number; got plain-tiny-clean-²"),
         (
             "both",
