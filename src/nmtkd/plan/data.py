@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from nmtkd.plan.values import LONGEST_TEXT, Count, Fraction, Line, Name, Positive, Section, Seed
+from nmtkd.plan.values import LONGEST_TEXT, Count, Line, Name, Positive, Section, Seed
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]  # of words that noise hits
 
 
 class Archive(Section):
@@ -82,26 +83,16 @@ class Bpe(Section):
 class Rates(Section):
     """Rates per word of `mixed` noise, one for each kind."""
 
-    deletion: Fraction
-    substitution: Fraction
-    swap: Fraction
-
-    @model_validator(mode="after")
-    def _at_most_one_a_word(self) -> Rates:
-        rates = [self.deletion, self.substitution, self.swap]
-        if not 0.0 < math.fsum(rates) <= 1.0:
-            raise ValueError(
-                "deletion, substitution and swap: together above 0.0 and at most 1.0, one corruption a word; "
-                f"got {rates}"
-            )
-        return self
+    deletion: Rate
+    substitution: Rate
+    swap: Rate
 
 
 class Noise(Section):
     """A noise condition (kind, rate per word, side); seeded per line."""
 
     kind: Literal["none", "deletion", "substitution", "swap", "mixed"]
-    rate: Fraction | None = None  # of a single kind
+    rate: Rate | None = None  # of a single kind
     rates: Rates | None = None  # of each kind, for `mixed`
     side: Literal["source", "target", "both"]
     seed: Seed

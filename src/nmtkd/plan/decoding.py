@@ -12,7 +12,8 @@ from nmtkd.plan.values import MOST_BATCH_TOKENS, NOT_DUST, Positive, Section, Se
 # here on the longest output wins, whatever it says.
 LARGEST_PENALTY = 5.0
 WIDEST_BEAM = 1000  # where studies of wide beams end (Koehn & Knowles 2017); beyond it a search is all wait
-LEAST_FACTOR, LARGEST_FACTOR = 0.1, 10.0  # every output is cut; an output of ten times its source is a loop
+LEAST_FACTOR = 0.1  # below it nearly every output is cut
+LARGEST_FACTOR = 10.0  # an output of ten times its source is a loop
 LARGEST_OFFSET = 1000  # BPE tokens: a model's positions are 1,024 and more
 
 Penalties = Annotated[

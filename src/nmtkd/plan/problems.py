@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 # Values are whole where a person wrote them, and cut where they would fill the screen.
+LONGEST = 100  # characters of a value
+MOST = 20  # entries of a list
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
-_SHORT.maxlist = _SHORT.maxdict = 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = LONGEST
+_SHORT.maxlist = _SHORT.maxdict = MOST
 
 
 class ParamsError(ValueError):
@@ -34,6 +36,4 @@ def shown(value: Any) -> str:
 def place(parts: Iterable[Any]) -> str:
     """A dotted yaml path, on one line whatever its keys are."""
     texts = map(str, parts)
-    return ".".join(
-        part if part.isprintable() and len(part) <= _SHORT.maxstring else shown(part) for part in texts
-    )
+    return ".".join(part if part.isprintable() and len(part) <= LONGEST else shown(part) for part in texts)

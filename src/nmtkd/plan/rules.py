@@ -8,6 +8,7 @@ from fractions import Fraction
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.names import taken_names
 from nmtkd.plan.schema import Params
+from nmtkd.plan.values import SMALLEST
 
 
 def late_gates(params: Params) -> list[str]:
@@ -57,6 +58,28 @@ def endless_warmups(params: Params) -> list[str]:
     ]
 
 
+def idle_noises(params: Params) -> list[str]:
+    """Problems of noise that hits no word in ten million, or of a mixture that hits words more than once."""
+    lines = []
+    for name, noise in params.noises.items():
+        if 0.0 < (noise.rate or 0.0) < SMALLEST:
+            lines.append(
+                f"noises.{name}.rate: must be at least {SMALLEST:g}, else no word is hit; got {noise.rate}"
+            )
+        rates = noise.rates.model_dump() if noise.rates else {}
+        lines += [
+            f"noises.{name}.rates.{kind}: must be 0 or at least {SMALLEST:g}, else no word is hit; got {rate}"
+            for kind, rate in rates.items()
+            if 0.0 < rate < SMALLEST
+        ]
+        if rates and not 0.0 < math.fsum(rates.values()) <= 1.0:
+            lines.append(
+                f"noises.{name}.rates: deletion, substitution and swap: together above 0.0 and at most 1.0, "
+                f"one corruption a word; got {rates}"
+            )
+    return lines
+
+
 def few_samples(params: Params) -> list[str]:
     """The problem of a bootstrap whose smallest p, 2 / (1 + samples), is no gain at the confidence asked for.
 
@@ -76,7 +99,7 @@ def few_samples(params: Params) -> list[str]:
 def cross_checks(params: Params) -> list[str]:
     """Problems between sections."""
     lines = misplaced_methods(params) + taken_names(params) + late_gates(params) + endless_warmups(params)
-    lines += few_samples(params)
+    lines += few_samples(params) + idle_noises(params)
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")
