@@ -95,3 +95,8 @@ def test_values_and_keys_of_any_size_make_short_lines(tmp_path: Path) -> None:
         "corpus.license", "bpe.merges", "noises.'two\\nlinesyyyyyyyyyyyyyyy"[:30],
     ]  # fmt: skip
     assert max(map(len, lines)) < 400
+
+
+def test_a_key_of_two_lines_makes_one_line(tmp_path: Path) -> None:
+    path = saved(tmp_path, GOOD.replace("  del10: {", '  "two\\nlines": {'))
+    assert [line.partition(":")[0] for line in refused(path)[1:]] == [r"  noises.'two\nlines'"]
