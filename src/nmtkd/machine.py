@@ -17,6 +17,10 @@ from typing import Any
 
 GIB = 2**30
 PROGRESS_SECONDS = 5.0  # least time between two progress lines
+# Threads beyond the cores only wait for each other, and a process of text/workers.py or a translator of
+# CTranslate2 for each costs its memory. Some more are allowed, for a share of cores that was rounded up.
+MOST_THREADS_A_CORE = 4
+SHOWN = 40  # characters of a setting that a message quotes
 
 
 class MachineError(OSError):
@@ -24,13 +28,25 @@ class MachineError(OSError):
 
 
 def threads() -> int:
-    """Cores to use. Raises MachineError if NMTKD_THREADS is not a positive whole number."""
+    """Cores to use. Raises MachineError if NMTKD_THREADS is no positive whole number, or far too large."""
+    cores = os.cpu_count() or 1
     text = os.environ.get("NMTKD_THREADS", "")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise MachineError(f"NMTKD_THREADS: must be a positive whole number; got {text!r}")
-    return int(text)
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    digits = text.lstrip("0")
+    if not (digits and text.isascii() and text.isdigit()):
+        raise MachineError(f"NMTKD_THREADS: must be a positive whole number; got {_cut(text)}")
+    most = MOST_THREADS_A_CORE * cores
+    if len(digits) > len(str(most)) or int(digits) > most:
+        raise MachineError(
+            f"NMTKD_THREADS: at most {most} on this machine's {cores} cores, {MOST_THREADS_A_CORE} each; "
+            f"got {_cut(text)}; lower it, or unset it to use all cores"
+        )
+    return int(digits)
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def device() -> str:

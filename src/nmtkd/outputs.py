@@ -170,9 +170,9 @@ def full_disk_told(stage: str, part: Path = Path()) -> Iterator[None]:
         there = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
         written = f" ({size(there)} of its output were written)" if part != Path() else ""
         raise DiskFullError(
-            f"{error.filename or place.resolve()}: the disk is full: {stage} was writing there and needs more than "
-            f"the {size(free)} that are free{written}; free some, or name larger disks in NMTKD_SCRATCH and "
-            "TMPDIR, and run it again: what is done stays done"
+            f"{error.filename or place.resolve()}: the disk is full: {stage} was writing there and needs "
+            f"more than the {size(free)} that are free{written}; free some, or name larger disks in "
+            "NMTKD_SCRATCH and TMPDIR, and run it again: what is done stays done"
         ) from None
 
 

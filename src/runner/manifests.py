@@ -4,8 +4,8 @@ A manifest holds:
 - for each file that the entry imports, a hash of its syntax tree without comments and docstrings;
 - for files beside a module (page.css), a hash of their bytes;
 - the pinned versions of the libraries that these files import.
-plan/ and machine.py are in no manifest: they can stop a run, not change it. The exception is FAMILIES:
-`student` holds what families read and their criterion, `report` their sentences.
+plan/, machine.py, locks.py and outputs.py are in no manifest: they can stop a run, not change it. The
+exception is FAMILIES: `student` holds what families read and their criterion, `report` their sentences.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ from nmtkd.plan.methods import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {name: ROOT / "src" / name for name in ("nmtkd", "nmtkd_fairseq")} | {"stages": ROOT / "stages"}
-# These can stop a run, not change it: what is asked for, facts of the machine, how an entry ends.
-LEFT_OUT = (ROOT / "src/nmtkd/plan", ROOT / "src/nmtkd/machine.py", ROOT / "stages/__init__.py")
+# These can stop a run, not change it: what is asked for, facts of the machine, where an output lies until
+# it is whole, how an entry ends.
+LEFT_OUT = (
+    ROOT / "src/nmtkd/plan",
+    *(ROOT / f"src/nmtkd/{name}.py" for name in ("machine", "locks", "outputs")),
+    ROOT / "stages/__init__.py",
+)
 LOCK = ROOT / "requirements.lock"
 
 # Libraries whose distribution has another name than their module.

@@ -44,7 +44,7 @@ class Notes:
     """Params by name, hashes of files by path, and the code of an entry, as they were when it began."""
 
     entry: str
-    command: str
+    stage: str  # the entry and its names
     params: Mapping[str, Any]
     inputs: Mapping[Path, tuple[Stat | None, str]]
     deps: tuple[Path, ...]
@@ -55,13 +55,13 @@ class Notes:
     def begin(cls, entry: str, arguments: Iterable[str]) -> Notes:
         """Notes all that DVC will record of the entry, and its code."""
         raw = read_yaml(PARAMS_FILE)
-        command = " ".join(["python", "-m", f"stages.{entry}", *arguments])
-        asked = declared(command, raw)
+        stage = " ".join([entry, *arguments])
+        asked = declared(f"python -m stages.{stage}", raw)
         deps = asked.deps if asked else ()
         sources = {path: stat(path) for path in manifests.sources(entry)}
         return cls(
             entry=entry,
-            command=command,
+            stage=stage,
             params={name: lookup(raw, name) for name in (asked.params if asked else ())},
             inputs={path: (stat(path), files.file_hash(path)) for path in _files(deps)},
             deps=deps,
@@ -73,7 +73,7 @@ class Notes:
     def key(self) -> str:
         """A hash of all of it: equal keys make equal outputs."""
         inputs = sorted((path.as_posix(), digest) for path, (_, digest) in self.inputs.items())
-        content = json.dumps([self.command, self.params, inputs, self.code], sort_keys=True)
+        content = json.dumps([self.stage, self.params, inputs, self.code], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[: files.SHORT_DIGITS]
 
     def check(self) -> None:
@@ -81,7 +81,7 @@ class Notes:
         lines = [*self._changed_params(), *self._changed_code(), *self._changed_inputs()]
         if lines:
             raise ChangedError(
-                f"{self.command}: while it ran, its basis changed\n"
+                f"{self.stage}: while it ran, its basis changed\n"
                 + "".join(f"  {line}\n" for line in lines)
                 + "  DVC would record what it finds now, so nothing is recorded. What was made is kept in\n"
                 "  scratch space: put back what changed and run it again to have it, or run it as things are"

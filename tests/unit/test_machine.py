@@ -30,11 +30,30 @@ def test_threads_without_affinity_are_all_cores(monkeypatch: pytest.MonkeyPatch)
     assert threads() == 1
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " ", "²"])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " ", "²", "000", "0²"])
 def test_threads_that_are_no_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("NMTKD_THREADS", value)
     with pytest.raises(MachineError, match=rf"NMTKD_THREADS: must be a positive whole number; got '{value}'"):
         threads()
+
+
+@pytest.mark.parametrize("value", ["4", "8", "0008"])
+def test_threads_may_be_some_more_than_cores(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("NMTKD_THREADS", value)
+    assert threads() == int(value)
+
+
+@pytest.mark.parametrize(("value", "got"), [("9", "9"), ("100000", "100000"), ("9" * 5000, "9" * 40 + "...")])
+def test_threads_far_above_the_cores(monkeypatch: pytest.MonkeyPatch, value: str, got: str) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("NMTKD_THREADS", value)
+    with pytest.raises(MachineError) as caught:
+        threads()
+    assert str(caught.value) == (
+        f"NMTKD_THREADS: at most 8 on this machine's 2 cores, 4 each; got '{got}'; lower it, or "
+        "unset it to use all cores"
+    )
 
 
 @pytest.mark.parametrize(

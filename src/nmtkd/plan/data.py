@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from nmtkd.plan.values import Count, Fraction, Name, Positive, Section, Seed
+from nmtkd.plan.values import LONGEST_TEXT, Count, Line, Name, Positive, Section, Seed
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]  # of words that noise hits
 
 
 class Archive(Section):
@@ -15,10 +17,12 @@ class Archive(Section):
     `pip:NAME==VERSION` is downloaded by pip, any other mirror by HTTP(S).
     """
 
-    name: str
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Positive
-    mirrors: list[str]
+    # Of a file in the cache: no folder, no pattern, and room for an ending within 255 bytes.
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+!-]*$", max_length=200)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+    bytes: Annotated[int, Field(ge=1, le=2**50)]  # a petabyte: more is a slip of the keyboard
+    # None: the file is one to put into NMTKD_ARCHIVES by hand.
+    mirrors: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:\S+$", max_length=LONGEST_TEXT)]]
 
 
 class Corpus(Section):
@@ -32,8 +36,8 @@ class Corpus(Section):
     archives: list[Archive]
     # What a reader reads beside archives. DVC watches this path whatever the reader; for one that needs no
     # folder it is the definition itself.
-    folder: Annotated[str, Field(min_length=1)]
-    license: str
+    folder: Line
+    license: Line
 
 
 class Sides(Section):
@@ -56,36 +60,39 @@ class Prepare(Section):
     # Pairs with a longer side are dropped from train. A word is a token of the tokeniser; a character where a
     # script has no spaces.
     max_words: Sides
-    # Longer side over shorter, in characters, once the target is scaled by the corpus's own mean ratio.
-    max_ratio: Annotated[float, Field(gt=1.0)]
+    # Longer side over shorter, in characters, once the target is scaled by the corpus's own mean ratio. No
+    # language needs a thousand characters for one: such a limit drops nothing.
+    max_ratio: Annotated[float, Field(gt=1.0, le=1000.0)]
     ratio_slack: Count  # characters by which sides may differ whatever the ratio: short labels differ a lot
     # For a train pair whose source or target is also in valid or test. keep: it is counted only.
     overlap: Literal["drop", "error", "keep"]
-    long_words: Count  # segments of at least so many source words are also scored apart; 0 for no such subset
-    # A test source is a near-duplicate from this Jaccard similarity of character 5-grams on.
-    near_duplicate: Fraction
+    # segments of at least so many source words are also scored apart; 0, or more than any has: no such subset
+    long_words: Count
+    # A test source is a near-duplicate from this Jaccard similarity of character 5-grams on. Below a tenth
+    # any two texts of a language are.
+    near_duplicate: Annotated[float, Field(ge=0.1, le=1.0)]
 
 
 class Bpe(Section):
     """Joint byte-pair encoding, learnt on the clean training side."""
 
-    merges: Positive
+    merges: Annotated[int, Field(ge=1, le=10**6)]  # four times the largest vocabularies in use, 256,000
     min_frequency: Positive
 
 
 class Rates(Section):
     """Rates per word of `mixed` noise, one for each kind."""
 
-    deletion: Fraction
-    substitution: Fraction
-    swap: Fraction
+    deletion: Rate
+    substitution: Rate
+    swap: Rate
 
 
 class Noise(Section):
     """A noise condition (kind, rate per word, side); seeded per line."""
 
     kind: Literal["none", "deletion", "substitution", "swap", "mixed"]
-    rate: Fraction | None = None  # of a single kind
+    rate: Rate | None = None  # of a single kind
     rates: Rates | None = None  # of each kind, for `mixed`
     side: Literal["source", "target", "both"]
     seed: Seed

@@ -6,9 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nmtkd.plan.values import Count, Positive, Section, Seed
+from nmtkd.plan.values import MOST_BATCH_TOKENS, NOT_DUST, Positive, Section, Seed, Share, Temperature
 
-Penalties = Annotated[list[float], Field(min_length=1)]
+# 0 ranks by log probability alone, and a negative penalty would prefer short outputs still more. From about
+# here on the longest output wins, whatever it says.
+LARGEST_PENALTY = 5.0
+WIDEST_BEAM = 1000  # where studies of wide beams end (Koehn & Knowles 2017); beyond it a search is all wait
+LEAST_FACTOR = 0.1  # below it nearly every output is cut
+LARGEST_FACTOR = 10.0  # an output of ten times its source is a loop
+LARGEST_OFFSET = 1000  # BPE tokens: a model's positions are 1,024 and more
+
+Penalties = Annotated[
+    list[Annotated[float, Field(ge=0.0, le=LARGEST_PENALTY), NOT_DUST]], Field(min_length=1)
+]
+Beam = Annotated[int, Field(ge=1, le=WIDEST_BEAM)]
+LengthFactor = Annotated[float, Field(ge=LEAST_FACTOR, le=LARGEST_FACTOR)]
+LengthOffset = Annotated[int, Field(ge=0, le=LARGEST_OFFSET)]
 
 
 def _check_choice(penalties: list[float], has_beam: bool) -> None:
@@ -24,8 +37,8 @@ class Sampling(Section):
     Only the most probable tokens that together hold `top_p` can be drawn; 1.0 keeps all.
     """
 
-    temperature: Annotated[float, Field(gt=0.0)]
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+    temperature: Temperature
+    top_p: Share
     seed: Seed
 
 
@@ -35,13 +48,13 @@ class Decoding(Section):
     # forced: the argmax at each gold prefix; the numbers below are then unused
     kind: Literal["search", "sample", "forced"]
     engine: Literal["ctranslate2", "fairseq"]
-    beam: Positive  # of kind sample: samples drawn per line
-    nbest: Positive
+    beam: Beam  # of kind sample: samples drawn per line
+    nbest: Beam
     # The best by validation BLEU is taken. A score is log probability / length ** penalty.
     length_penalties: Penalties
     # an output is cut at factor * source length + offset (BPE tokens)
-    max_length_factor: Annotated[float, Field(gt=0.0)]
-    max_length_offset: Count
+    max_length_factor: LengthFactor
+    max_length_offset: LengthOffset
     sampling: Sampling | None = None  # of kind sample
 
     @model_validator(mode="after")
@@ -61,9 +74,11 @@ class Decoding(Section):
 class Targets(Section):
     """Soft targets: the teacher's distribution at each position, as its top k and a bucket for the rest."""
 
-    top_k: Positive
-    temperature: Annotated[float, Field(gt=0.0)]
-    max_tokens: Positive
+    top_k: Positive  # a smaller dictionary is kept whole
+    # T of T^2 D: 1 to 20 in print (Hinton et al. 2015). At a tenth a hundredth of the loss is left, and the
+    # targets are one-hot; at a hundred they are uniform.
+    temperature: Annotated[float, Field(ge=0.1, le=100.0)]
+    max_tokens: Annotated[int, Field(ge=1, le=MOST_BATCH_TOKENS)]  # a longer line is a batch by itself
 
 
 class Evaluate(Section):
@@ -73,10 +88,10 @@ class Evaluate(Section):
     tokenize: Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char"]
 
     engine: Literal["ctranslate2", "fairseq"]
-    beam: Positive
+    beam: Beam
     length_penalties: Penalties  # as in Decoding, for each model; at 1.0 each is scored too; greedy has none
-    max_length_factor: Annotated[float, Field(gt=0.0)]
-    max_length_offset: Count
+    max_length_factor: LengthFactor
+    max_length_offset: LengthOffset
 
     @model_validator(mode="after")
     def _choice_needs_a_beam(self) -> Evaluate:

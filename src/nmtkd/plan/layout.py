@@ -31,6 +31,12 @@ GOLD = "gold"  # the prefix of word-level targets; no decoding strategy may have
 NONE = "none"  # `decoding` in results.csv of methods without a teacher's output
 STUDENT = "student"  # `decoding` in results.csv where prefixes are the student's own samples
 
+# Names of the evidence (evidence/results.py), which no method, capacity or test set may have.
+TEACHER = "teacher"  # the teacher's method and capacity among results
+LONG = "_long"  # ending of the name of a test set's subset of prepare.long_words words and more
+# Parts of a corpus beside its test sets; UNSPLIT is what a corpus without splits is called in RAW.
+TRAIN, VALID, UNSPLIT = "train", "valid", "all"
+
 
 def noise_dir(noise: str) -> Path:
     """Training text under a noise condition."""
@@ -84,7 +90,7 @@ def study_dir(corpus: str, study: str) -> Path:
 
 def teacher_key(noise: str) -> str:
     """The teacher's name among results."""
-    return f"teacher-{noise}"
+    return f"{TEACHER}-{noise}"
 
 
 def manifest(entry: str) -> Path:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nmtkd.plan.values import Count, Fraction, Positive, Section
+from nmtkd.plan.decoding import LengthOffset
+from nmtkd.plan.values import SMALLEST, Count, Fraction, Section, Share, Temperature, Weight
 
 # Options that belong to one divergence only.
 DIVERGENCE_OPTIONS = {"jensen_shannon": "beta"}
@@ -16,8 +17,9 @@ DIVERGENCE_OPTIONS = {"jensen_shannon": "beta"}
 class Ranking(Section):
     """A hinge loss that ranks the teacher's best token above the student's top ones (Zhang et al. 2023)."""
 
-    weight: Annotated[float, Field(gt=0.0)]  # relative to the divergence
-    tokens: Positive
+    weight: Weight  # relative to the divergence
+    # 5 in print. Every dictionary of a natural language has a hundred pieces; the stage `bpe` sees to it.
+    tokens: Annotated[int, Field(ge=1, le=100)]
 
 
 class Gate(Section):
@@ -49,11 +51,10 @@ class OnPolicy(Section):
     """
 
     share: Fraction  # lambda, share of batches; 0.0 is word-level distillation with the teacher in memory
-    temperature: Annotated[float, Field(gt=0.0)]  # of sampling
+    temperature: Temperature  # of sampling
     from_update: Count  # earlier prefixes are all gold: an untrained student samples noise
-    max_length_offset: (
-        Count  # a sample is at most so many BPE tokens longer than the batch's longest gold text
-    )
+    # a sample is at most so many BPE tokens longer than the batch's longest gold text
+    max_length_offset: LengthOffset
 
 
 class Method(Section):
@@ -66,9 +67,9 @@ class Method(Section):
     sequence: Literal["gold", "hypothesis", "closest", "gold_and_hypothesis"]
     teacher_weight: Fraction  # a; 0.0 needs no soft targets
     divergence: Literal["forward_kl", "reverse_kl", "jensen_shannon", "total_variation"] | None = None
-    beta: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # of jensen_shannon
+    beta: Annotated[float, Field(ge=SMALLEST, lt=1.0)] | None = None  # of jensen_shannon
     # share of a batch's tokens, those with the largest loss, that have the teacher's term
-    hardest: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    hardest: Share | None = None
     ranking: Ranking | None = None
     gate: Gate | None = None
     on_policy: OnPolicy | None = None

@@ -6,36 +6,65 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nmtkd.plan.values import Count, Fraction, Positive, Section, Seed
+from nmtkd.plan.values import (
+    MOST_BATCH_TOKENS,
+    NOT_DUST,
+    SMALLEST,
+    Level,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Weight,
+)
+
+# 40 GB of float32, and as much for each of Adam's two moments: dense translation models end at half of it.
+LARGEST_MODEL = 10**10
+ATTENTION = 4  # matrices of width x width: queries, keys, values, output
+FEED_FORWARD = 2  # matrices of width x ffn
+Layers = Annotated[int, Field(ge=1, le=100)]  # ten times the usual depth; beyond it plain residuals diverge
 
 
 class UnitGates(Section):
     """Adaptive capacity: learned gates on feed-forward units. Training closes all units beyond a budget."""
 
     # c: target of the gates' mean openness during training, and the share of units that stay open
-    budget: Annotated[float, Field(gt=0.0, le=1.0)]
-    weight: Annotated[float, Field(gt=0.0)]  # of the budget penalty, relative to the loss per token
+    budget: Share
+    weight: Weight  # of the budget penalty, relative to the loss per token
     # weight of the term that pushes gates to 0 or 1; it grows linearly up to this value
-    polarity: Annotated[float, Field(ge=0.0)]
+    polarity: Level
     # update at which the less open units (on the validation set) close; the penalty applies before it only
     closing: Positive
-    opening: float  # bias of the gates before training
+    # bias of the gates before training; at 10 either way a gate stands at 1 or 0 and has no gradient
+    opening: Annotated[float, Field(ge=-10.0, le=10.0), NOT_DUST]
 
 
 class Architecture(Section):
     """A Transformer's size. Source, target and output embeddings share one matrix (joint dictionary)."""
 
-    encoder_layers: Positive
-    decoder_layers: Positive
-    width: Positive
-    ffn: Positive
-    heads: Positive
+    encoder_layers: Layers
+    decoder_layers: Layers
+    width: Annotated[int, Field(ge=4, le=2**14)]  # fairseq's sines of positions need four
+    ffn: Annotated[int, Field(ge=1, le=2**16)]  # four times the width, as usual
+    heads: Annotated[int, Field(ge=1, le=2**14)]  # they divide the width
     gates: UnitGates | None = None  # adaptive capacity; ffn is then the size before trimming
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Architecture:
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_machine(self) -> Architecture:
+        attentions = self.encoder_layers + 2 * self.decoder_layers  # a decoder's layer also reads the source
+        blocks = self.encoder_layers + self.decoder_layers
+        size = self.width * (ATTENTION * attentions * self.width + FEED_FORWARD * blocks * self.ffn)
+        if size > LARGEST_MODEL:
+            raise ValueError(
+                f"encoder_layers, decoder_layers, width and ffn: {size:,} parameters without embeddings, "
+                f"at most {LARGEST_MODEL:,}; lower one"
+            )
         return self
 
 
@@ -45,8 +74,9 @@ class Consistency(Section):
     # rdrop: two dropout masks (Liang et al. 2021)
     # simcut: the second view also has tokens cut off (Gao et al. 2022)
     kind: Literal["rdrop", "simcut"]
-    weight: Annotated[float, Field(gt=0.0)]  # alpha
-    cutoff: Fraction | None = None  # of simcut: share of tokens whose embeddings become zero
+    weight: Weight  # alpha
+    # of simcut: share of tokens whose embeddings become zero; without any, or of all, there is no second view
+    cutoff: Annotated[float, Field(ge=SMALLEST, lt=1.0)] | None = None
 
     @model_validator(mode="after")
     def _cutoff_is_simcuts(self) -> Consistency:
@@ -58,20 +88,30 @@ class Consistency(Section):
 class Training(Section):
     """A training recipe. All students of a study share one: equal updates, equal selection."""
 
-    updates: Positive
-    max_tokens: Positive  # per batch: tokens of the longer side, padding included
-    lr: Annotated[float, Field(gt=0.0)]
+    updates: Annotated[
+        int, Field(ge=1, le=10**7)
+    ]  # a hundred times Vaswani et al.'s; half a year at 1 s each
+    max_tokens: Annotated[
+        int, Field(ge=1, le=MOST_BATCH_TOKENS)
+    ]  # per batch: tokens of the longer side, padding included
+    # Adam moves a weight by about lr an update; weights start below 1, so that more is a random walk.
+    lr: Annotated[float, Field(ge=SMALLEST, le=1.0)]
     warmup: Positive  # updates of linear warm-up; then the inverse square root (Vaswani et al. 2017)
-    adam_betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    dropout: Fraction
-    label_smoothing: Fraction
-    clip_norm: Annotated[float, Field(ge=0.0)]
-    weight_decay: Annotated[float, Field(ge=0.0)]
+    # at 1 a moment never sees a gradient
+    adam_betas: Annotated[
+        list[Annotated[float, Field(ge=0.0, lt=1.0), NOT_DUST]], Field(min_length=2, max_length=2)
+    ]
+    # What is left is scaled by 1 / (1 - dropout): by ten at 0.9, by a division by zero at 1. 0.5 is much.
+    dropout: Annotated[float, Field(ge=0.0, le=0.9), NOT_DUST]
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0), NOT_DUST]  # at 1 the label says nothing
+    clip_norm: Level  # 0 for none
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0), NOT_DUST]  # each update takes lr times this share
     pre_norm: bool
     checkpoint_every: Positive  # updates between checkpoints; each is also a point of the learning curve
     average: Positive  # model.pt is the mean of the last so many checkpoints
-    # validation pairs translated greedily at each checkpoint, for the curve's BLEU; 0 for none
-    curve_pairs: Count
+    # validation pairs translated greedily at each checkpoint, for the curve's BLEU; 0 for none, and more than
+    # there are for all; a hundred thousand are a training set
+    curve_pairs: Annotated[int, Field(ge=0, le=10**5)]
     consistency: Consistency | None = None
 
     @model_validator(mode="after")

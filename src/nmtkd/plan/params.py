@@ -12,19 +12,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from nmtkd.plan.rules import cross_checks, unknown_names
+from nmtkd.plan.methods import FAMILIES
+from nmtkd.plan.names import unknown_names
+from nmtkd.plan.problems import ParamsError, place, problems, shown
+from nmtkd.plan.reading import read_yaml
+from nmtkd.plan.rules import cross_checks
 from nmtkd.plan.schema import Params
 
-__all__ = ["Params", "ParamsError", "load", "validate"]
+__all__ = ["Params", "ParamsError", "load", "read_yaml", "validate"]
 
 PARAMS_FILE = Path("params.yaml")
-
-
-class ParamsError(ValueError):
-    """All problems of params.yaml, one a line."""
 
 
 def load(*names: str, path: Path = PARAMS_FILE) -> Params:
@@ -55,14 +54,21 @@ def _with(parts: Any, whole: Any, entries: list[str], name: str, path: Path) -> 
     return had if isinstance(whole, dict) else type(whole).model_construct(_fields_set=None, **had)
 
 
-def read_yaml(path: Path) -> Any:
-    """The parsed file. Raises ParamsError if it does not exist or is not YAML."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: not found; run from the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not readable as YAML: {error}") from None
+def check_dictionary(pieces: int, path: Path = PARAMS_FILE) -> None:
+    """Raises ParamsError for a method of the grid that ranks more tokens than the dictionary has `pieces`.
+
+    The stage `bpe` asks, before a teacher is trained: its students would fail.
+    """
+    params = validate(read_yaml(path), path)
+    asked = [name for family in FAMILIES for name in getattr(params.grid.methods, family)]
+    lines = [
+        f"methods.{name}.ranking.tokens: must be {pieces} or less, the pieces of the dictionary; "
+        f"got {ranking.tokens}; lower it, or raise bpe.merges"
+        for name in asked
+        if (ranking := params.methods[name].ranking) and ranking.tokens > pieces
+    ]
+    if lines:
+        raise problems(path, lines)
 
 
 def validate(raw: Any, path: Path = PARAMS_FILE) -> Params:
@@ -73,22 +79,16 @@ def validate(raw: Any, path: Path = PARAMS_FILE) -> Params:
         lines = [_explain(item) for item in error.errors()]
         if isinstance(raw, dict):
             lines += unknown_names(raw)
-        raise _problems(path, lines) from None
+        raise problems(path, lines) from None
     lines = unknown_names(raw) + cross_checks(params)
     if lines:
-        raise _problems(path, lines)
+        raise problems(path, lines)
     return params
-
-
-def _problems(path: Path, lines: list[str]) -> ParamsError:
-    count = f"{len(lines)} problem" + ("s" if len(lines) > 1 else "")
-    return ParamsError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def _explain(item: Any) -> str:
     """A pydantic error as "yaml path: rule; got; remedy"."""
-    where = ".".join(str(part) for part in item["loc"]) or "(top level)"
-    where = where.replace(".[key]", "")
+    where = place(part for part in item["loc"] if part != "[key]") or "(top level)"
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key; remove it or correct its spelling{_siblings(item['loc'])}"
     if item["type"] == "missing":
@@ -96,8 +96,8 @@ def _explain(item: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     got = item["input"]
-    shown = "" if isinstance(got, dict) else f"; got {got!r}"
-    hint = ""
+    value = "" if isinstance(got, dict) else f"; got {shown(got)}"
+    hint = "" if item["loc"] else "; `make params` writes the file anew"
     if isinstance(got, str) and re.fullmatch(r"[0-9.]+[eE][-+]?[0-9]+", got):
         hint = "; YAML 1.1 reads this as text: write it with a decimal point and without an exponent, "
         hint += "as in 0.0005"
@@ -109,7 +109,7 @@ def _explain(item: Any) -> str:
         hint = "; remove the quotes"
     elif isinstance(got, bool) and item["type"] == "string_type":
         hint = "; YAML reads a bare no, yes, on or off as a truth value: quote it"
-    return f"{where}: {message}{shown}{hint}"
+    return f"{where}: {message}{value}{hint}"
 
 
 def _siblings(location: tuple[Any, ...]) -> str:

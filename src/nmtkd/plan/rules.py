@@ -1,47 +1,14 @@
-"""Rules between sections of params.yaml: names must exist, and a method must fit its family."""
+"""Rules between sections of params.yaml, such as that a method must fit its family."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from fractions import Fraction
 
-from nmtkd.plan.layout import GOLD, NONE, STUDENT
 from nmtkd.plan.methods import FAMILIES
+from nmtkd.plan.names import taken_names
 from nmtkd.plan.schema import Params
-
-RESERVED = {
-    GOLD: "the gold prefix of word-level targets",
-    STUDENT: "prefixes that a student samples",
-    NONE: "no decoding",
-}
-
-
-def unknown_names(raw: dict[str, Any]) -> list[str]:
-    """Problems of grid values that name nothing. Reads raw YAML, to list them together with type errors."""
-    grid = raw.get("grid")
-    if not isinstance(grid, dict):
-        return []
-    axes = [(f"grid.{axis}", grid.get(axis), axis) for axis in ("capacities", "noises", "decodings")]
-    families = grid.get("methods")
-    if isinstance(families, dict):
-        axes += [(f"grid.methods.{family}", values, "methods") for family, values in families.items()]
-    lines = []
-    for where, values, section in axes:
-        known = raw.get(section)
-        if not isinstance(values, list) or not isinstance(known, dict):
-            continue
-        lines += [
-            f"{where}: {value!r} names nothing under `{section}:` "
-            f"(known: {', '.join(sorted(map(str, known)))}); add it there or correct it"
-            for value in values
-            if isinstance(value, str | bool) and value not in known
-        ]
-        lines += [
-            f"{where}: {value!r} stands twice; remove one" for value in values if values.count(value) > 1
-        ][:1]
-    seeds = grid.get("seeds")
-    if isinstance(seeds, list) and len(set(map(str, seeds))) != len(seeds):
-        lines.append(f"grid.seeds: a seed stands twice; got {seeds}; remove one")
-    return lines
+from nmtkd.plan.values import SMALLEST
 
 
 def late_gates(params: Params) -> list[str]:
@@ -81,9 +48,58 @@ def misplaced_methods(params: Params) -> list[str]:
     return lines
 
 
+def endless_warmups(params: Params) -> list[str]:
+    """Problems of trainings that end before their learning rate has come up to lr."""
+    return [
+        f"{section}.warmup: must be updates ({recipe.updates}) or less, else lr is never reached; "
+        f"got {recipe.warmup}; lower it"
+        for section, recipe in (("teacher.training", params.teacher.training), ("training", params.training))
+        if recipe.warmup > recipe.updates
+    ]
+
+
+def idle_noises(params: Params) -> list[str]:
+    """Problems of noise that hits no word in ten million, or of a mixture that hits words more than once."""
+    lines = []
+    for name, noise in params.noises.items():
+        if 0.0 < (noise.rate or 0.0) < SMALLEST:
+            lines.append(
+                f"noises.{name}.rate: must be at least {SMALLEST:g}, else no word is hit; got {noise.rate}"
+            )
+        rates = noise.rates.model_dump() if noise.rates else {}
+        lines += [
+            f"noises.{name}.rates.{kind}: must be 0 or at least {SMALLEST:g}, else no word is hit; got {rate}"
+            for kind, rate in rates.items()
+            if 0.0 < rate < SMALLEST
+        ]
+        if rates and not 0.0 < math.fsum(rates.values()) <= 1.0:
+            lines.append(
+                f"noises.{name}.rates: deletion, substitution and swap: together above 0.0 and at most 1.0, "
+                f"one corruption a word; got {rates}"
+            )
+    return lines
+
+
+def few_samples(params: Params) -> list[str]:
+    """The problem of a bootstrap whose smallest p, 2 / (1 + samples), is no gain at the confidence asked for.
+
+    That p is evidence.bootstrap's.
+    """
+    report = params.report
+    # Exact on the decimals as written: 1 - 0.95 is not 0.05.
+    enough = math.floor(2 / (1 - Fraction(str(report.confidence))))
+    if report.bootstrap_samples >= enough:
+        return []
+    return [
+        f"report.bootstrap_samples: must be {enough} or more, else no p is below 1 - report.confidence "
+        f"({report.confidence}); got {report.bootstrap_samples}; raise it"
+    ]
+
+
 def cross_checks(params: Params) -> list[str]:
     """Problems between sections."""
-    lines = misplaced_methods(params)
+    lines = misplaced_methods(params) + taken_names(params) + late_gates(params) + endless_warmups(params)
+    lines += few_samples(params) + idle_noises(params)
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")
@@ -99,11 +115,8 @@ def cross_checks(params: Params) -> list[str]:
         lines.append(
             "grid.decodings: empty, while methods that learn from hypotheses are asked for; name at least one"
         )
-    for name in RESERVED.keys() & params.decodings.keys():
-        lines.append(f"decodings.{name}: this name stands for {RESERVED[name]}; choose another")
     if len(set(params.teacher.seeds)) != len(params.teacher.seeds):
         lines.append(f"teacher.seeds: a seed stands twice; got {params.teacher.seeds}; remove one")
-    lines += late_gates(params)
     if params.training.consistency:
         lines.append(
             "training.consistency: regularises a teacher, no student's loss has it; "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nmtkd.plan.layout import GOLD, NONE, STUDENT
 from nmtkd.plan.methods import FAMILIES, Family
 from nmtkd.plan.schema import Grid
+
+SEED = re.compile("0|[1-9][0-9]{0,9}")  # as DVC writes it into a key: no leading zero, ten digits at most
 
 
 def prefix(family: Family) -> str:
@@ -38,11 +41,11 @@ class Run:
     def from_key(cls, family: str, key: str) -> Run:
         """The run of a key METHOD-CAPACITY-NOISE[-DECODING]-SEED; DECODING is for families with that axis.
 
-        Raises ValueError for too few or too many names, or a seed that is not a number.
+        Raises ValueError for too few or too many names, or a seed that is not a number as params.yaml has it.
         """
         axes = ["method", "capacity", "noise", *(["decoding"] if FAMILIES[family].hypotheses else []), "seed"]
         names = key.split("-")
-        if len(names) != len(axes) or not (names[-1].isascii() and names[-1].isdigit()):
+        if len(names) != len(axes) or not SEED.fullmatch(names[-1]):
             raise ValueError(
                 f"family {family} takes {'-'.join(axes).upper()}, the seed being a whole number; got {key}"
             )

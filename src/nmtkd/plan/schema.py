@@ -10,19 +10,21 @@ from nmtkd.plan.data import Bpe, Corpus, Noise, Prepare
 from nmtkd.plan.decoding import Decoding, Evaluate, Targets
 from nmtkd.plan.methods import Method
 from nmtkd.plan.models import Architecture, Teacher, Training
-from nmtkd.plan.values import Fraction, Name, Positive, Section, Seed
+from nmtkd.plan.values import SMALLEST, Name, Positive, Section, Seed
 
 
 class Report(Section):
     """Significance tests against the matching plain student, by paired bootstrap."""
 
     study: Name  # names the folder of reports/studies/ that keeps the results
-    bootstrap_samples: Positive
+    # more tell nothing new, and their counts of 1,500 groups would be gigabytes; plan/rules.py: how few
+    bootstrap_samples: Annotated[int, Field(ge=1, le=10**5)]
     bootstrap_seed: Seed
-    confidence: Fraction
+    # below a half it would say what is rather not so; beyond 0.9999 it asks for more than 20,000 samples
+    confidence: Annotated[float, Field(ge=0.5, le=0.9999)]
     # BLEU that the validation curve still gains over the last quarter of a training, by a fitted line: beyond
     # it a model is said to climb, and claims about its cell carry that caution
-    max_climb: Annotated[float, Field(gt=0.0)]
+    max_climb: Annotated[float, Field(ge=SMALLEST, le=100.0)]
     min_segments: Positive  # of the test set: below it there is no interval, no p and no verdict
 
 

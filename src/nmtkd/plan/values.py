@@ -1,18 +1,47 @@
-"""Types of values in params.yaml."""
+"""Types of values in params.yaml. Every number has two bounds, every text a form and a length."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+# A key joins four names and a seed of ten digits, and is part of a file's name: of at most 255 bytes on all
+# usual file systems, with 50 for what stands around the key.
+LONGEST_NAME = 45
+LONGEST_TEXT = 1000  # characters of other text: more than a path or an address has in practice
+LARGEST_SEED = 2**31 - 1  # valid for every generator used here
+LARGEST_COUNT = 10**9  # fits the 32-bit integers of fairseq and numpy, and no corpus has as many lines
+SMALLEST = 1e-7  # float32 has no smaller step beside 1: what is less, and not 0, does nothing
+LARGEST_WEIGHT = 1000.0  # of one term of a loss beside another, which is then below float32's rounding
+MOST_BATCH_TOKENS = 10**6  # their logits alone are 16 GB of float32 at the smallest useful vocabulary, 4,000
 
 # DVC joins matrix values with "-" and addresses params by ".": a name may contain neither.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-LARGEST_SEED = 2**31 - 1  # valid for every generator used here
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME)]
+# Text of one line, without control characters, that neither starts nor ends with white space.
+Line = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s\p{Cc}]([^\p{Cc}\u2028\u2029]*[^\s\p{Cc}])?$", max_length=LONGEST_TEXT),
+]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+
+
+def _not_dust(value: float) -> float:
+    if 0.0 < abs(value) < SMALLEST:
+        raise ValueError(f"input should be 0 or at least {SMALLEST:g}: float32 has no smaller step beside 1")
+    return value
+
+
+NOT_DUST = AfterValidator(_not_dust)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0), NOT_DUST]
+Share = Annotated[float, Field(ge=SMALLEST, le=1.0)]  # some or all, never none
+Weight = Annotated[float, Field(ge=SMALLEST, le=LARGEST_WEIGHT)]
+Level = Annotated[float, Field(ge=0.0, le=LARGEST_WEIGHT), NOT_DUST]  # a weight, a norm; 0 switches it off
+# Of sampling. At SMALLEST it is the argmax; at a hundred a difference of ten between logits is a factor of
+# 1.1, and all words are as good as equal.
+Temperature = Annotated[float, Field(ge=SMALLEST, le=100.0)]
 
 
 class Section(BaseModel):

@@ -18,7 +18,9 @@ STATES = 2  # kept: should the newest be damaged, the one before it is taken up
 PARTS_OF_STATE = 3  # the weights and Adam's two moments
 # What torch writes beside the numbers of a tensor: names and places, twice, and 64-byte alignment.
 TENSOR_BYTES = 512
-ENCODER_TENSORS, DECODER_TENSORS, OTHER_TENSORS = 16, 26, 16  # of a layer; embeddings and final norms
+ENCODER_TENSORS = 16  # of a layer
+DECODER_TENSORS = 26
+OTHER_TENSORS = 16  # embeddings, final norms
 
 
 class CheckpointError(ValueError):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtkd.plan.methods import FAMILIES
-from nmtkd.plan.rules import RESERVED
+from nmtkd.plan.names import RESERVED
 from nmtkd.plan.runs import Run, prefix, runs
 from nmtkd.plan.schema import Grid
 
@@ -129,7 +129,7 @@ def test_decoding_is_an_axis_of_what_learns_from_hypotheses_alone() -> None:
 
 
 def test_reserved_names_are_those_that_stand_in_a_decodings_place() -> None:
-    assert {prefix(family) for family in FAMILIES.values()} == set(RESERVED)
+    assert {prefix(family) for family in FAMILIES.values()} == set(RESERVED["decodings"])
 
 
 def test_methods_of_one_family_each_get_their_runs() -> None:
@@ -194,6 +194,8 @@ def test_key_names_the_run_again(
             "takes METHOD-CAPACITY-NOISE-SEED, the seed being a whole number; got word-tiny-clean-one",
         ),
         ("seq", ["seq", "tiny", "clean", "1"], "family seq takes METHOD-CAPACITY-NOISE-DECODING-SEED"),
+        ("plain", ["plain", "tiny", "clean", "01"], "the seed being a whole number; got plain-tiny-clean-01"),
+        ("plain", ["plain", "tiny", "clean", "9" * 5000], "the seed being a whole number; got plain-tiny"),
         ("plain", ["plain", "tiny", "clean", "²"], "the seed being a whole number; got plain-tiny-clean-²"),
         (
             "both",

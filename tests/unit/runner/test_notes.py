@@ -48,7 +48,7 @@ def problems(found: Notes) -> list[str]:
     with pytest.raises(ChangedError) as caught:
         found.check()
     head, *lines = str(caught.value).splitlines()
-    assert head == "python -m stages.student word word-tiny-clean-1: while it ran, its basis changed"
+    assert head == "student word word-tiny-clean-1: while it ran, its basis changed"
     return [line.removeprefix("  ") for line in lines[:-2]]
 
 

@@ -253,7 +253,7 @@ def test_the_local_mirror_comes_first(
 
 def test_a_name_cannot_lead_out_of_the_cache(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="must be a file name without a folder"):
-        fetch(archive(name="../corpus.gz"), tmp_path)
+        fetch(archive().model_copy(update={"name": "../corpus.gz"}), tmp_path)
 
 
 def test_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

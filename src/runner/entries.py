@@ -1,0 +1,60 @@
+"""How an entry of stages/ begins and ends: its code is seen to be right, and an error is one message."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from nmtkd import machine, outputs
+from nmtkd.outputs import Output
+from runner import manifests
+from runner.notes import Notes
+
+INTERRUPTED = 130  # exit status, as shells have it
+
+_begun: list[Notes] = []  # of the entry that runs; empty where a test calls its `main` alone
+
+
+def entry(main: Callable[[], None]) -> None:
+    """Runs `main` of the module that was started, once its manifest is seen to name the code at hand."""
+
+    def checked() -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        spec = sys.modules["__main__"].__spec__
+        assert spec is not None, "a stage is started as `python -m stages.NAME`"
+        name, arguments = spec.name.removeprefix("stages."), sys.argv[1:]
+        if "DVC_STAGE" in os.environ:  # DVC started it, and records what it makes
+            machine.watch_parents()
+        manifests.check(name)
+        with outputs.full_disk_told(" ".join([name, *arguments])):
+            _begun[:] = [Notes.begin(name, arguments)]
+            main()
+
+    run(checked)
+
+
+def output(folder: Path, **how: Any) -> AbstractContextManager[Output]:
+    """`outputs.made` for the entry that runs, from what was noted when it began."""
+    if not _begun:
+        return outputs.made(folder, folder.name, **how)
+    (notes,) = _begun
+    return outputs.made(folder, notes.stage, notes, **how)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs `main`. A user's mistake (ValueError, OSError) ends it with one message and exit code 1."""
+    try:
+        main()
+    except outputs.AlreadyMade as made:
+        print(f"nothing to do: {made}")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
