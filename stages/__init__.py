@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from runner.entries import entry, output, run  # noqa: E402  it lies in src
+from runner.entries import entry, output, run
 
 __all__ = ["entry", "output", "run"]
 
