@@ -9,8 +9,9 @@ from nmtkd import files, machine
 from nmtkd.decoding import lengths, scoring, translate
 from nmtkd.decoding.search import Search
 from nmtkd.distil import hypotheses
-from nmtkd.network.fairseq_bridge import stamped_hash
+from nmtkd.network.stamps import checked_hash
 from nmtkd.plan import layout, params
+from nmtkd.text import provenance
 from nmtkd.text.lines import open_pair
 
 
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = params.load(f"decodings.{args.decoding}", "targets.max_tokens")
     strategy = settings.decodings[args.decoding]
     folder, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
+    files.existing(folder)
+    provenance.check_written(layout.BPE, [layout.DICTIONARY, *provenance.sides(["valid"])])
+    teacher = checked_hash(model, layout.BPE / layout.DICTIONARY)
     sources, targets = open_pair(folder / "train.src", folder / "train.tgt")
 
     def progress(done: int, total: int) -> None:
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 writer.put(line, [(entry.text, entry.score) for entry in found], truncated=found[0].truncated)
         facts = {
             "decoding": strategy.model_dump(),
-            "teacher_hash": stamped_hash(model),
+            "teacher_hash": teacher,
             "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
             "length_penalty": search.length_penalty,
             "validation": {str(penalty): quality.rounded() for penalty, quality in tried.items()},

@@ -8,7 +8,7 @@ from stages import entry, output  # first: it puts src/ on the path
 from nmtkd import files, machine
 from nmtkd.decoding import scoring
 from nmtkd.distil import hypotheses, targets
-from nmtkd.network.fairseq_bridge import stamped_hash
+from nmtkd.network.stamps import checked_hash
 from nmtkd.plan import layout, params
 from nmtkd.text.lines import open_pair
 
@@ -20,20 +20,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     settings = params.load("targets").targets
     text, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
+    files.existing(text)
+    hashes = {
+        "teacher_hash": checked_hash(model, layout.BPE / layout.DICTIONARY),
+        "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
+    }
     sources, gold = open_pair(text / "train.src", text / "train.tgt")
     prefix: Sequence[str] = gold
     if args.prefix != layout.GOLD:
-        prefix = hypotheses.Chosen(hypotheses.read(layout.hypotheses_dir(args.noise, args.prefix), sources))
+        said = files.existing(layout.hypotheses_dir(args.noise, args.prefix))
+        prefix = hypotheses.Chosen(hypotheses.read(said, sources, **hashes))
     vocabulary = scoring.vocabulary(model)
     top_k = min(settings.top_k, vocabulary)  # a small dictionary is kept whole
     header = targets.Header(
         top_k=top_k,
         temperature=settings.temperature,
         vocabulary=vocabulary,
-        dictionary_hash=files.file_hash(layout.BPE / layout.DICTIONARY),
-        teacher_hash=stamped_hash(model),
         prefix=args.prefix,
         prefix_hash=files.lines_hash(prefix),
+        **hashes,
     )
     stage = f"targets {args.noise} {args.prefix}"
     with output(layout.targets_dir(args.noise, args.prefix)) as made:

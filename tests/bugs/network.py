@@ -178,8 +178,8 @@ BUGS = [
         name="positions of an ensemble are its last member's",
         module="nmtkd.network.fairseq_bridge",
         where="positions",
-        old="return min(min(task",
-        new="return max(min(task",
+        old="return min(map(",
+        new="return max(map(",
         tests=("test_positions_of_a_folder_are_those_that_all_members_have",),
     ),
     Bug(

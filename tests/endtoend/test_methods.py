@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network import stamps
 from tests.endtoend.lab import Lab
 from tests.endtoend.test_interrupted import start, wait_for
 
@@ -246,7 +247,7 @@ def test_several_seeds_are_one_teacher(finished: tuple[Lab, str], copy_wide: Cal
     )
     assert first == finished[0].read("models/teacher/clean/model/model.pt") != second
     stamp = lab.read("models/teacher/clean/model/model.sha256").decode().strip()
-    assert stamp == bridge.stamped_hash(folder)
+    assert stamp == stamps.stamped_hash(folder)
     assert stamp == card(lab, "data/hypotheses/clean-beam")["teacher_hash"]
     assert stamp == json.loads(lab.read("data/targets/clean-gold/header.json"))["teacher_hash"]
     for name in ("data/hypotheses/clean-beam/hypotheses.jsonl", "data/targets/clean-gold/probs.npy"):

@@ -131,7 +131,7 @@ def test_students_depend_on_what_their_family_reads(project: Project) -> None:
                 str(layout.targets_dir(run.noise, layout.GOLD if family.targets == "gold" else run.decoding))
             )
         teacher = layout.model_dir(layout.teacher_dir(run.noise))
-        if family.targets and not family.hypotheses:
+        if family.targets or family.hypotheses:
             wanted.add(f"{teacher}/model.sha256")
         if family.teacher:
             wanted.add(str(teacher))

@@ -1,14 +1,20 @@
 """nmtkd.files: written whole or not at all, and hashes of the content."""
 
+import errno
 import os
+import pickle
 import shutil
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from nmtkd import files
 from nmtkd.files import (
+    DamagedError,
     fingerprint,
     line_hash,
     lines_hash,
@@ -196,3 +202,169 @@ def test_fingerprint_follows_names(tmp_path: Path) -> None:
 
 def test_line_hash_is_the_start_of_a_hash_of_the_line() -> None:
     assert line_hash("") == "e3b0c44298fc1c14"  # SHA-256 of nothing
+
+
+# Readers
+
+
+@dataclass(frozen=True)
+class Lamp:
+    name: str
+    watts: float
+    on: bool
+
+
+REMEDY = "; run `dvc checkout --force {0}`, or the stage that writes it again"
+
+
+def test_a_remedy_names_the_file() -> None:
+    error = files.damaged(Path("data/x/card.json"), "lacks lines")
+    assert isinstance(error, ValueError)
+    assert str(error) == "data/x/card.json: lacks lines" + REMEDY.format("data/x/card.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\0\0", b"\xff", b"{} {}"])
+def test_torn_json_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(DamagedError) as error:
+        read_json(path)
+    assert str(error.value).startswith(f"{path}: no whole JSON (")
+    assert str(error.value).endswith(REMEDY.format(path))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for read in (read_json, files.read_object, files.read_text, files.read_csv):
+        with pytest.raises(DamagedError, match=f"^{path}: missing; run"):
+            read(path)
+    for call in (
+        lambda: files.read_array(path, "i", [None]),
+        lambda: files.read_as(path, Lamp),
+        lambda: files.hashes([path]),
+    ):
+        with pytest.raises(DamagedError, match=f"^{path}: missing; run"):
+            call()
+
+
+def test_a_folder_of_a_name_must_be_there(tmp_path: Path) -> None:
+    assert files.existing(tmp_path) == tmp_path
+    (tmp_path / "file").touch()
+    for name in ("file", "none"):
+        with pytest.raises(DamagedError, match=rf"/{name}: no such folder; correct the name; run `dvc check"):
+            files.existing(tmp_path / name)
+
+
+def test_objects_have_their_fields(tmp_path: Path) -> None:
+    write_json(tmp_path / "x", {"a": 1, "b": None})
+    assert files.read_object(tmp_path / "x", "a", "b") == {"a": 1, "b": None}
+    with pytest.raises(DamagedError, match="x: lacks c, d; run"):
+        files.read_object(tmp_path / "x", "a", "c", "d")
+    for other, name in (([1], "list"), (None, "NoneType"), ("a", "str")):
+        write_json(tmp_path / "x", other)
+        with pytest.raises(DamagedError, match=f"x: must hold a JSON object, holds a {name}; run"):
+            files.read_object(tmp_path / "x")
+
+
+def test_a_dataclass_has_its_types(tmp_path: Path) -> None:
+    good: dict[str, Any] = {"name": "hall", "watts": 5, "on": True}
+    write_json(tmp_path / "x", good | {"more": 1})
+    assert files.read_as(tmp_path / "x", Lamp) == Lamp("hall", 5.0, True)
+    for name, value in (("name", 1), ("watts", "5"), ("watts", None), ("on", 1)):
+        write_json(tmp_path / "x", good | {name: value})
+        with pytest.raises(DamagedError, match=f"x: {name}: Input should be a valid "):
+            files.read_as(tmp_path / "x", Lamp)
+    write_json(tmp_path / "x", {"name": "hall", "on": True})
+    with pytest.raises(DamagedError, match=r"x: watts: [Ff]ield required"):
+        files.read_as(tmp_path / "x", Lamp)
+
+
+def test_tables_come_back(tmp_path: Path) -> None:
+    write_csv(tmp_path / "x", "a,b", [[1, "x,y"], [None, 'q"\n']])
+    assert files.read_csv(tmp_path / "x") == [{"a": "1", "b": "x,y"}, {"a": "", "b": 'q"\n'}]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a,b", "a,b\n1,2", "a,b\n1\n", "a,b\n1,2,3\n", "a,b\n\n"])
+def test_a_cut_table_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x").write_text(text, encoding="utf-8")
+    with pytest.raises(DamagedError, match="x: no whole table: it is empty, was cut, or has rows of another"):
+        files.read_csv(tmp_path / "x")
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (0, 2), (4,)])
+def test_arrays_come_back_mapped(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    np.save(tmp_path / "x.npy", array)
+    for wanted in (list(shape), [None] * len(shape)):
+        for kinds in ("iu", ["i4"], ["u2", "i4"]):
+            found = files.read_array(tmp_path / "x.npy", kinds, wanted)
+            assert type(found) is np.ndarray and found.dtype == np.int32 and not found.flags.writeable
+            assert np.array_equal(found, array)
+
+
+@pytest.mark.parametrize(
+    ("array", "wrong"),
+    [
+        (np.zeros((3, 3), np.int32), r"\[3, 3\] of i4"),
+        (np.zeros(3, np.int32), r"\[3\] of i4"),
+        (np.zeros((3, 2), np.int64), r"\[3, 2\] of i8"),
+        (np.zeros((3, 2), np.float32), r"\[3, 2\] of f4"),
+    ],
+)
+def test_an_array_of_another_form_is_named(tmp_path: Path, array: Any, wrong: str) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(DamagedError, match=rf"x\.npy: must be an array \[any, 2\] of i4, is {wrong}; run"):
+        files.read_array(tmp_path / "x.npy", ["i4"], [None, 2])
+
+
+def test_a_torn_array_is_named_wherever_it_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.arange(6))
+    content = path.read_bytes()
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        with pytest.raises(DamagedError, match=r"x\.npy: no whole array \("):
+            files.read_array(path, "i", [None])
+    path.write_bytes(content[:10] + b"\0" * (len(content) - 10))
+    with pytest.raises(DamagedError, match=r"x\.npy: no whole array \("):
+        files.read_array(path, "i", [None])
+
+
+class Bomb:
+    """Whoever unpickles it calls pytest.fail."""
+
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("unpickled",)
+
+
+def test_no_array_is_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.array([Bomb()], dtype=object), allow_pickle=True)
+    pickled = path.read_bytes(), pickle.dumps(Bomb())
+    for content in pickled:
+        path.write_bytes(content)
+        with pytest.raises(DamagedError, match=r"x\.npy: no whole array \(ValueError: "):
+            files.read_array(path, "i", [None])
+
+
+def test_a_disks_own_error_names_the_file(tmp_path: Path) -> None:
+    def read() -> None:
+        with files.reading(tmp_path / "x", "text"):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match=rf"Input/output error: '{tmp_path}/x'"):
+        read()
+
+
+def test_hashes_are_checked_by_name(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    found = files.hashes([tmp_path / "b", tmp_path / "a"])
+    assert list(found) == ["b", "a"] and found["a"] == files.file_hash(tmp_path / "a")
+    files.check_hashes(tmp_path, found)
+    (tmp_path / "a").write_bytes(b"\0")
+    files.check_hashes(tmp_path, {"b": found["b"]})
+    with pytest.raises(
+        DamagedError, match="/a: not the content that was written: its hash is another one; run"
+    ):
+        files.check_hashes(tmp_path, found)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from fairseq.data import Dictionary
 from torch import Tensor
 
 from nmtkd import machine
@@ -66,7 +65,7 @@ def distributions(
 
 def vocabulary(folder: Path) -> int:
     """Size of the target dictionary of a model's folder, fairseq's special tokens included."""
-    return len(Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt")))
+    return len(bridge.target_dictionary(folder))
 
 
 def forced(
@@ -82,7 +81,7 @@ def forced(
     these tokens, EOS included. Without an EOS the text is one token longer than the gold text, whose EOS
     position is read too.
     """
-    dictionary = Dictionary.load(str(folder / f"dict.{bridge.TARGET}.txt"))
+    dictionary = bridge.target_dictionary(folder)
     eos = dictionary.eos()
     for done, (line, ids_TK, probs_TK) in enumerate(
         distributions(folder, sources, prefixes, 1, 1.0, max_tokens), start=1

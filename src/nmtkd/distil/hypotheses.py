@@ -1,21 +1,24 @@
 """Files of the teacher's translations of the training source: one record a line, in order.
 
 Each record holds the id and the hash of its source line. Reading compares both, since a count of lines cannot
-detect a wrong order.
+detect a wrong order. The card has the hashes of the records, of the teacher and of the dictionary: reading
+compares these too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from nmtkd.files import line_hash, read_json, write_json, writing
+from nmtkd.files import SHOWN, damaged, file_hash, line_hash, read_as, write_json, writing
 from nmtkd.plan.layout import CARD
 from nmtkd.text import words
 from nmtkd.text.bleu import DECIMALS, brevity_penalty
@@ -27,7 +30,16 @@ NBest = Sequence[tuple[str, float]]  # (BPE text, score), best first
 
 
 class HypothesesError(ValueError):
-    """Hypotheses that were not made from this text."""
+    """Hypotheses that were not made from this text, or by another teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a card says of its hypotheses: hashes of the teacher, of its dictionary, and of the records."""
+
+    teacher_hash: str
+    dictionary_hash: str
+    sha256: str
 
 
 def closest(nbest: NBest, gold: str) -> int:
@@ -87,7 +99,7 @@ class Writer:
 
         The card counts lines, COUNTS, and how long the whole text is beside gold, in BPE tokens: their ratio,
         and the factor that BLEU would take for it. `facts` (teacher and dictionary hashes, settings) go into
-        the card unchanged.
+        the card unchanged, and the hash of the records with them.
         """
         assert (self._places[:, 0] >= 0).all(), "a hypothesis for each source line"
         with self._spool as spool, writing(self._folder / RECORDS) as file:
@@ -97,6 +109,7 @@ class Writer:
         tokens, gold_tokens = self._counts["tokens"], self._gold_tokens
         card = {
             **facts,
+            "sha256": file_hash(self._folder / RECORDS),
             "lines": len(self._sources),
             **self._counts,
             "length_ratio": round(tokens / max(1, gold_tokens), DECIMALS),
@@ -104,12 +117,6 @@ class Writer:
         }
         write_json(self._folder / CARD, card)
         return card
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card that `Writer.close` wrote."""
-    card: dict[str, Any] = read_json(folder / CARD)
-    return card
 
 
 class Records(Sequence[NBest]):
@@ -141,22 +148,40 @@ class Chosen(Sequence[str]):
         return self._records[index][self._entries[index]][0]
 
 
-def read(folder: Path, sources: Sequence[str]) -> Records:
+def read(folder: Path, sources: Sequence[str], *, teacher_hash: str, dictionary_hash: str) -> Records:
     """The n-best list of each source line.
 
-    Raises HypothesesError if a record is missing, out of order or of another source line.
+    Raises HypothesesError for another teacher or dictionary, and if a record is missing, out of order or of
+    another source line; files.DamagedError if the records are not those that were written.
     """
-    path = folder / RECORDS
-    lines = Lines(path)
-    for index, (line, source) in enumerate(zip(lines, sources, strict=False)):
-        record = json.loads(line)
-        where = f"{path}, line {index + 1}"
-        if record["id"] != index:
+    path, made = folder / RECORDS, read_as(folder / CARD, Made)
+    for name, got, wanted in (
+        ("teacher", made.teacher_hash, teacher_hash),
+        ("dictionary", made.dictionary_hash, dictionary_hash),
+    ):
+        if got != wanted:
             raise HypothesesError(
-                f"{where}: id {record['id']} where {index} should stand: "
-                "records are out of order or lost; decode again"
+                f"{folder}: hypotheses of another {name} (made with {got[:SHOWN]}, "
+                f"at hand is {wanted[:SHOWN]}); decode again"
             )
-        if record["source"] != line_hash(source):
+    if not path.is_file():
+        raise damaged(path, "missing")
+    lines, digest = Lines(path), hashlib.sha256()
+    for index, source in zip(range(len(lines)), sources, strict=False):
+        where = f"{path}, line {index + 1}"
+        try:
+            line = lines[index]
+            record = json.loads(line)
+            number, made_from = record["id"], record["source"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(path, f"line {index + 1} is no whole record ({type(error).__name__})") from None
+        digest.update(line.encode() + b"\n")
+        if number != index:
+            raise HypothesesError(
+                f"{where}: id {number} where {index} should stand: records are out of order or lost; "
+                "decode again"
+            )
+        if made_from != line_hash(source):
             raise HypothesesError(
                 f"{where}: made from another source line than line {index + 1} of the training text; "
                 "decode again"
@@ -165,4 +190,6 @@ def read(folder: Path, sources: Sequence[str]) -> Records:
         raise HypothesesError(
             f"{path}: {len(lines)} records for {len(sources)} lines of training text; decode again"
         )
+    if digest.hexdigest() != made.sha256:
+        raise damaged(path, f"not the records that {CARD} names: their hash is another one")
     return Records(path)

@@ -9,6 +9,7 @@ from typing import Any
 from nmtkd.evidence.metrics import BREVITY, LENGTH_RATIO
 from nmtkd.evidence.numbers import count
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, Gates, Result
+from nmtkd.text.provenance import WRITTEN
 
 DATA_NOTE = (
     "Dropped pairs never reach training. Near-duplicates are test segments that resemble a training source "
@@ -118,7 +119,7 @@ def _gated(result: Result, gates: Gates) -> str:
 
 
 def data(card: Mapping[str, Any]) -> str:
-    """Every fact of the data card: single facts as a line, groups and lists as tables.
+    """Every fact of the data card but for hashes: single facts as a line, groups and lists as tables.
 
     Near-duplicates are also shown as a share of their test set. What is called ceiling comes last.
     """
@@ -130,7 +131,7 @@ def data(card: Mapping[str, Any]) -> str:
     pairs = {name: split.get("pairs", 0) for name, split in card.get("splits", {}).items()}
     tables: dict[bool, list[str]] = {False: [], True: []}
     for name, group in card.items():
-        if group and isinstance(group, dict | list):
+        if name != WRITTEN and group and isinstance(group, dict | list):
             table = _listed(group) if isinstance(group, list) else _group(name, group, pairs)
             tables[name.startswith(CEILING)].append(table)
     ceiling = f'<p>{CEILING_NOTE}</p><div class="cards">{"".join(tables[True])}</div>' * bool(tables[True])

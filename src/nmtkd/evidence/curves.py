@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nmtkd import files
 from nmtkd.evidence import canvas
 from nmtkd.evidence.canvas import INK, Drawn, FigureData, Point
 from nmtkd.evidence.results import TEACHER, CellKey, Result, ResultsError
@@ -23,17 +23,14 @@ CURVES_HEADER = f"key,method,capacity,update,{','.join(VALUES)}"
 
 
 def read_curve(path: Path) -> list[Point]:
-    """A model's learning curve. Raises ResultsError if it is missing or lacks a column."""
+    """A model's learning curve. Raises ResultsError if it lacks a column, DamagedError if it was cut."""
+    rows = files.read_csv(path)
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
         return [
             Point(int(row["update"]), *(float(row[name]) if row[name] else None for name in VALUES))
             for row in rows
         ]
-    except FileNotFoundError:
-        raise ResultsError(f"{path}: missing; evaluate this cell again") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ResultsError(
             f"{path}: no learning curve with update, {', '.join(VALUES)} ({error!r}); "
             "evaluate this cell again"

@@ -17,9 +17,10 @@ from nmtkd.decoding.translate import translate
 from nmtkd.evidence.metrics import HEADLINE, score
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
+from nmtkd.network.stamps import checked_hash
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Params
-from nmtkd.text import words
+from nmtkd.text import provenance, words
 from nmtkd.text.languages import bleu_tokeniser
 from nmtkd.text.parallel import read_lines, write_lines
 from nmtkd.text.tokenisers import tokeniser
@@ -34,13 +35,20 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
     Writes the translations and the result into `out`, and the rates of this machine.
     `axes` are the model's place in the grid: method, capacity, noise, decoding, seed.
     """
-    model, test = layout.model_dir(trained), settings.corpus.tests[0]
+    splits = [VALID, *settings.corpus.tests]
+    model, test = layout.model_dir(files.existing(trained)), splits[1]
+    checked = checked_hash(model, layout.BPE / layout.DICTIONARY)
+    _check_text(splits)
+    files.read_csv(trained / layout.CURVE)  # that it is whole
     held_out = HeldOut(key, model, settings)
     tried = _tried(held_out, settings)
     searches = _searches(lengths.choose(tried), settings)
     scores = _scores(held_out, searches, settings, out)
     shutil.copy(trained / layout.CURVE, out / layout.CURVE)  # so that the report depends on no model
     result = _result(key, trained, axes, settings, scores) | {
+        "model": checked,
+        "sha256": files.hashes(sorted(out.iterdir())),
+        "references": {split: files.file_hash(_reference(split)) for split in splits},
         "length_penalty": searches[BEAM].length_penalty,
         "length_penalties": {str(penalty): quality.rounded()[HEADLINE] for penalty, quality in tried.items()},
     }
@@ -54,6 +62,18 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
         f"[evaluate {key}] BLEU on {test}: {bleu[BEAM]:.2f} by beam ({chosen}), {bleu[BEAM_AT_1]:.2f} at "
         f"{lengths.NEUTRAL}, {bleu[GREEDY]:.2f} greedy; {rates[BEAM]:.0f} sentences/s by beam"
     )
+
+
+def _check_text(splits: Sequence[str]) -> None:
+    """Raises an error unless what is translated is the BPE of what is scored, and both are whole."""
+    provenance.check_written(layout.BPE, provenance.sides(splits))
+    ends = (*provenance.SIDES, "ref", "names")
+    provenance.check_written(layout.PREPARED, [f"{split}.{end}" for split in splits for end in ends])
+    provenance.check_encoded(layout.BPE, layout.PREPARED, splits)
+
+
+def _reference(split: str) -> Path:
+    return layout.PREPARED / f"{split}.ref"
 
 
 class HeldOut:
@@ -91,7 +111,7 @@ def _tried(held_out: HeldOut, settings: Params) -> lengths.Tried:
     def translated(penalty: float) -> list[str]:
         return as_text(VALID, held_out.tokens(Search.of(asked, penalty), VALID), settings)
 
-    references = read_lines(layout.PREPARED / f"{VALID}.ref")
+    references = read_lines(_reference(VALID))
     counted = bleu_tokeniser(settings.corpus.target, asked.tokenize)
     return lengths.try_all(asked.length_penalties, translated, references, counted)
 
@@ -121,15 +141,15 @@ def _scores(
 def _result(
     key: str, trained: Path, axes: Mapping[str, str | int], settings: Params, scores: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What evidence.results.Result reads."""
-    corpus, model, card = settings.corpus, layout.model_dir(trained), files.read_json(trained / layout.CARD)
+    """What evidence.results.Result reads of a model and its scores."""
+    corpus, model = settings.corpus, layout.model_dir(trained)
+    card = files.read_object(trained / layout.CARD, "parameters", "updates")
     return {
         **axes,
         "key": key,
         "role": TEACHER if axes["method"] == TEACHER else STUDENT,
         "corpus": corpus.name,
         "pair": f"{corpus.source}-{corpus.target}",
-        "model": (model / layout.HASH).read_text(encoding="utf-8").strip(),
         "model_bytes": sum(path.stat().st_size for path in members(model)),
         "parameters": card["parameters"],
         "updates": card["updates"],
@@ -141,7 +161,12 @@ def _result(
 def as_text(split: str, tokens: Sequence[str], settings: Params) -> list[str]:
     """Translations of a set as text, placeholders by their names."""
     detokenise = tokeniser(settings.prepare.tokeniser, settings.corpus.target).detokenise
-    names = [json.loads(line) for line in read_lines(layout.PREPARED / f"{split}.names")]
+    path = layout.PREPARED / f"{split}.names"
+    lines = read_lines(path)
+    with files.reading(path, "list of names"):
+        names = [list[str](json.loads(line)) for line in lines]
+    if len(names) != len(tokens):
+        raise files.damaged(path, f"{len(names)} lines of names for {len(tokens)} translations")
     return [
         words.unmask(detokenise(line), placeholders) for line, placeholders in zip(tokens, names, strict=True)
     ]

@@ -18,6 +18,7 @@ from nmtkd.evidence.summaries import summarise
 from nmtkd.plan import layout
 from nmtkd.plan.runs import methods
 from nmtkd.plan.schema import Params
+from nmtkd.text import provenance
 from nmtkd.text.languages import bleu_tokeniser
 
 KEPT = ("table.md", "results.csv", "runs.csv")  # of a study, for good: small files
@@ -27,7 +28,7 @@ def write(settings: Params, out: Path) -> None:
     """Writes the content of reports/ into `out`: no byte of it depends on how fast a machine is."""
     grid = settings.grid
     level = f"{100 * settings.report.confidence:g}%"
-    card = files.read_json(layout.PREPARED / layout.CARD)
+    card = files.read_object(layout.PREPARED / layout.CARD, "splits", "ceiling")
     headline = _headline(settings, card)
     runs = results.read(grid, settings.corpus.tests)
     points = {run.key: curves.read_curve(layout.translations_dir(run.key) / layout.CURVE) for run in runs}
@@ -66,6 +67,7 @@ def write(settings: Params, out: Path) -> None:
 def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
     """The first test set. `card` is the data card of the prepared corpus."""
     name = settings.corpus.tests[0]
+    provenance.check_written(layout.PREPARED, [f"{name}.ref", f"{name}.groups"])
     references, groups = (results.read_lines(layout.PREPARED / f"{name}.{end}") for end in ("ref", "groups"))
     if len(references) != len(groups):
         raise ResultsError(
@@ -75,7 +77,8 @@ def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
     tokeniser = bleu_tokeniser(settings.corpus.target, settings.evaluate.tokenize)
     # References of three words and fewer score 0: BLEU counts n-grams of four words.
     own = float(bleu(sentence_statistics(references, references, tokeniser).sum(0)))
-    ceiling = min(own, card["ceiling"][name]["BLEU"])
+    with files.reading(layout.PREPARED / layout.CARD, "data card"):
+        ceiling = min(own, float(card["ceiling"][name]["BLEU"]))
     return Headline(name, references, groups, tokeniser, settings.report.min_segments, ceiling)
 
 
@@ -95,6 +98,8 @@ def _write_data(
 
 def noise_facts(noise: str) -> dict[str, Any]:
     """How many training words a noise condition changed, for the data card."""
-    card = files.read_json(layout.noise_dir(noise) / layout.CARD)
+    path = layout.noise_dir(noise) / layout.CARD
+    card = files.read_object(path, "source", "target")
     names = {"hit": "words hit", "words": "words"}
-    return {f"{side} {names[name]}": card[side][name] for side in ("source", "target") for name in names}
+    with files.reading(path, "card of a noise"):
+        return {f"{side} {names[name]}": card[side][name] for side in ("source", "target") for name in names}

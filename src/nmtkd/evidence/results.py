@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nmtkd import files
 from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.plan import layout
 from nmtkd.plan.runs import runs
@@ -95,6 +96,8 @@ class Result(_Part):
     length_penalty: float  # of the search BEAM
     length_penalties: dict[str, float]  # validation BLEU of each penalty that was tried
     scores: list[Score]
+    sha256: dict[str, str]  # of the files beside it: translations and learning curve
+    references: dict[str, str]  # SHA-256 of the references of each set that was scored
     gate: float | None = None  # the value that a hybrid student with a validated gate took
     tried: dict[str, float] = {}  # validation BLEU of each value that it tried
     gates: Gates | None = None
@@ -118,14 +121,20 @@ def teacher_axes(noise: str) -> dict[str, str | int]:
 def read(grid: Grid, tests: Sequence[str], root: Path = Path()) -> list[Result]:
     """The results of all teachers, by noise condition, then of all students in the grid's order.
 
-    `root` holds `reports/`.
-    Raises ResultsError that names all missing, unreadable, mixed-up and incomparable results.
+    `root` holds `data/`.
+    Raises ResultsError that names all missing, unreadable, mixed-up and incomparable results, and those whose
+    translations, curve or references are not the files that were scored.
     """
     identities: dict[str, tuple[object, ...]] = {
         layout.teacher_key(noise): (TEACHER, TEACHER, noise) for noise in grid.noises
     }
     identities |= {run.key: tuple(run.axes().values()) for run in runs(grid)}
     missing, problems, results = [], [], []
+    references = {
+        name: files.hashes([path])[path.name]
+        for name in (VALID, *tests)
+        if (path := root / layout.PREPARED / f"{name}.ref").is_file()
+    }
     for key, identity in identities.items():
         path = root / layout.scores_file(key)
         if not path.is_file():
@@ -143,6 +152,13 @@ def read(grid: Grid, tests: Sequence[str], root: Path = Path()) -> list[Result]:
             content = f"{result.key}, {', '.join(map(str, axes))}"
             problems.append(f"{key}: of another run; {path} says {content}; evaluate this cell again")
             continue
+        problems += [f"{key}: {fault}; evaluate this cell again" for fault in _other_files(result, path)]
+        problems += [
+            f"{key}: scored against other references of {name} than {layout.PREPARED / name}.ref; "
+            "evaluate this cell again"
+            for name, digest in references.items()
+            if result.references.get(name) != digest
+        ]
         results.append(result)
     problems += _differences(results, tests[0])
     if missing:
@@ -154,6 +170,18 @@ def read(grid: Grid, tests: Sequence[str], root: Path = Path()) -> list[Result]:
         lines = "\n".join(f"  {line}" for line in missing + problems)
         raise ResultsError(f"results do not make a report:\n{lines}")
     return results
+
+
+def _other_files(result: Result, path: Path) -> list[str]:
+    """What is missing or wrong beside the scores in `path`."""
+    faults = []
+    for name, digest in result.sha256.items():
+        file = path.with_name(name)
+        if not file.is_file():
+            faults.append(f"missing; {file} is not there")
+        elif files.file_hash(file) != digest:
+            faults.append(f"{file} is not the file that was scored")
+    return faults
 
 
 def _differences(results: Sequence[Result], headline: str) -> list[str]:
@@ -201,8 +229,5 @@ def _problem(problem: str, keys_by_value: dict[str, list[str]]) -> list[str]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The segments of a file, one a line. Raises ResultsError if the file is missing."""
-    try:
-        return path.read_bytes().decode().removesuffix("\n").split("\n")
-    except FileNotFoundError:
-        raise ResultsError(f"{path}: missing; run `dvc checkout`, or evaluate this cell again") from None
+    """The segments of a file, one a line. Raises files.DamagedError if it is missing or not UTF-8."""
+    return files.read_text(path).removesuffix("\n").split("\n")

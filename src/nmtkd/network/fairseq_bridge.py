@@ -27,9 +27,9 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
-from nmtkd.files import file_hash
+from nmtkd.files import file_hash, read_text, reading
 from nmtkd.network import gated  # noqa: F401  fairseq is to know its architecture
-from nmtkd.plan.layout import HASH, MODEL
+from nmtkd.plan.layout import MODEL
 
 # Beside tensors and plain containers a checkpoint holds only fairseq's arguments, a Namespace. Allowing that
 # class keeps torch.load in its safe mode (weights_only), here and in CTranslate2's converter.
@@ -78,10 +78,10 @@ def write_data(folder: Path, dictionary: Path, splits: dict[str, tuple[Sequence[
     Returns the length of the longest line in tokens, EOS included.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = dictionary.read_text(encoding="utf-8")
+    text = read_text(dictionary)
     for side in (SOURCE, TARGET):
         (folder / f"dict.{side}.txt").write_text(text, encoding="utf-8")
-    words = Dictionary.load(str(dictionary))
+    words = read_dictionary(dictionary)
     return max(
         binarise(lines, words, folder / f"{split}.{SOURCE}-{TARGET}.{side}")
         for split, sides in splits.items()
@@ -150,10 +150,26 @@ def member_name(number: int) -> str:
     return MODEL if number == 1 else MODEL.replace(".", f"{number}.")
 
 
+def read_dictionary(path: Path) -> Dictionary:
+    """A dictionary in fairseq's format. Raises files.DamagedError if it is torn or has double entries."""
+    with reading(path, "dictionary"):
+        return Dictionary.load(str(path))
+
+
+def target_dictionary(folder: Path) -> Dictionary:
+    """The target dictionary of a model's folder."""
+    return read_dictionary(folder / f"dict.{TARGET}.txt")
+
+
 def positions(folder: Path) -> int:
     """BPE tokens of the longest line that all members of a folder's model take, EOS included."""
-    tasks_of = [torch.load(path, mmap=True, weights_only=True)["cfg"]["task"] for path in members(folder)]
-    return min(min(task["max_source_positions"], task["max_target_positions"]) for task in tasks_of)
+    return min(map(_positions, members(folder)))
+
+
+def _positions(path: Path) -> int:
+    with reading(path, "model"):
+        task = torch.load(path, mmap=True, weights_only=True)["cfg"]["task"]
+        return int(min(task["max_source_positions"], task["max_target_positions"]))
 
 
 def load_models(folder: Path, device: str) -> list[Loaded]:
@@ -162,14 +178,21 @@ def load_models(folder: Path, device: str) -> list[Loaded]:
 
 
 def load_model(folder: Path, device: str, name: str = MODEL) -> Loaded:
-    """Loads a model from a folder with its dictionaries, in eval mode (no dropout)."""
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(folder / name))
-    cfg = state["cfg"]
-    with open_dict(cfg):
-        cfg.task.data = str(folder)
-    task = tasks.setup_task(cfg.task)
-    model = task.build_model(cfg.model)
-    model.load_state_dict(state["model"], strict=True)
+    """Loads a model from a folder with its dictionaries, in eval mode (no dropout).
+
+    Raises files.DamagedError for a file that is torn, has other weights than its configuration, or holds
+    pickled objects.
+    """
+    with reading(folder / name, "model"):
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(folder / name))
+        cfg = state["cfg"]
+        with open_dict(cfg):
+            cfg.task.data = str(folder)
+    with reading(folder, "dictionary"):
+        task = tasks.setup_task(cfg.task)
+    with reading(folder / name, "model"):
+        model = task.build_model(cfg.model)
+        model.load_state_dict(state["model"], strict=True)
     model.to(device).eval()
     return Loaded(model=model, task=task, dictionary=task.target_dictionary, device=device)
 
@@ -233,20 +256,6 @@ def model_hash(folder: Path) -> str:
     """Content hash of a folder's model; for an ensemble, the hash of its members' hashes in order."""
     hashes = [file_hash(path) for path in members(folder)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-
-
-def stamped_hash(folder: Path) -> str:
-    """model_hash, checked against the file that training wrote.
-
-    Raises ModelError if a member is missing or was changed.
-    """
-    digest, stamp = model_hash(folder), (folder / HASH).read_text(encoding="utf-8").strip()
-    if digest != stamp:
-        raise ModelError(
-            f"{folder}: its model files are not those that {HASH} names; "
-            f"run `dvc checkout {folder}`, or `dvc pull {folder}`"
-        )
-    return digest
 
 
 @contextmanager

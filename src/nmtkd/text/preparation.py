@@ -25,7 +25,7 @@ from nmtkd import machine
 from nmtkd.files import write_json, writing
 from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.plan.layout import CARD, GROUPS
-from nmtkd.text import ceiling, splitting, words, workers
+from nmtkd.text import ceiling, provenance, splitting, words, workers
 from nmtkd.text.cleaning import (
     FILES,
     REASONS,
@@ -95,6 +95,7 @@ def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare, tokenize: s
         "threshold": settings.near_duplicate,
         **{name: near_counts[name] for name in corpus.tests},
     }
+    card |= provenance.written(out, sorted(path.name for path in out.iterdir()))
     write_json(out / CARD, card)
     return card
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nmtkd import machine
 from nmtkd.plan.data import Bpe
 from nmtkd.plan.layout import CODES, DICTIONARY, LENGTHS
-from nmtkd.text import workers
+from nmtkd.text import provenance, workers
 from nmtkd.text.frequencies import frequencies
 from nmtkd.text.merges import merges
 from nmtkd.text.parallel import blocks, count_lines, lines_of, read_lines, write_lines
@@ -119,7 +119,8 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
     """The `bpe` stage: learns codes and dictionary on the clean training text and encodes the held-out sets.
 
     Returns the card. It counts the unknown pieces of each held-out set (characters that training never
-    showed) and those of its longest line. Of the training text only the distinct words are in memory.
+    showed) and those of its longest line, and has the hashes of what was read and written. Of the training
+    text only the distinct words are in memory.
     """
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
     lines = {side: count_lines(path) for side, path in files.items()}
@@ -148,4 +149,6 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
         "train_pieces": {side: counts.total() for side, counts in pieces.items()},
         "unknown_pieces": unknown,
         "longest_line": longest,
+        **provenance.encoded(prepared, ["train", *held_out]),
+        **provenance.written(out, [CODES, LENGTHS, DICTIONARY, *provenance.sides(held_out)]),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from nmtkd import files
 from nmtkd.plan.layout import TEXT
 from nmtkd.text import words
-from nmtkd.text.tokenisers import tokeniser
+from nmtkd.text.tokenisers import KINDS, tokeniser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,5 +31,12 @@ class TextForm:
 
 
 def read(folder: Path) -> TextForm:
-    """The form of the text whose BPE is in `folder`."""
-    return TextForm(**files.read_json(folder / TEXT))
+    """The form of the text whose BPE is in `folder`. Raises files.DamagedError if there is none."""
+    form = files.read_as(folder / TEXT, TextForm)
+    if form.tokeniser not in KINDS or form.longest < 1:
+        raise files.damaged(
+            folder / TEXT,
+            f"tokeniser and longest must be one of {', '.join(KINDS)} and a number above 0, "
+            f"are {form.tokeniser!r} and {form.longest}",
+        )
+    return form

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nmtkd import files
 from nmtkd.distil import hypotheses, targets
-from nmtkd.network.fairseq_bridge import members, stamped_hash
+from nmtkd.network.fairseq_bridge import members
+from nmtkd.network.stamps import checked_hash, stamp
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.plan.runs import Run
-from nmtkd.text import text_form
+from nmtkd.text import provenance, text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import loop, options, validation
@@ -42,10 +41,12 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
 
     `temperature` is for a teacher in memory; stored targets have their own. Raises
     hypotheses.HypothesesError, targets.TargetsError or bridge.ModelError if an input belongs to another text,
-    dictionary or teacher.
+    dictionary or teacher, files.DamagedError if it is not the content that its stage wrote.
     """
     family = FAMILIES[run.family]
-    text, dictionary = layout.noise_dir(run.noise), layout.BPE / layout.DICTIONARY
+    text, dictionary = files.existing(layout.noise_dir(run.noise)), layout.BPE / layout.DICTIONARY
+    read = [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
+    provenance.check_written(layout.BPE, read)
     paths = [
         text / "train.src",
         text / "train.tgt",
@@ -67,7 +68,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         form=text_form.read(layout.BPE),
         train=(sources, train_target),
         valid=read_pair(paths[2], paths[3]),
-        lengths=np.load(layout.BPE / layout.LENGTHS),
+        lengths=files.read_array(layout.BPE / layout.LENGTHS, "iu", [None, None]).copy(),
         hypotheses=translations if method.gate else None,
     )
     material = Material(data=data, paths=paths, temperature=temperature)
@@ -81,7 +82,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         )
     if family.teacher:
         folder = layout.model_dir(layout.teacher_dir(run.noise))
-        stamped_hash(folder)
+        checked_hash(folder, dictionary)
         material = replace(material, teachers=members(folder), paths=[*material.paths, *members(folder)])
     return material
 
@@ -91,7 +92,7 @@ def _translations(
 ) -> tuple[Sequence[str], Path]:
     """The translation of each line that the method selects, and the file with all hypotheses."""
     folder = layout.hypotheses_dir(run.noise, run.decoding)
-    nbest = hypotheses.read(folder, sources)
+    nbest = hypotheses.read(folder, sources, **_at_hand(run))
     entries = None
     if method.sequence == "closest":
         entries = [hypotheses.closest(found, reference) for found, reference in zip(nbest, gold, strict=True)]
@@ -103,14 +104,16 @@ def _stored_targets(run: Run, train_target: Sequence[str]) -> targets.TokenTarge
     family = FAMILIES[run.family]
     prefix = layout.GOLD if family.targets == "gold" else run.decoding
     stored = targets.TokenTargets(layout.targets_dir(run.noise, prefix))
-    if family.hypotheses:
-        teacher = hypotheses.read_card(layout.hypotheses_dir(run.noise, run.decoding))["teacher_hash"]
-    else:
-        stamp = layout.model_dir(layout.teacher_dir(run.noise)) / layout.HASH
-        teacher = stamp.read_text(encoding="utf-8").strip()
-    dictionary = files.file_hash(layout.BPE / layout.DICTIONARY)
-    stored.check(dictionary_hash=dictionary, teacher_hash=teacher, prefix=train_target)
+    stored.check(**_at_hand(run), prefix=train_target)
     return stored
+
+
+def _at_hand(run: Run) -> dict[str, str]:
+    """Hashes of the teacher and the dictionary that the teacher's output must be of."""
+    return {
+        "teacher_hash": stamp(layout.model_dir(layout.teacher_dir(run.noise))),
+        "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
+    }
 
 
 def train(

@@ -18,7 +18,10 @@ from nmtkd.training.validation import Sides
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Text in BPE, aligned by line. Raises bridge.ModelError unless each training pair has its lengths."""
+    """Text in BPE, aligned by line. Raises bridge.ModelError unless each training pair has its lengths.
+
+    Raises files.DamagedError for lengths that none has.
+    """
 
     dictionary: Path
     form: TextForm
@@ -31,10 +34,15 @@ class Data:
 
     def __post_init__(self) -> None:
         wanted = (len(self.train[0]), 2)
+        where = layout.BPE / layout.LENGTHS
         if self.lengths.shape != wanted:
             raise bridge.ModelError(
-                f"{layout.BPE / layout.LENGTHS}: must hold both lengths of {wanted[0]} training pairs, "
+                f"{where}: must hold both lengths of {wanted[0]} training pairs, "
                 f"{list(wanted)}; got {list(self.lengths.shape)}; run the bpe stage again"
+            )
+        if self.lengths.dtype.kind not in "iu" or self.lengths.min(initial=1) < 1:
+            raise files.damaged(
+                where, "must hold whole numbers above 0: lengths with the end of the sentence"
             )
 
 

@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
-from stages import decode
+from stages import decode, targets
 
 from nmtkd import files
 from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Hypothesis
 from nmtkd.decoding.translate import translate
 from nmtkd.distil import hypotheses
-from nmtkd.network.fairseq_bridge import model_hash
+from nmtkd.distil.hypotheses import HypothesesError
+from nmtkd.distil.targets import TokenTargets
+from nmtkd.files import DamagedError
+from nmtkd.network.fairseq_bridge import ModelError, model_hash
 from nmtkd.plan import layout
+from nmtkd.text import provenance
 from nmtkd.text.parallel import write_pair
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import ENGINES, search
@@ -38,17 +42,20 @@ def run(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decode:
     shutil.copytree(tiny.folder, model)
     files.write_text(model / layout.HASH, f"{model_hash(model)}\n")
     write_pair(layout.noise_dir("clean"), "train", zip(tiny.sources[:20], tiny.targets[:20], strict=True))
-    files.write_text(layout.BPE / layout.DICTIONARY, "w1 1\n")
+    layout.BPE.mkdir(parents=True)
+    shutil.copy(model / "dict.src.txt", layout.BPE / layout.DICTIONARY)
     form = {"target": "de", "tokeniser": "reversible", "longest": 9}
     files.write_json(layout.BPE / layout.TEXT, form)
 
     def go(valid: list[str], **changes: Any) -> dict[str, Any]:
         write_pair(layout.BPE, "valid", zip(tiny.sources[20:], valid, strict=True))
+        card = provenance.written(layout.BPE, [layout.DICTIONARY, "valid.src", "valid.tgt"])
+        files.write_json(layout.BPE / layout.CARD, card)
         asked = {"beam": 3, "nbest": 2, "max_length_offset": 5} | changes
         raw = changed(**{f"decodings__beam__{name}": value for name, value in asked.items()})
         Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
         decode.main(["clean", "beam"])
-        return hypotheses.read_card(layout.hypotheses_dir("clean", "beam"))
+        return files.read_object(layout.hypotheses_dir("clean", "beam") / layout.CARD)
 
     return go
 
@@ -68,7 +75,12 @@ def test_training_source_is_translated_with_the_best_penalty(
     ratios = [facts["length_ratio"] for facts in card["validation"].values()]
     assert ratios == sorted(ratios) and ratios[0] < ratios[2]
     wanted = at(best, tiny, tiny.sources[:20], engine)
-    found = hypotheses.read(layout.hypotheses_dir("clean", "beam"), tiny.sources[:20])
+    found = hypotheses.read(
+        layout.hypotheses_dir("clean", "beam"),
+        tiny.sources[:20],
+        teacher_hash=model_hash(tiny.folder),
+        dictionary_hash=files.file_hash(tiny.folder / "dict.src.txt"),
+    )
     assert [[text for text, _ in entries] for entries in found] == [
         [entry.text for entry in entries] for entries in wanted
     ]
@@ -112,3 +124,81 @@ def test_decodings_without_a_choice_have_nothing_to_validate(
     assert card["length_penalty"] == changes["length_penalties"][0]
     assert card["validation"] == {}
     assert card["lines"] == 20
+
+
+ONE = {"beam": 1, "nbest": 1, "length_penalties": [1.0]}
+
+
+@pytest.mark.parametrize("side", ["src", "tgt"])
+def test_a_teacher_of_other_text_translates_nothing(tiny: Tiny, run: Decode, side: str) -> None:
+    own = layout.model_dir(layout.teacher_dir("clean")) / f"dict.{side}.txt"
+    own.write_text(own.read_text(encoding="utf-8").replace("w1 ", "v1 "), encoding="utf-8")
+    with pytest.raises(
+        ModelError, match=rf"^{own}: not data/bpe/dict\.txt, the dictionary of the text at hand"
+    ):
+        run(tiny.targets[20:], **ONE)
+    assert not layout.hypotheses_dir("clean", "beam").exists()
+
+
+def test_a_condition_that_nobody_made_is_not_decoded(tiny: Tiny, run: Decode) -> None:
+    run(tiny.targets[20:], **ONE)
+    with pytest.raises(DamagedError, match=r"^data/noise/nosuch: no such folder; correct the name; run `dvc"):
+        decode.main(["nosuch", "beam"])
+
+
+def test_a_changed_validation_set_chooses_nothing(tiny: Tiny, run: Decode) -> None:
+    run(tiny.targets[20:], **ONE)
+    (layout.BPE / "valid.tgt").write_text("w1\n" * len(tiny.targets[20:]), encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"^data/bpe/valid\.tgt: not the content that was written"):
+        decode.main(["clean", "beam"])
+
+
+# stages.targets, on the same teacher
+
+
+@pytest.mark.parametrize("prefix", ["gold", "beam"])
+def test_targets_are_of_the_teacher_and_the_text_at_hand(tiny: Tiny, run: Decode, prefix: str) -> None:
+    run(tiny.targets[20:], **ONE)
+    targets.main(["clean", prefix])
+    said = hypotheses.Records(layout.hypotheses_dir("clean", "beam") / hypotheses.RECORDS)
+    lines = tiny.targets[:20] if prefix == "gold" else list(hypotheses.Chosen(said))
+    TokenTargets(layout.targets_dir("clean", prefix)).check(
+        dictionary_hash=files.file_hash(tiny.folder / "dict.src.txt"),
+        teacher_hash=model_hash(tiny.folder),
+        prefix=lines,
+    )
+
+
+@pytest.mark.parametrize("prefix", ["gold", "beam"])
+def test_no_targets_with_another_dictionary(tiny: Tiny, run: Decode, prefix: str) -> None:
+    """Its hash would go into the header, as that of the teacher's text."""
+    run(tiny.targets[20:], **ONE)
+    dictionary = layout.BPE / layout.DICTIONARY
+    dictionary.write_text(dictionary.read_text(encoding="utf-8") + "more 1\n", encoding="utf-8")
+    with pytest.raises(
+        ModelError, match=r"dict\.src\.txt: not data/bpe/dict\.txt, the dictionary of the text at"
+    ):
+        targets.main(["clean", prefix])
+    assert not layout.targets_dir("clean", prefix).exists()
+
+
+def test_no_targets_along_another_teachers_words(tiny: Tiny, run: Decode, other: Path) -> None:
+    run(tiny.targets[20:], **ONE)
+    model = layout.model_dir(layout.teacher_dir("clean"))
+    shutil.copy(other / layout.MODEL, model / layout.MODEL)
+    files.write_text(model / layout.HASH, model_hash(model))
+    with pytest.raises(HypothesesError, match=r"clean-beam: hypotheses of another teacher \(made with"):
+        targets.main(["clean", "beam"])
+    targets.main(["clean", "gold"])
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [(("nosuch", "gold"), "data/noise/nosuch"), (("clean", "nosuch"), "data/hypotheses/clean-nosuch")],
+)
+def test_targets_of_nothing_are_named(tiny: Tiny, run: Decode, names: tuple[str, str], folder: str) -> None:
+    run(tiny.targets[20:], **ONE)
+    with pytest.raises(
+        DamagedError, match=rf"^{folder}: no such folder; correct the name; run `dvc checkout"
+    ):
+        targets.main(names)

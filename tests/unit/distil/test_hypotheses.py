@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtkd.distil.hypotheses import RECORDS, Chosen, HypothesesError, NBest, Writer, closest, read, read_card
-from nmtkd.files import line_hash
+from nmtkd import files
+from nmtkd.distil import hypotheses
+from nmtkd.distil.hypotheses import RECORDS, Chosen, HypothesesError, NBest, Records, Writer, closest
+from nmtkd.files import DamagedError, line_hash
 
 SOURCES = ["the lamp", "the door", "the lamp", "a fan"]
 GOLD = ["die Lampe", "die Tü@@ r ist da", "die Lampe", "ein Lü@@ fter"]
@@ -22,6 +24,9 @@ NBESTS: list[NBest] = [
 ]
 
 
+MADE_BY = {"teacher_hash": "t" * 64, "dictionary_hash": "d" * 64}
+
+
 def write(
     folder: Path, sources: list[str], nbest: list[Any], truncated: int, facts: dict[str, Any]
 ) -> dict[str, Any]:
@@ -30,7 +35,11 @@ def write(
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     for done, index in enumerate(order):
         writer.put(index, nbest[index], truncated=done < truncated)
-    return writer.close(facts)
+    return writer.close(MADE_BY | facts)
+
+
+def read(folder: Path, sources: list[str], **at_hand: str) -> Records:
+    return hypotheses.read(folder, sources, **(MADE_BY | at_hand))
 
 
 def records(folder: Path) -> list[str]:
@@ -65,9 +74,11 @@ def test_hypotheses_of_any_text_survive(
 def test_card_of_hypotheses_counts(tmp_path: Path) -> None:
     """Of the best entries: 7 tokens beside gold's 12, and exp(1 - 12/7)."""
     card = write(tmp_path, SOURCES, NBESTS, 3, {"teacher_hash": "abc", "decoding": {"beam": 5}})
-    assert card == read_card(tmp_path)
+    assert card == files.read_json(tmp_path / "card.json")
     assert card == {
         "teacher_hash": "abc",
+        "dictionary_hash": "d" * 64,
+        "sha256": files.file_hash(tmp_path / RECORDS),
         "decoding": {"beam": 5},
         "lines": 4,
         "tokens": 7,
@@ -255,3 +266,62 @@ def test_closest_of_one_entry_takes_no_look(monkeypatch: pytest.MonkeyPatch) -> 
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join), min_size=1, max_size=5))
 def test_closest_is_gold_where_it_is_among_the_entries(texts: list[str]) -> None:
     assert closest(nbest(*texts, "a b c d a"), "a b c d a") == [*texts, "a b c d a"].index("a b c d a")
+
+
+# Of this teacher, and whole
+
+
+@pytest.mark.parametrize("name", ["teacher", "dictionary"])
+def test_hypotheses_of_another_teacher_or_dictionary_are_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    made = MADE_BY[f"{name}_hash"][:12]
+    with pytest.raises(
+        HypothesesError,
+        match=rf"{tmp_path}: hypotheses of another {name} \(made with {made}, at hand is a{{12}}\); decode",
+    ):
+        read(tmp_path, SOURCES, **{f"{name}_hash": "a" * 64})
+
+
+def test_another_text_of_the_same_sources_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    path = tmp_path / RECORDS
+    path.write_text(path.read_text(encoding="utf-8").replace("die Lampe", "der Lampe"), encoding="utf-8")
+    with pytest.raises(
+        DamagedError, match=r"hypotheses\.jsonl: not the records that card\.json names: their hash"
+    ):
+        read(tmp_path, SOURCES)
+
+
+@pytest.mark.parametrize("line", [b'{"id": 1, "sour', b"\0\0\0", b"[]", b'{"id": 1}', b"\xff", b""], ids=str)
+def test_a_torn_record_is_named(tmp_path: Path, line: bytes) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    path = tmp_path / RECORDS
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
+    with pytest.raises(
+        DamagedError, match=r"hypotheses\.jsonl: line 2 is no whole record \(.*Error\); run `dvc"
+    ):
+        read(tmp_path, SOURCES)
+
+
+def test_missing_records_are_named(tmp_path: Path) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    (tmp_path / RECORDS).unlink()
+    with pytest.raises(DamagedError, match=r"hypotheses\.jsonl: missing; run `dvc checkout --force "):
+        read(tmp_path, SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("{", "no whole JSON"),
+        ("3", "the whole: "),
+        ("{}", "teacher_hash: "),
+        ('{"teacher_hash": 1}', "teacher_hash: Input should be a valid string"),
+    ],
+)
+def test_a_damaged_card_of_hypotheses_is_named(tmp_path: Path, text: str, wrong: str) -> None:
+    write(tmp_path, SOURCES, NBESTS, 0, {})
+    (tmp_path / "card.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DamagedError, match=rf"card\.json: {wrong}.*; run `dvc checkout --force "):
+        read(tmp_path, SOURCES)

@@ -26,6 +26,7 @@ from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.runs import methods as grid_methods
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid, Report
+from nmtkd.text import provenance
 
 REFERENCES = [
     "Die rote Lampe im Flur ist aus .",
@@ -129,6 +130,19 @@ def write(root: Path, study: Grid) -> None:
         _cell(root, layout.teacher_key(noise), ("teacher", "teacher", noise, "none", 7))
     for run in runs(study):
         _cell(root, run.key, (run.method, run.capacity, run.noise, run.decoding, run.seed))
+    stamp(root)
+
+
+def stamp(root: Path) -> None:
+    """Puts the hashes of the files as they are onto the data card and into all results."""
+    prepared = root / layout.PREPARED
+    card = json.loads((prepared / "card.json").read_text(encoding="utf-8"))
+    card |= provenance.written(prepared, ["test.ref", "test.groups"])
+    (prepared / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    references = {"test": files.file_hash(prepared / "test.ref")}
+    for folder in sorted((root / layout.translations_dir("")).iterdir()):
+        beside = files.hashes(path for path in sorted(folder.iterdir()) if path.name != "scores.json")
+        edit(root, folder.name, {"sha256": beside, "references": references})
 
 
 def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> None:
@@ -196,12 +210,12 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
             "valid_bleu_closed": 12.5,
             "valid_bleu_end": 12.625,
         }
-    _write_result(root, key, json.dumps(result))
     gates = ["0.5", "0.3", "0.25"] if method == "hybrid_best" else [""] * 3
     opened = ["0.75", "0.6", f"0.5{seed}"] if capacity == "gated" else [""] * 3
     rows = [f"{start},{gate},{open_}\n" for start, gate, open_ in zip(CURVE, gates, opened, strict=True)]
     curve = "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness\n" + "".join(rows)
     (root / layout.translations_dir(key) / "curve.csv").write_text(curve, encoding="utf-8")
+    _write_result(root, key, json.dumps(result))
 
 
 def model_hash(key: str) -> str:

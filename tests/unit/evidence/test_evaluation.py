@@ -1,5 +1,6 @@
 """A model on the held-out sets: what is written where, and that no result depends on the machine."""
 
+import hashlib
 import itertools
 import json
 import time
@@ -16,7 +17,9 @@ from stages import evaluate
 from nmtkd import files
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.evidence import evaluation, results
+from nmtkd.network.fairseq_bridge import model_hash
 from nmtkd.plan import layout, params
+from nmtkd.text import provenance
 from tests.unit.plan import good
 
 KEY = "plain-tiny-clean-1"
@@ -28,7 +31,7 @@ DATA = {
     "target_tokens": 410,
     "trainings": 1,
 }
-HASH = "ab" * 32
+HASH = hashlib.sha256(b"weights").hexdigest()
 SEARCHES = ("beam", "beam_at_1", "greedy")
 METRICS = ("bleu", "bleu_tok_lc", "chrf2", "brevity_penalty", "length_ratio")
 SETS = {
@@ -43,18 +46,32 @@ def _write(root: Path, trained: Path, penalties: Sequence[float] = (0.6, 1.0, 1.
     (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     for split, lines in SETS.items():
         text = "".join(f"{line}\n" for line in lines)
-        files.write_text(root / layout.BPE / f"{split}.src", text)
+        for side in ("src", "tgt"):
+            files.write_text(root / layout.BPE / f"{split}.{side}", text)
         for suffix in ("src", "ref", "tgt"):
             files.write_text(root / layout.PREPARED / f"{split}.{suffix}", text)
         files.write_text(root / layout.PREPARED / f"{split}.names", "[]\n" * len(lines))
     model = layout.model_dir(root / trained)
     files.write_text(model / layout.MODEL, "weights")
     files.write_text(model / layout.HASH, f"{HASH}\n")
+    for path in (root / layout.BPE / "dict.txt", model / "dict.src.txt", model / "dict.tgt.txt"):
+        files.write_text(path, "lamp 1\n")
+    _stamp(root)
     files.write_text(root / trained / layout.CURVE, "update,valid_loss\n")
     files.write_json(
         root / trained / layout.CARD,
         {"parameters": 12, "updates": 30, "other": 1, "seeds": [1], "data": DATA},
     )
+
+
+def _stamp(root: Path) -> None:
+    """The cards of the held-out sets as they are."""
+    prepared, bpe = root / layout.PREPARED, root / layout.BPE
+    ends = ("src", "tgt", "ref", "names")
+    card = provenance.written(prepared, [f"{split}.{end}" for split in SETS for end in ends])
+    files.write_json(prepared / layout.CARD, card)
+    card = provenance.written(bpe, provenance.sides(SETS)) | provenance.encoded(prepared, SETS)
+    files.write_json(bpe / layout.CARD, card)
 
 
 Asked = tuple[Path, str, Search]  # the folder of a model, the first line of a set, and the search
@@ -111,7 +128,15 @@ def test_a_result_is_scores_and_facts_of_the_model(tmp_path: Path, monkeypatch: 
     assert set(raw) == {
         *("key", "role", "corpus", "pair", "method", "capacity", "noise", "decoding", "seed"),
         *("model", "model_bytes", "parameters", "updates", "scores", "seeds", "data"),
-        *("length_penalty", "length_penalties"),
+        *("length_penalty", "length_penalties", "sha256", "references"),
+    }
+    assert raw["sha256"] == {
+        Path(name).name: hashlib.sha256(content).hexdigest()
+        for name, content in outs.items()
+        if not name.endswith("scores.json")
+    }
+    assert raw["references"] == {
+        split: files.file_hash(layout.PREPARED / f"{split}.ref") for split in ("valid", "test")
     }
     assert raw["data"] == DATA
     result = results.Result.model_validate_json(outs[f"data/translations/{KEY}/scores.json"])
@@ -269,7 +294,9 @@ def test_a_teacher_is_named_by_its_noise(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_ensemble_weighs_what_its_members_weigh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = layout.teacher_dir("clean")
     _write(tmp_path, trained)
-    (layout.model_dir(tmp_path / trained) / "model2.pt").write_text("more", encoding="utf-8")
+    model = layout.model_dir(tmp_path / trained)
+    (model / "model2.pt").write_text("more", encoding="utf-8")
+    files.write_text(model / layout.HASH, model_hash(model))
     outs, _ = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
     result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
     assert result.model_bytes == len("weights") + len("more")
@@ -281,7 +308,7 @@ def test_a_failed_evaluation_leaves_the_translations_as_they_were(
     _write(tmp_path, layout.student_dir(KEY))
     before, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
     (tmp_path / layout.PREPARED / "test.ref").unlink()
-    with pytest.raises(ValueError, match=r"test\.ref: no such file"):
+    with pytest.raises(ValueError, match=r"test\.ref: missing"):
         _evaluate(tmp_path, monkeypatch, "plain", KEY)
     monkeypatch.chdir(tmp_path)
     assert {name: Path(name).read_bytes() for name in before} == before
@@ -405,3 +432,114 @@ def test_long_segments_have_as_many_units(
     """Four tokens, or four characters of a script without spaces; a joiner is none."""
     found = _judged(tmp_path, monkeypatch, "de", ["a"], src=[source], tgt=["a"], ref=["a"], names=["[]"])
     assert ({split for split, _ in found} == {"test", "test_long"}) == is_long
+
+
+# What is scored belongs to the model and to the references
+
+
+def _refused(root: Path, monkeypatch: pytest.MonkeyPatch, *argv: str) -> str:
+    with pytest.raises(ValueError) as error:  # noqa: PT011  the message is looked at
+        _evaluate(root, monkeypatch, *(argv or ("plain", KEY)))
+    assert not (root / layout.translations_dir(KEY)).exists()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("argv", [("word", "word-nosuch-clean-1"), ("teacher", "nosuch")])
+def test_a_run_that_nobody_trained_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, str]
+) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    folder = f"models/{'teacher' if argv[0] == 'teacher' else 'student'}/{argv[1]}"
+    assert _refused(tmp_path, monkeypatch, *argv) == (
+        f"{folder}: no such folder; correct the name; run `dvc checkout --force {folder}`, "
+        "or the stage that writes it again"
+    )
+
+
+def test_a_model_of_other_text_is_not_scored_on_this(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    files.write_text(tmp_path / layout.BPE / "dict.txt", "door 1\n")
+    own = layout.model_dir(layout.student_dir(KEY)) / "dict.src.txt"
+    assert _refused(tmp_path, monkeypatch).startswith(
+        f"{own}: not data/bpe/dict.txt, the dictionary of the te"
+    )
+
+
+def test_a_changed_model_is_not_scored_under_its_old_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    files.write_text(layout.model_dir(tmp_path / layout.student_dir(KEY)) / layout.MODEL, "other")
+    assert "its model files are not those that model.sha256 names" in _refused(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "file", [f"{split}.{end}" for split in SETS for end in ("src", "tgt", "ref", "names")]
+)
+def test_prepared_text_is_what_its_card_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Equal numbers of lines are not enough."""
+    _write(tmp_path, layout.student_dir(KEY))
+    path = layout.PREPARED / file
+    other = '["x"]\n' if file.endswith("names") else "x\n"
+    files.write_text(tmp_path / path, other * len(SETS[path.stem]))
+    assert _refused(tmp_path, monkeypatch).startswith(f"{path}: not the content that was written")
+
+
+@pytest.mark.parametrize("side", ["src", "tgt"])
+def test_bpe_of_another_test_set_is_not_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """Both folders are whole, and as long as each other; the one was not made from the other."""
+    _write(tmp_path, layout.student_dir(KEY))
+    path = tmp_path / layout.PREPARED / f"test.{side}"
+    files.write_text(path, "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[::-1]))
+    encoded = files.read_json(tmp_path / layout.BPE / layout.CARD)
+    _stamp(tmp_path)
+    files.write_json(tmp_path / layout.BPE / layout.CARD, encoded)
+    assert _refused(tmp_path, monkeypatch) == (
+        f"data/bpe: made from another test.{side} than data/prepared/test.{side}; run the bpe stage again"
+    )
+
+
+def test_half_a_held_out_set_is_not_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    files.write_text(tmp_path / layout.BPE / "test.src", "turn on the red lamp now\n\0\n\0\n")
+    assert _refused(tmp_path, monkeypatch).startswith("data/bpe/test.src: not the content that was written")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "wrong"),
+    [
+        ("curve.csv", "update,valid_loss\n1", "no whole table"),
+        ("card.json", '{"parameters": 12', "no whole JSON (JSONDecodeError: "),
+        ("card.json", '{"parameters": 12}', "lacks updates; run `dvc checkout --force "),
+        ("card.json", "[1]", "must hold a JSON object, holds a list; run "),
+    ],
+)
+def test_damaged_facts_of_a_model_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, wrong: str
+) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    path = layout.student_dir(KEY) / file
+    files.write_text(tmp_path / path, text)
+    assert _refused(tmp_path, monkeypatch).startswith(f"{path}: {wrong}")
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        ("[]\n", "1 lines of names for 3 translations"),
+        ("[]\n[\n[]\n", r"no whole list of names \(JSONDecodeError"),
+        ("[]\n1\n[]\n", r"no whole list of names \(TypeError"),
+    ],
+)
+def test_each_translation_has_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str, wrong: str
+) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    monkeypatch.chdir(tmp_path)
+    files.write_text(layout.PREPARED / "test.names", names)
+    with pytest.raises(files.DamagedError, match=rf"^data/prepared/test\.names: {wrong}"):
+        evaluation.as_text("test", ["a", "b", "c"], params.load("corpus", "prepare"))

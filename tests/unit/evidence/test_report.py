@@ -10,6 +10,7 @@ import yaml
 
 from stages import report
 
+from nmtkd import files
 from nmtkd.evidence.results import ResultsError
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Grid
@@ -97,6 +98,7 @@ def test_no_test_score_is_where_choices_are_made(tmp_path: Path, monkeypatch: py
             for one in scores
         ]
         report_tree.edit(Path(), key, {"scores": best})
+    report_tree.stamp(Path())
     report.main([])
     after = contents()
     assert {name for name in DATA if before[name] != after[name]} == {"results.csv"}
@@ -114,12 +116,14 @@ def test_each_segment_has_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write(tmp_path, report_tree.grid())
     monkeypatch.chdir(tmp_path)
     Path("data/prepared/test.groups").write_text("lamp\n" * 11, encoding="utf-8")
+    report_tree.stamp(Path())
     with pytest.raises(
         ResultsError,
         match=r"data/prepared/test\.groups: names a group for each of the 12 segments; got 11 lines; prepare",
     ):
         report.main([])
     Path("data/prepared/test.groups").write_text("lamp\n" * 6 + "door\n" * 6, encoding="utf-8")
+    report_tree.stamp(Path())
     report.main([])
     table = Path("reports/table.md").read_text(encoding="utf-8")
     assert "2 groups are too few for a verdict, which takes 30." in table
@@ -172,3 +176,51 @@ def test_the_stage_ends_with_its_screen(
     report.main(["--show"])
     assert capsys.readouterr().out == printed
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == times
+
+
+@pytest.mark.parametrize("name", ["ref", "groups"])
+def test_references_and_groups_are_those_of_the_data_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write(tmp_path, report_tree.grid())
+    monkeypatch.chdir(tmp_path)
+    path = layout.PREPARED / f"test.{name}"
+    path.write_text("\0\n" * 12, encoding="utf-8")
+    with pytest.raises(
+        files.DamagedError, match=rf"^{path}: not the content that was written: its hash is an"
+    ):
+        report.main([])
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wrong"),
+    [
+        ("data/prepared/card.json", "[]", "must hold a JSON object, holds a list"),
+        ("data/prepared/card.json", '{"splits": 1}', "lacks ceiling"),
+        (
+            "data/noise/clean/card.json",
+            '{"source": {}, "target": {}}',
+            r"no whole card of a noise \(KeyError",
+        ),
+        ("data/noise/clean/card.json", '{"source": {"words"', r"no whole JSON \(JSONDecodeError"),
+    ],
+)
+def test_a_damaged_card_of_data_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, text: str, wrong: str
+) -> None:
+    write(tmp_path, report_tree.grid())
+    monkeypatch.chdir(tmp_path)
+    Path(path).write_text(text, encoding="utf-8")
+    with pytest.raises(files.DamagedError, match=rf"^{path}: {wrong}.*; run `dvc checkout --force {path}`"):
+        report.main([])
+
+
+def test_hashes_are_not_shown_among_the_facts_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, report_tree.grid())
+    monkeypatch.chdir(tmp_path)
+    report.main([])
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert "sha256" in Path("data/prepared/card.json").read_text(encoding="utf-8")
+    assert "sha256" not in page and files.file_hash(layout.PREPARED / "test.ref") not in page

@@ -6,6 +6,7 @@ import pytest
 
 from nmtkd.evidence import canvas, curves, results
 from nmtkd.evidence.results import ResultsError
+from nmtkd.files import DamagedError
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
 
@@ -174,7 +175,7 @@ def test_gates_and_openness_are_means_over_seeds(tmp_path: Path) -> None:
     "header", ["update,loss", "update,valid_loss,valid_bleu,gate", "update,valid_loss,valid_bleu,openness"]
 )
 def test_a_curve_without_its_columns_is_refused(tmp_path: Path, header: str) -> None:
-    (tmp_path / "curve.csv").write_text(f"{header}\n1,2.0,3.0,0.5\n")
+    (tmp_path / "curve.csv").write_text(f"{header}\n{','.join('123456'[: header.count(',') + 1])}\n")
     with pytest.raises(
         ResultsError,
         match=r"curve\.csv: no learning curve with update, valid_loss, valid_bleu, gate, openness \(",
@@ -183,10 +184,59 @@ def test_a_curve_without_its_columns_is_refused(tmp_path: Path, header: str) -> 
 
 
 def test_a_missing_curve_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match=r"none\.csv: missing; evaluate this cell again"):
+    with pytest.raises(DamagedError, match=r"none\.csv: missing; run `dvc checkout --force .*none\.csv`"):
         curves.read_curve(tmp_path / "none.csv")
 
 
 def test_lines_end_at_lf_alone(tmp_path: Path) -> None:
     (tmp_path / "lines").write_bytes("a\u2028b\n\nc\n".encode())
     assert results.read_lines(tmp_path / "lines") == ["a\u2028b", "", "c"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "update,valid", "update,valid_loss\n1,2.0\n2", "update,valid_loss\n1,2"]
+)
+def test_a_cut_curve_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "curve.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        DamagedError, match=r"curve\.csv: no whole table: it is empty, was cut, or has rows of"
+    ):
+        curves.read_curve(tmp_path / "curve.csv")
+
+
+def test_segments_that_are_not_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(b"a\n\xff\n")
+    with pytest.raises(DamagedError, match=r"lines: no whole text in UTF-8 \(UnicodeDecodeError: .*0xff"):
+        results.read_lines(tmp_path / "lines")
+
+
+@pytest.mark.parametrize("name", ["test.beam", "test.beam_at_1", "test.greedy", "curve.csv"])
+def test_what_lies_beside_scores_is_what_was_scored(tmp_path: Path, name: str) -> None:
+    """Of as many lines, with a part of zeros as a crash leaves it; or not there at all. All are told."""
+    report_tree.write(tmp_path, report_tree.grid())
+    keys = "plain-tiny-clean-1", "seq-tiny-clean-beam-1"
+    changed, lost = (tmp_path / layout.translations_dir(key) / name for key in keys)
+    changed.write_bytes(changed.read_bytes()[:-4] + b"\0\0\0\n")
+    lost.unlink()
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test"], tmp_path)
+    assert str(error.value).splitlines()[1:] == [
+        f"  {keys[0]}: {changed} is not the file that was scored; evaluate this cell again",
+        f"  {keys[1]}: missing; {lost} is not there; evaluate this cell again",
+    ]
+
+
+@pytest.mark.parametrize("split", ["test", "other"])
+def test_results_of_other_references_are_refused(tmp_path: Path, split: str) -> None:
+    """As many segments as before. Scores of all test sets go into tables, not of the first alone."""
+    report_tree.write(tmp_path, report_tree.grid())
+    lines = report_tree.REFERENCES
+    (tmp_path / layout.PREPARED / f"{split}.ref").write_text("\n".join(lines[::-1]) + "\n", encoding="utf-8")
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test", split], tmp_path)
+    found = str(error.value).splitlines()[1:]
+    assert len(found) == 5
+    assert found[1] == (
+        f"  plain-tiny-clean-1: scored against other references of {split} than data/prepared/{split}.ref; "
+        "evaluate this cell again"
+    )

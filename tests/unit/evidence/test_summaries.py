@@ -67,6 +67,7 @@ def test_translations_must_be_those_that_were_scored(
     report_tree.write(tmp_path, study)
     path = tmp_path / layout.translations_dir(key) / f"test.{search}"
     path.write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
+    report_tree.stamp(tmp_path)
     with pytest.raises(
         ResultsError,
         match=rf"{key}: {search}: the translations score 100\.0000 BLEU on test, stored is .*; "
@@ -74,6 +75,7 @@ def test_translations_must_be_those_that_were_scored(
     ):
         report_tree.summarise(tmp_path, study)
     path.write_text("\n".join(REFERENCES[1:]) + "\n", encoding="utf-8")
+    report_tree.stamp(tmp_path)
     with pytest.raises(
         ResultsError, match=f"{key}: {search}: 11 translations of test, which has 12 segments"
     ):
@@ -192,6 +194,7 @@ def test_climbs_are_means_over_seeds(tmp_path: Path) -> None:
                 "update,epoch,train_loss,valid_loss,valid_bleu,target_tokens,gate,openness\n" + rows
             )
     path.write_text(path.read_text().replace(",12.0,", ",,"))
+    report_tree.stamp(tmp_path)
     found = _summaries(tmp_path, **RIVALS, seeds=[1, 2])
     assert found[PLAIN].climb == pytest.approx(1.25) and found[PLAIN].climbs
     assert (found[SEQ].climb, found[SEQ].climbs) == (None, False)

@@ -145,3 +145,16 @@ def ensemble(folder: Path, *models: Path) -> Path:
         for side in ("src", "tgt"):
             shutil.copy(model / f"dict.{side}.txt", folder)
     return folder
+
+
+def stamped_pair(tiny: Tiny, root: Path) -> Path:
+    """A folder of two members, stamped as training stamps it."""
+    folder = root / "pair"
+    folder.mkdir()
+    for side in ("src", "tgt"):
+        shutil.copy(tiny.folder / f"dict.{side}.txt", folder)
+    for number in (1, 2):
+        other = {name: value * number for name, value in weights(tiny).items()}
+        bridge.save_model(folder / bridge.member_name(number), tiny.command, other, 10)
+    (folder / layout.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
+    return folder

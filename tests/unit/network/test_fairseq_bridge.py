@@ -3,9 +3,11 @@
 import hashlib
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from nmtkd import files
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from tests.conftest import Tiny
-from tests.unit.network.building import weights
+from tests.unit.network.building import stamped_pair, weights
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ def test_load_model_refuses_one_that_lacks_weights(tiny: Tiny, tmp_path: Path) -
     bridge.save_model(tmp_path / layout.MODEL, tiny.command, some, 10)
     for side in ("src", "tgt"):
         (tmp_path / f"dict.{side}.txt").write_bytes((tiny.folder / f"dict.{side}.txt").read_bytes())
-    with pytest.raises(RuntimeError, match=r"decoder\.layers\.1\.fc1\.weight"):
+    with pytest.raises(files.DamagedError, match=r"model\.pt: no whole model \(RuntimeError: Error"):
         bridge.load_model(tmp_path, "cpu")
 
 
@@ -210,16 +212,7 @@ def test_positions_of_a_folder_are_those_that_all_members_have(tiny: Tiny, tmp_p
 
 @pytest.fixture
 def pair(tiny: Tiny, tmp_path: Path) -> Path:
-    """A folder of two members, stamped as training stamps it."""
-    folder = tmp_path / "pair"
-    folder.mkdir()
-    for side in ("src", "tgt"):
-        shutil.copy(tiny.folder / f"dict.{side}.txt", folder)
-    for number in (1, 2):
-        other = {name: value * number for name, value in weights(tiny).items()}
-        bridge.save_model(folder / bridge.member_name(number), tiny.command, other, 10)
-    (folder / layout.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
-    return folder
+    return stamped_pair(tiny, tmp_path)
 
 
 def test_members_are_numbered_from_the_second_on(pair: Path, tiny: Tiny) -> None:
@@ -252,33 +245,6 @@ def test_model_hash_of_an_ensemble_is_of_its_members_in_order(pair: Path) -> Non
     assert bridge.model_hash(pair) != before
 
 
-def test_stamped_hash_of_a_whole_ensemble_is_its_hash(pair: Path) -> None:
-    assert bridge.stamped_hash(pair) == bridge.model_hash(pair)
-
-
-@pytest.mark.parametrize("missing", ["model2.pt", "model3.pt"])
-def test_stamped_hash_refuses_a_missing_member(pair: Path, missing: str) -> None:
-    shutil.copy(pair / "model.pt", pair / "model3.pt")
-    (pair / layout.HASH).write_text(bridge.model_hash(pair) + "\n", encoding="utf-8")
-    (pair / missing).unlink()
-    with pytest.raises(
-        bridge.ModelError,
-        match=r"pair: its model files are not those that model\.sha256 names; run `dvc checkout .*pair`",
-    ):
-        bridge.stamped_hash(pair)
-
-
-def test_stamped_hash_refuses_a_changed_or_added_member(pair: Path) -> None:
-    shutil.copy(pair / "model.pt", pair / "model3.pt")
-    with pytest.raises(bridge.ModelError, match="not those that"):
-        bridge.stamped_hash(pair)
-    (pair / "model3.pt").unlink()
-    bridge.stamped_hash(pair)
-    shutil.copy(pair / "model.pt", pair / "model2.pt")
-    with pytest.raises(bridge.ModelError, match="not those that"):
-        bridge.stamped_hash(pair)
-
-
 # The rest
 
 
@@ -302,3 +268,80 @@ def test_seed_repeats_its_draws() -> None:
         bridge.seed_everything(seed)
         draws.append(torch.rand(4).tolist())
     assert draws[0] == draws[1] != draws[2]
+
+
+# Damage
+
+
+class Bomb:
+    """Whoever unpickles it calls pytest.fail."""
+
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("unpickled",)
+
+
+@pytest.fixture
+def copied(tiny: Tiny, tmp_path: Path) -> Path:
+    """A copy of the tiny model."""
+    return Path(shutil.copytree(tiny.folder, tmp_path / "model"))
+
+
+def refuses(folder: Path, error: str) -> None:
+    """Both readers of a model file do."""
+    for read in (bridge.positions, lambda path: bridge.load_model(path, "cpu")):
+        with pytest.raises(files.DamagedError, match=error):
+            read(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\0" * 100, b"weights"])
+def test_a_torn_model_is_named(copied: Path, content: bytes) -> None:
+    (copied / layout.MODEL).write_bytes(content)
+    refuses(copied, r"model/model\.pt: no whole model \(\w+: .*; run `dvc checkout --force .*model\.pt`")
+
+
+def test_a_model_that_was_cut_is_named(copied: Path) -> None:
+    size = (copied / layout.MODEL).stat().st_size
+    for rest in (size - 1, size // 2, 10):
+        os.truncate(copied / layout.MODEL, rest)
+        refuses(copied, r"model/model\.pt: no whole model \(")
+
+
+@pytest.mark.parametrize("state", [[1], {}, {"cfg": None}, {"cfg": {}}, {"cfg": {"task": 1}, "model": {}}])
+def test_a_model_of_other_content_is_named(copied: Path, state: Any) -> None:
+    torch.save(state, copied / layout.MODEL)
+    refuses(copied, r"model/model\.pt: no whole model \(")
+
+
+def test_no_model_is_unpickled(copied: Path) -> None:
+    torch.save({"cfg": Bomb()}, copied / layout.MODEL)
+    refuses(copied, r"model/model\.pt: no whole model \(UnpicklingError: Weights only load failed")
+    (copied / layout.MODEL).write_bytes(pickle.dumps(Bomb()))
+    refuses(copied, r"model/model\.pt: no whole model \(\w+Error")
+
+
+def test_weights_of_another_shape_are_named(tiny: Tiny, copied: Path) -> None:
+    other = {name: value[..., :1] if value.dim() else value for name, value in weights(tiny).items()}
+    bridge.save_model(copied / layout.MODEL, tiny.command, other, 10)
+    with pytest.raises(files.DamagedError, match=r"model\.pt: no whole model \(RuntimeError: Error"):
+        bridge.load_model(copied, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"w1 5\nw2", "ValueError: Incorrect dictionary format"),
+        (b"w1 5\nw2 ", "ValueError: Incorrect dictionary format"),
+        (b"w1 5\n\0\0", "ValueError: Incorrect dictionary format"),
+        (b"w1 5\nw1 4\n", "RuntimeError: Duplicate word found"),
+        (b"w\xff 5\n", "Exception: Incorrect encoding"),
+    ],
+)
+def test_a_damaged_dictionary_is_named(copied: Path, content: bytes, wrong: str) -> None:
+    (copied / "dict.tgt.txt").write_bytes(content)
+    with pytest.raises(files.DamagedError, match=rf"dict\.tgt\.txt: no whole dictionary \({wrong}"):
+        bridge.target_dictionary(copied)
+    with pytest.raises(files.DamagedError, match=rf"model: no whole dictionary \({wrong}"):
+        bridge.load_model(copied, "cpu")
+    (copied / "dict.tgt.txt").unlink()
+    with pytest.raises(files.DamagedError, match=r"dict\.tgt\.txt: missing; run"):
+        bridge.target_dictionary(copied)

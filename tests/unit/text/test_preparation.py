@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nmtkd import files
 from nmtkd.text import preparation
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.preparation import prepare
@@ -66,6 +67,7 @@ def test_a_split_corpus_is_cleaned_tokenised_and_accounted_for(tmp_path: Path) -
         "normalised": {},
         "ceiling": {"valid": perfect, "test": perfect},
         "near_duplicates": {"threshold": 0.8, "test": 0},
+        "sha256": files.hashes(path for path in sorted(out.iterdir()) if path.name != "card.json"),
     }
     assert card["raw_pairs"] == card["splits"]["train"]["pairs"] + sum(card["dropped"].values())
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nmtkd import files
 from nmtkd.plan.data import Bpe
 from nmtkd.plan.layout import CODES, DICTIONARY, LENGTHS
 from nmtkd.text.parallel import write_lines
@@ -150,6 +151,8 @@ def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Pat
         "train_pieces": {"src": 8, "tgt": 4},
         "unknown_pieces": {"valid.src": 0, "valid.tgt": 0, "test.src": 3, "test.tgt": 3},
         "longest_line": {"valid.src": 3, "valid.tgt": 3, "test.src": 5, "test.tgt": 5},  # with the end
+        "encoded": files.hashes(path for path in sorted(prepared.iterdir())),
+        "sha256": files.hashes(path for path in sorted(out.iterdir())),
     }
 
 

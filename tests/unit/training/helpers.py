@@ -17,6 +17,7 @@ from nmtkd.distil.targets import Header, TokenTargets, Writer
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
+from nmtkd.text import provenance
 from nmtkd.text.parallel import write_lines, write_pair
 from nmtkd.text.text_form import TextForm
 from nmtkd.training.criterions import hybrid
@@ -86,6 +87,8 @@ def write_corpus(
     form = {"target": target, "tokeniser": "reversible", "longest": longest}
     files.write_json(layout.BPE / layout.TEXT, form)
     np.save(layout.BPE / layout.LENGTHS, lengths(sources, targets))
+    read = [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
+    files.write_json(layout.BPE / layout.CARD, provenance.written(layout.BPE, read))
 
 
 def lengths(sources: Sequence[str], targets: Sequence[str]) -> Any:
