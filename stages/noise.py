@@ -7,6 +7,7 @@ from stages import entry, output  # first: it puts src/ on the path
 
 from nmtkd import files
 from nmtkd.plan import layout, params
+from nmtkd.text import provenance
 from nmtkd.text.noise import apply
 
 
@@ -19,10 +20,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "teacher.training.max_tokens": settings.teacher.training.max_tokens,
         "training.max_tokens": settings.training.max_tokens,
     }
+    provenance.check_written(layout.BPE, [layout.CODES, layout.LENGTHS])
+    provenance.check_encoded(layout.BPE, layout.PREPARED, ["train"])
     with output(layout.noise_dir(name)) as made:
-        out = made.path
-        card = apply(layout.PREPARED, layout.BPE, out, settings.noises[name], bounds)
-        files.write_json(out / layout.CARD, card)
+        card = apply(layout.PREPARED, layout.BPE, made.path, settings.noises[name], bounds)
+        for folder in (made.path, made.path / layout.TEACHER_TEXT):
+            if folder.exists():
+                files.write_json(folder / layout.CARD, card | provenance.cut(folder, layout.BPE))
     print(f"[noise] {name}: {card['source']['hit']} source and {card['target']['hit']} target words hit")
 
 

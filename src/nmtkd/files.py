@@ -43,7 +43,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails names no file
+        if error.errno:
+            error.filename = error.filename or str(path)  # a write that fails names no file
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,10 +23,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nmtkd import machine
-from nmtkd.files import writing
+from nmtkd.files import read_array, writing
 from nmtkd.plan.data import Noise
 from nmtkd.plan.layout import CODES, LENGTHS, TEACHER_TEXT
 from nmtkd.text import workers
@@ -211,7 +209,7 @@ def apply(prepared: Path, bpe: Path, out: Path, noise: Noise, bounds: Mapping[st
         for side, name in (("src", "source"), ("tgt", "target"))
     }
     # Batches are cut by the clean text, whatever noise makes of it.
-    longest = int(np.load(bpe / LENGTHS).max()) if bounds else 0
+    longest = int(read_array(bpe / LENGTHS, "iu", [None, None]).max()) if bounds else 0
     if too_small := [f"{name} ({bound})" for name, bound in bounds.items() if bound < longest]:
         raise ParallelTextError(
             f"train: a line of {longest} BPE pieces fits no batch of {' and '.join(too_small)}; "

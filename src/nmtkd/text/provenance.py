@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from nmtkd.files import check_hashes, damaged, hashes, read_object
-from nmtkd.plan.layout import CARD
+from nmtkd.plan.layout import CARD, CODES
 from nmtkd.text.parallel import ParallelTextError
 
 WRITTEN = "sha256"  # on a card: hashes of the files beside it
 ENCODED = "encoded"  # on the card of data/bpe: hashes of the prepared texts that it was made from
+CUT_BY = "codes"  # on the card of a noise condition: the hash of the codes that made pieces of its words
 SIDES = ("src", "tgt")
 
 
@@ -45,6 +46,23 @@ def check_encoded(bpe: Path, prepared: Path, names: Iterable[str]) -> None:
             raise ParallelTextError(
                 f"{bpe}: made from another {file} than {prepared / file}; run the bpe stage again"
             )
+
+
+def cut(folder: Path, bpe: Path) -> dict[str, Any]:
+    """The card's part for training text in `folder`, made of words by the codes of `bpe`."""
+    return {CUT_BY: hashes([bpe / CODES])[CODES], **written(folder, sides(["train"]))}
+
+
+def check_cut(folder: Path, bpe: Path) -> None:
+    """Raises files.DamagedError unless the training text in `folder` is what was written.
+
+    Raises ParallelTextError unless the codes of `bpe` made its pieces.
+    """
+    check_written(folder, sides(["train"]))
+    if read_object(folder / CARD, CUT_BY)[CUT_BY] != _named(bpe / CARD, WRITTEN, [CODES])[CODES]:
+        raise ParallelTextError(
+            f"{folder}: its pieces are not those of {bpe / CODES}; run the noise stage again"
+        )
 
 
 def _named(card: Path, part: str, files: Iterable[str]) -> dict[str, str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from fairseq.data import Dictionary
 
 from nmtkd import files, outputs
+from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan.models import Architecture, Training
 
 FP32_BYTES = 4
@@ -184,7 +184,7 @@ def parameters(architecture: Architecture, vocabulary: int) -> int:
 
 def need_bytes(architecture: Architecture, training: Training, dictionary: Path) -> int:
     """Disk space of a training's checkpoints at their most: the weights to average and two states."""
-    weights = FP32_BYTES * parameters(architecture, len(Dictionary.load(str(dictionary))))
+    weights = FP32_BYTES * parameters(architecture, len(bridge.read_dictionary(dictionary)))
     tensors = (
         architecture.encoder_layers * ENCODER_TENSORS
         + architecture.decoder_layers * DECODER_TENSORS

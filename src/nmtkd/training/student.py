@@ -47,6 +47,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
     text, dictionary = files.existing(layout.noise_dir(run.noise)), layout.BPE / layout.DICTIONARY
     read = [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
     provenance.check_written(layout.BPE, read)
+    provenance.check_cut(text, layout.BPE)
     paths = [
         text / "train.src",
         text / "train.tgt",

@@ -6,15 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nmtkd import files
 from nmtkd.network.command_line import positions_for
-from nmtkd.network.fairseq_bridge import member_name, model_hash
+from nmtkd.network.fairseq_bridge import ModelError, member_name
+from nmtkd.network.stamps import stamped_hash
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
-from nmtkd.text import text_form
+from nmtkd.text import provenance, text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import loop
@@ -29,12 +28,14 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
 
     Conditions whose teacher sees clean text share one teacher: another training would give the same bytes.
     """
-    students = text = layout.noise_dir(noise)
+    students = text = files.existing(layout.noise_dir(noise))
+    provenance.check_written(layout.BPE, [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])])
     form = text_form.read(layout.BPE)
     if (text / layout.TEACHER_TEXT).exists():
         text = text / layout.TEACHER_TEXT
         # It is to read what its students read, in lines that noise may have made longer.
         form = form.with_lines(*open_pair(students / "train.src", students / "train.tgt"))
+    provenance.check_cut(text, layout.BPE)
     bpe = layout.BPE
     paths = [
         text / "train.src",
@@ -57,7 +58,7 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
         form=form,
         train=open_pair(*paths[:2]),
         valid=read_pair(*paths[2:4]),
-        lengths=np.load(bpe / layout.LENGTHS),
+        lengths=files.read_array(bpe / layout.LENGTHS, "iu", [None, None]).copy(),
     )
     members = [
         _train_member(number, noise, teacher, data, recipe, output)
@@ -95,8 +96,11 @@ def _train_member(
 
 
 def made_by(folder: Path, recipe: str) -> bool:
-    """Whether `folder` holds a complete teacher of this recipe."""
-    card, stamp = folder / layout.CARD, layout.model_dir(folder) / layout.HASH
-    if not card.exists() or not stamp.exists() or files.read_json(card).get("recipe") != recipe:
+    """Whether `folder` holds a complete teacher of this recipe. A damaged one is none."""
+    try:
+        if files.read_object(folder / layout.CARD, "recipe")["recipe"] != recipe:
+            return False
+        stamped_hash(layout.model_dir(folder))
+    except (files.DamagedError, ModelError):
         return False
-    return stamp.read_text(encoding="utf-8").strip() == model_hash(stamp.parent)
+    return True

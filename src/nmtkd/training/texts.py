@@ -9,6 +9,7 @@ from typing import Any
 
 from fairseq.trainer import Trainer
 
+from nmtkd import files
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.text.text_form import TextForm

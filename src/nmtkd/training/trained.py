@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nmtkd import files, machine
+from nmtkd.network.stamps import stamp
 from nmtkd.plan import layout
 
 PASS_DIGITS = 4  # decimals of a number of passes
@@ -73,7 +74,7 @@ class Trained:
 
         The model's hash goes with it: seconds are never shown beside another model.
         """
-        model = (layout.model_dir(folder) / layout.HASH).read_text(encoding="utf-8").strip()
+        model = stamp(layout.model_dir(folder))
         measured = machine.measurement(layout.TRAINING, key, model, **self.cost)
         files.write_script(layout.machine_file(layout.TRAINING, key), layout.MEASURED, measured)
         rate = self.cost["target_tokens_per_second"]

@@ -87,8 +87,11 @@ def write_corpus(
     form = {"target": target, "tokeniser": "reversible", "longest": longest}
     files.write_json(layout.BPE / layout.TEXT, form)
     np.save(layout.BPE / layout.LENGTHS, lengths(sources, targets))
-    read = [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
+    write_lines(layout.BPE / layout.CODES, ["#version: 0.2"])
+    read = [layout.CODES, layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
     files.write_json(layout.BPE / layout.CARD, provenance.written(layout.BPE, read))
+    folder = layout.noise_dir(noise)
+    files.write_json(folder / layout.CARD, provenance.cut(folder, layout.BPE))
 
 
 def lengths(sources: Sequence[str], targets: Sequence[str]) -> Any:

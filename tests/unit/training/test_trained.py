@@ -42,13 +42,13 @@ def test_record_keeps_the_cost_beside_the_models_hash(
     monkeypatch.chdir(tmp_path)
     folder = layout.model_dir(tmp_path / "out")
     folder.mkdir(parents=True)
-    (folder / layout.HASH).write_text("abc\n", encoding="utf-8")
+    (folder / layout.HASH).write_text(f"{'ab' * 32}\n", encoding="utf-8")
     line = TRAINED.record("word-tiny-clean-1", tmp_path / "out")
     assert line == "123 parameters, 8 s, 500 target tokens/s"
     assert read_script(layout.machine_file("training", "word-tiny-clean-1")) == {
         "kind": "training",
         "key": "word-tiny-clean-1",
-        "model": "abc",
+        "model": "ab" * 32,
         "machine": machine.description(),
         "seconds": 8.0,
         "target_tokens_per_second": 500.0,
