@@ -90,3 +90,42 @@ def test_a_card_without_hashes_is_refused(
     files.write_json(bpe / "card.json", card)
     with pytest.raises(DamagedError, match=f"card.json: {wrong}; run `dvc checkout"):
         provenance.check_written(bpe, provenance.sides(["test"]))
+
+
+# Training text
+
+
+@pytest.fixture
+def training(folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Training text as pieces, and the BPE whose codes made them."""
+    bpe, text = folders[1], tmp_path / "clean"
+    files.write_text(bpe / "codes.bpe", "#version: 0.2\na b\n")
+    files.write_json(bpe / "card.json", provenance.written(bpe, ["codes.bpe"]))
+    for file in provenance.sides(["train"]):
+        files.write_text(text / file, f"{file}\n")
+    files.write_json(text / "card.json", provenance.cut(text, bpe))
+    return text, bpe
+
+
+def test_training_text_knows_its_codes(training: tuple[Path, Path]) -> None:
+    text, bpe = training
+    card = files.read_json(text / "card.json")
+    assert card["codes"] == files.file_hash(bpe / "codes.bpe")
+    assert sorted(card["sha256"]) == ["train.src", "train.tgt"]
+    provenance.check_cut(text, bpe)
+
+
+def test_training_text_of_other_codes_is_refused(training: tuple[Path, Path]) -> None:
+    text, bpe = training
+    files.write_text(bpe / "codes.bpe", "#version: 0.2\na c\n")
+    files.write_json(bpe / "card.json", provenance.written(bpe, ["codes.bpe"]))
+    message = r"clean: its pieces are not those of .*codes\.bpe; run the noise stage again"
+    with pytest.raises(ParallelTextError, match=message):
+        provenance.check_cut(text, bpe)
+
+
+def test_training_text_that_was_changed_is_refused(training: tuple[Path, Path]) -> None:
+    text, bpe = training
+    files.write_text(text / "train.tgt", "\0\0\0\0\0\0\0\0\0\n")
+    with pytest.raises(DamagedError, match=r"train\.tgt: not the content that was written"):
+        provenance.check_cut(text, bpe)

@@ -69,3 +69,24 @@ def test_ensembles_card_says_what_all_its_members_saw(
         "target_tokens": 16,
         "trainings": 2,
     }
+
+
+def test_teacher_is_not_trained_on_damaged_text_nor_copied_from_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
+    files.write_json(layout.manifest("teacher"), {})
+    for noise in ("clean", "same", "other"):
+        write_corpus(noise, SOURCES, TARGETS)
+    assert asked("clean") == 1024
+    (layout.teacher_dir("clean") / layout.CARD).write_text("{", encoding="utf-8")
+    assert asked("same") == 1024  # a card that is cut names no recipe
+    (layout.model_dir(layout.teacher_dir("same")) / layout.MODEL).write_bytes(b"")
+    assert asked("other") == 1024
+    write_corpus("zeroed", SOURCES, TARGETS)
+    (layout.noise_dir("zeroed") / "train.src").write_bytes(bytes(8))
+    with pytest.raises(files.DamagedError, match=r"train\.src: not the content that was written"):
+        asked("zeroed")
+    with pytest.raises(files.DamagedError, match=r"data/noise/nosuch: no such folder; correct the name"):
+        asked("nosuch")
