@@ -92,6 +92,7 @@ BAD: dict[str, tuple[str, Made, str]] = {
     "zip with a long name": ("a.zip", lambda: zipped(("a" * 256, b"1")), LONG),
     "zip with a long path": ("a.zip", lambda: zipped(("/".join(["a" * 99] * 11), b"1")), LONG),
     "zip with a deep path": ("a.zip", lambda: zipped(("a/" * 5000 + "a", b"1")), LONG),
+    "zip with a short deep path": ("a.zip", lambda: zipped(("a/" * 64 + "a", b"1")), LONG),
     "zip that climbs by backslashes": ("a.zip", lambda: zipped(("..\\evil", b"1")), "outside its folder"),
     "zip with a drive": ("a.zip", lambda: zipped(("c:evil", b"1")), "outside its folder"),
     "encrypted zip": ("a.zip", lambda: patched(TEXT, FLAGS, "<H", 1), "is encrypted"),
