@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from nmtkd.plan.data import Archive, Corpus
-from nmtkd.text.corpora.fetch import gunzip
-from nmtkd.text.corpora.tally import CorpusError, Tally
+from nmtkd.text.corpora.tally import CorpusError, Tally, refuse_nul
+from nmtkd.text.corpora.unpack import gunzip
 from nmtkd.text.parallel import ParallelTextError, check_equal, decode_lines, write_pair
 
 # Multi30k's own file names by the names that params use.
@@ -33,6 +33,8 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     for split, names in _archive_names(corpus).items():
         source, target = (_read_side(archives[name]) for name in names)
         check_equal(len(source), len(target), *(str(archives[name]) for name in names))
+        if not source:
+            raise ParallelTextError(f"{names[0]}, {names[1]}: no line in them; correct corpus.archives")
         pairs = list(zip(source, target, strict=True))
         blank = [not all(map(str.strip, pair)) for pair in pairs]
         empty = [number for number, is_blank in enumerate(blank, 1) if is_blank]
@@ -49,7 +51,9 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
 
 
 def _read_side(path: Path) -> list[str]:
-    return decode_lines(gunzip(path), str(path), allow_empty=True)
+    content = gunzip(path)
+    refuse_nul([content], str(path))
+    return decode_lines(content, str(path), allow_empty=True)
 
 
 def _archive_names(corpus: Corpus) -> dict[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Unpacks archives without writing outside their folder."""
+"""Unpacks archives without writing outside their folder, and no more than an archive of text can hold."""
 
 from __future__ import annotations
 
@@ -6,50 +6,194 @@ import gzip
 import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from nmtkd.files import written_whole
-from nmtkd.text.corpora.fetch import FetchError, gunzip
+from nmtkd.text.corpora import bounds
+from nmtkd.text.corpora.bounds import Allowance, has_control, zip_fault
+from nmtkd.text.corpora.fetch import FetchError
 
 UNIX_MODE = 16  # bits of a zip entry's external attributes below its Unix mode (the format's definition)
+MEMBERS = 100_000  # a corpus is some files; many empty ones would fill a disk's tables
+DEPTH = 64  # folders in a member's path: more makes a bomb of the path itself
+PART_BYTES = 255  # of one name, and
+PATH_BYTES = 1000  # of a path: what file systems of Linux and macOS take
+SHOWN = 100  # characters of a member's name in a message
+
+
+def gunzip(path: Path) -> bytes:
+    """The content of a gzip file. Raises FetchError for a corrupt one, and for a bomb."""
+    return b"".join(_gunzipped(path, Allowance(path)))
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpacks .zip, .whl, .tar, .tar.gz, .tgz or .gz as `folder`, whole or not at all.
 
-    Raises FetchError for a corrupt archive, for an unknown kind, and for any member that is a link or a
-    device or lies outside `folder`.
+    Raises FetchError for a corrupt archive; for an unknown kind; for any member that is a link or a device,
+    lies outside `folder`, is encrypted, or shares its path with another; and for more content than
+    bounds.limit allows or the disk has room for.
     """
+    with written_whole(folder) as part:
+        _fill(archive, part)
+
+
+def _fill(archive: Path, part: Path) -> None:
+    with _sound(archive):
+        allowance = Allowance(archive, part)
+        allowance.expect(archive.stat().st_size)
+        if archive.name.endswith((".zip", ".whl")):
+            _unzip(archive, part, allowance)
+        elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
+            packed = not archive.name.endswith(".tar")
+            with gzip.open(archive) if packed else archive.open("rb") as stream:
+                _untar(archive, part, _Counted(stream, allowance))
+        elif archive.name.endswith(".gz"):
+            _write(part / archive.name.removesuffix(".gz"), _gunzipped(archive, allowance))
+        else:
+            raise FetchError(f"{archive}: unknown kind; known: .zip, .whl, .tar, .tar.gz, .tgz, .gz")
+
+
+@contextmanager
+def _sound(archive: Path) -> Iterator[None]:
+    """Makes a FetchError of what an unsound archive or the disk raises."""
     try:
-        with written_whole(folder) as part:
-            if archive.name.endswith((".zip", ".whl")):
-                with zipfile.ZipFile(archive) as opened_zip:
-                    for info in opened_zip.infolist():
-                        is_link = stat.S_ISLNK(info.external_attr >> UNIX_MODE)
-                        _check_member(archive, info.orig_filename, not is_link)
-                    opened_zip.extractall(part)
-            elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
-                with tarfile.open(archive, "r:" if archive.name.endswith(".tar") else "r:gz") as opened_tar:
-                    for member in opened_tar.getmembers():
-                        _check_member(archive, member.name, member.isfile() or member.isdir())
-                    # Python before 3.11.4 has no filters. Every member was checked above.
-                    if hasattr(tarfile, "data_filter"):
-                        opened_tar.extractall(part, filter="data")
-                    else:
-                        opened_tar.extractall(part)
-            elif archive.name.endswith(".gz"):
-                (part / archive.name.removesuffix(".gz")).write_bytes(gunzip(archive))
-            else:
-                raise FetchError(f"{archive}: unknown kind; known: .zip, .whl, .tar, .tar.gz, .tgz, .gz")
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        yield
+    except FetchError:
+        raise
+    except (*bounds.UNSOUND, gzip.BadGzipFile) as error:
         raise FetchError(f"{archive}: corrupt ({error}); delete it and fetch it again") from None
+    except OSError as error:
+        raise FetchError(f"{archive}: cannot be unpacked ({error}); mend that and try again") from None
 
 
-def _check_member(archive: Path, name: str, plain: bool) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
-        raise FetchError(f"{archive}: {name!r} would be written outside its folder; the archive is refused")
-    if not plain:  # no link at all: a chain of links, each inside the folder, can still lead out of it
-        raise FetchError(f"{archive}: {name!r} is a link or a device; an archive that holds one is refused")
+def _gunzipped(path: Path, allowance: Allowance) -> Iterator[bytes]:
+    try:
+        if not path.stat().st_size:
+            raise EOFError("it is empty")
+        with gzip.open(path) as stream:
+            yield from allowance.pieces(stream)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FetchError(f"{path}: not a sound gzip file ({error}); delete it and fetch it again") from None
+    except OSError as error:
+        raise FetchError(f"{path}: cannot be read ({error.strerror}); mend that and try again") from None
+
+
+def _unzip(archive: Path, part: Path, allowance: Allowance) -> None:
+    tree = _Tree(archive, part)
+    with zipfile.ZipFile(archive) as opened:
+        allowance.expect(sum(max(0, info.file_size) for info in opened.infolist()))
+        for info in opened.infolist():
+            if fault := zip_fault(info):
+                raise tree.refused(info.orig_filename, fault)
+            is_link = stat.S_ISLNK(info.external_attr >> UNIX_MODE)
+            is_folder = info.orig_filename.endswith(("/", "\\"))
+            place = tree.place(info.orig_filename, is_folder, not is_link)
+            if not is_folder:
+                _write(place, allowance.member(opened, info))
+
+
+def _untar(archive: Path, part: Path, counted: _Counted) -> None:
+    tree = _Tree(archive, part)
+    with tarfile.open(fileobj=counted, mode="r:") as opened:  # type: ignore[call-overload]
+        for member in opened:
+            plain = (member.isfile() or member.isdir()) and not member.issparse()
+            place = tree.place(member.name, member.isdir(), plain)
+            if member.size < 0:
+                raise tree.refused(member.name, "has a size below zero")
+            if member.isfile():
+                content = opened.extractfile(member)
+                assert content is not None
+                written = _write(place, iter(partial(content.read, bounds.CHUNK), b""))
+                if written != member.size:
+                    raise EOFError(f"{member.name!r} ends after {written} of {member.size} bytes")
+    if counted.last != bytes(tarfile.BLOCKSIZE):
+        raise EOFError("no end mark after its last member")
+
+
+class _Counted:
+    """The stream of a tar file. tarfile reads long headers whole: a read of that size is refused."""
+
+    def __init__(self, stream: Any, allowance: Allowance) -> None:
+        self._stream, self._allowance = stream, allowance
+        self.last = b""  # what was read last
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= bounds.CHUNK:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        self.last = self._stream.read(size)
+        self._allowance.spend(len(self.last))
+        return self.last
+
+    def seek(self, position: int) -> int:
+        self._allowance.spend(max(0, position - self._stream.tell()))
+        return self._stream.seek(position)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+class _Tree:
+    """Checks the members' names one by one. What is checked is what is written."""
+
+    def __init__(self, archive: Path, part: Path) -> None:
+        self._archive, self._part = archive, part
+        self._members = 0
+        self._taken: dict[str, tuple[str, bool]] = {}  # by folded path: the path as spelt, whether a folder
+
+    def refused(self, name: str, fault: str) -> FetchError:
+        shown = name if len(name) <= SHOWN else f"{name[:SHOWN]}..."
+        return FetchError(f"{self._archive}: {shown!r} {fault}; the archive is refused")
+
+    def place(self, name: str, is_folder: bool, plain: bool) -> Path:
+        """Where a member is written; its folder is made. Raises FetchError for an unsafe or a second one."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        self._members += 1
+        if self._members > MEMBERS:
+            raise self.refused(name, f"is one of more than {MEMBERS} members")
+        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
+            raise self.refused(name, "would be written outside its folder")
+        if not plain:  # no link at all: a chain of links, each inside the folder, can still lead out of it
+            raise self.refused(name, "is a link or a device")
+        if has_control(name):
+            raise self.refused(name, "has a control character in its name")
+        if not path.parts and not is_folder:
+            raise self.refused(name, "is a file without a name")
+        sizes = [len(part.encode()) for part in path.parts]
+        if len(sizes) > DEPTH or max(sizes, default=0) > PART_BYTES or sum(sizes) + len(sizes) > PATH_BYTES:
+            raise self.refused(
+                name,
+                f"has over {DEPTH} folders, over {PART_BYTES} bytes in one part, or over {PATH_BYTES} in all",
+            )
+        self._claim(path, is_folder, name)
+        place = self._part / path
+        (place if is_folder else place.parent).mkdir(parents=True, exist_ok=True)
+        return place
+
+    def _claim(self, path: PurePosixPath, is_folder: bool, name: str) -> None:
+        """Two members may share their folders, spelt alike, and nothing else, on whatever file system."""
+        prefixes = [path, *path.parents][-2::-1]
+        for prefix in prefixes:
+            own = (str(prefix), is_folder or prefix != path)
+            folded = unicodedata.normalize("NFC", own[0]).casefold()
+            first = folded not in self._taken
+            taken = self._taken.setdefault(folded, own)
+            if taken != own or not (first or own[1]):
+                raise self.refused(
+                    name, f"takes the place of {taken[0]!r} (twice, as file and folder, or but for its case)"
+                )
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> int:
+    """Writes a new file and returns its size."""
+    written = 0
+    with path.open("xb") as file:
+        for piece in pieces:
+            written += file.write(piece)
+    return written

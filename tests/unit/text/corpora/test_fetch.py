@@ -3,9 +3,11 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from nmtkd import locks
 from nmtkd.plan.data import Archive
+from nmtkd.text.corpora import download
 from nmtkd.text.corpora import fetch as module
 from nmtkd.text.corpora.fetch import FetchError, cache_folder, fetch
 
@@ -92,7 +96,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         module.CACHE_VARIABLE,
     ):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(module, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(download, "BACKOFF_S", 0.0)
     server = Server()
     yield server
     server.http.shutdown()
@@ -100,7 +104,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def archive(*mirrors: str, content: bytes = CONTENT, name: str = "corpus.gz") -> Archive:
-    return Archive(
+    # whatever the plan thinks of its name and its mirrors
+    return Archive.model_construct(
         name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), mirrors=list(mirrors)
     )
 
@@ -251,9 +256,17 @@ def test_the_local_mirror_comes_first(
         fetch(archive(), tmp_path / "cache")
 
 
-def test_a_name_cannot_lead_out_of_the_cache(tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match="must be a file name without a folder"):
-        fetch(archive().model_copy(update={"name": "../corpus.gz"}), tmp_path)
+@pytest.mark.parametrize(
+    "name", ["../corpus.gz", "", ".", "..", "a/b", "/a", "a\\b", "..\\a", "a\0b", "a\nb", "\ud800", "a/"]
+)
+def test_a_name_cannot_lead_out_of_the_cache(tmp_path: Path, name: str) -> None:
+    named = archive().model_copy(update={"name": name})  # whatever the plan thinks of it
+    with pytest.raises(
+        FetchError, match=r"^corpus\.archives: '.*' must be a file name without a folder"
+    ) as caught:
+        fetch(named, tmp_path / "cache")
+    assert str(caught.value).isprintable()
+    assert not list(tmp_path.iterdir())
 
 
 def test_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,3 +325,82 @@ def test_pip_mirrors(
         not name.endswith(".whl"),
     )
     assert commands[0][-1] == "toy==1.0"
+
+
+def test_a_name_is_no_pattern_in_the_local_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "corpus[1]*.gz").write_bytes(CONTENT)
+    (tmp_path / "corpus1.gz").write_bytes(CONTENT)
+    monkeypatch.setenv(module.MIRROR_VARIABLE, str(tmp_path))
+    got = fetch(archive(name="corpus[1]*.gz"), tmp_path / "cache")
+    assert got == tmp_path / "a" / "corpus[1]*.gz"
+
+
+@pytest.mark.parametrize("kind", ["long", "file", "folder", "part", "full"])
+def test_a_fault_of_the_cache_is_one_message(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    cache, name = tmp_path / "cache", "x" * 300 if kind == "long" else "corpus.gz"
+    if kind == "file":
+        cache.write_text("no folder")
+    elif kind in ("folder", "part"):
+        (cache / ("corpus.gz" if kind == "folder" else "corpus.gz.part")).mkdir(parents=True)
+    elif kind == "full":
+        usage = shutil.disk_usage(tmp_path)._replace(free=len(CONTENT) - 1)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(
+        FetchError, match=rf"^{name}: cannot be kept as .*{name} \(.*\); mend .*NMTKD_ARCHIVE_CACHE$"
+    ):
+        fetch(archive(f"{server.address}/good", name=name), cache)
+
+
+def test_a_part_needs_room_for_its_rest_only(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corpus.gz.part").write_bytes(CONTENT[:5000])
+    usage = shutil.disk_usage(tmp_path)._replace(free=len(CONTENT) - 5000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert fetch(archive(f"{server.address}/good"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_of_the_local_mirror_that_cannot_be_read_is_one_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "corpus.gz").write_bytes(CONTENT)
+    monkeypatch.setenv(module.MIRROR_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(module, "file_hash", denied)
+    with pytest.raises(FetchError, match=r"corpus\.gz: cannot be read \(Permission denied\)\n.*remedy"):
+        fetch(archive(), tmp_path / "cache")
+
+
+def test_two_processes_fetch_an_archive_once(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Clones may share a cache; both would write into one NAME.part."""
+    listed = archive(f"{server.address}/good")
+    threads = [threading.Thread(target=fetch, args=(listed, tmp_path)) for _ in range(2)]
+    with locks.held(tmp_path / ".corpus.gz.lock", "another clone"):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        assert server.requests == []
+    for thread in threads:
+        thread.join()
+    assert server.requests == [("/good", None)]
+    assert os.listdir(tmp_path) == ["corpus.gz"]
+    assert f"[fetch corpus.gz] waiting for process {os.getpid()} on " in capfd.readouterr().err
+
+
+def test_cache_that_nobody_may_write_serves_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corpus.gz").write_bytes(CONTENT)
+
+    def held(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(locks, "held", held)
+    assert fetch(archive(), tmp_path) == tmp_path / "corpus.gz"

@@ -1,14 +1,17 @@
 """nmtkd.text.corpora.homeassistant: text, order, counts and complaints, on an invented wheel."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nmtkd.text.corpora import bounds
 from nmtkd.text.corpora.readers import extract
 from nmtkd.text.corpora.tally import CorpusError
+from tests.unit.text.corpora.bad_wheels import BAD
 from tests.unit.text.corpora.toys import archive, corpus, read
 
 
@@ -171,3 +174,28 @@ def test_homeassistant_names_a_corrupt_wheel(tmp_path: Path) -> None:
 def test_homeassistant_is_one_wheel(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="reads one wheel; got 2 archives"):
         extract(corpus("homeassistant", archives=[archive("a"), archive("b")]), {}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_wheel_is_one_message(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "FLOOR", 1 << 21)
+    make, reason = BAD[kind]
+    (tmp_path / "toy.whl").write_bytes(make())
+    with pytest.raises(CorpusError) as caught:
+        extract(
+            corpus("homeassistant", archives=[archive("toy.whl")]),
+            {"toy.whl": tmp_path / "toy.whl"},
+            tmp_path / "out",
+        )
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'toy.whl'}: ") and "\n" not in message
+    assert re.search(reason, message), message
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "toy.whl"]
+
+
+def test_homeassistant_drops_and_counts_what_no_file_can_hold(tmp_path: Path) -> None:
+    german = r'{"x": "\ud800 Lampe", "y": "T\u0000ür", "z": "Licht", "s": "\ud83d\ude00 da"}'
+    english = {"x": "Lamp", "y": "Door", "z": "Light", "s": "there"}
+    card = from_wheel(tmp_path, {"a/en": english, "a/de": german})
+    assert read(tmp_path / "out" / "all.tgt") == ["\U0001f600 da", "Licht"]
+    assert card["dropped"] == {"a side with NUL or half a surrogate pair": 2}

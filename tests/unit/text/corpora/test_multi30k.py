@@ -132,3 +132,32 @@ def test_multi30k_offers_each_published_pair(source: str, target: str) -> None:
         for listed in definition.archives
         for url in listed.mirrors
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress("\ufeffgut\n".encode()), r"val\.de\.gz: line 1: starts with a byte order mark"),
+        (gzip.compress("gut\n".encode("utf-16-le")), r"val\.de\.gz: line 1: holds a NUL character; if"),
+        (gzip.compress(b"gut\0\n"), r"val\.de\.gz: line 1: holds a NUL character"),
+        (gzip.compress(b""), r"val\.en\.gz has 1 lines and .*val\.de\.gz has 0"),
+        (b"", r"val\.de\.gz: not a sound gzip file \(it is empty\); delete it and fetch it again"),
+        (None, r"val\.de\.gz: cannot be read \(Is a directory\); mend that and try again"),
+    ],
+)
+def test_multi30k_names_what_is_no_text(tmp_path: Path, content: bytes | None, message: str) -> None:
+    definition = multi30k()
+    from_gzips(tmp_path, definition, {})
+    paths = {listed.name: tmp_path / listed.name for listed in needed(definition)}
+    paths["val.de.gz"].unlink()
+    if content is None:
+        paths["val.de.gz"].mkdir()
+    else:
+        paths["val.de.gz"].write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        extract(definition, paths, tmp_path / "out2")
+
+
+def test_multi30k_names_archives_without_a_line(tmp_path: Path) -> None:
+    with pytest.raises(ParallelTextError, match=r"val\.en\.gz, val\.de\.gz: no line in them; correct corpus"):
+        from_gzips(tmp_path, multi30k(), {"val.en.gz": "", "val.de.gz": ""})
