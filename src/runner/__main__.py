@@ -156,7 +156,7 @@ def run_stale(jobs: int) -> int:
     if graph is None:
         return dvc(REPRO)
     depends, stale = graph
-    before: dict[str, float] = files.read_json(SECONDS) if SECONDS.exists() else {}
+    before = timed()
     try:
         status, took = schedule.run(schedule.Plan(depends, stale), jobs, start, before, tell)
     except schedule.Stopped as stopped:
@@ -167,6 +167,15 @@ def run_stale(jobs: int) -> int:
     status = status or dvc(REPRO)  # sees that nothing is left
     lockfile.sort(Path("dvc.lock"), list(depends))
     return status
+
+
+def timed() -> dict[str, float]:
+    """Seconds of each stage when it last ran; none where nothing whole tells them."""
+    try:
+        found = files.read_object(SECONDS)
+    except files.DamagedError:
+        return {}
+    return {stage: seconds for stage, seconds in found.items() if isinstance(seconds, int | float)}
 
 
 def note(before: Mapping[str, float], took: Mapping[str, float]) -> None:

@@ -97,7 +97,10 @@ def ranking(logits_NV: Tensor, best_N: Tensor, ranked: int) -> Tensor:
     that a teacher's distribution teaches mostly its best token.
     """
     return (
-        (logits_NV.topk(ranked, dim=-1).values - logits_NV.gather(-1, best_N.unsqueeze(-1)))
+        (
+            logits_NV.topk(min(ranked, logits_NV.shape[-1]), dim=-1).values
+            - logits_NV.gather(-1, best_N.unsqueeze(-1))
+        )
         .clamp(min=0.0)
         .mean(-1)
     )

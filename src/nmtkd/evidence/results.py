@@ -19,10 +19,8 @@ from nmtkd.plan import layout
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid
 
-TEACHER = "teacher"  # in results: the teacher's role, method and capacity
+TEACHER, LONG, VALID = layout.TEACHER, layout.LONG, layout.VALID
 STUDENT = "student"  # in results: a student's role
-LONG = "_long"  # suffix of a test set's name: its segments of prepare.long_words source words and more
-VALID = "valid"  # the set that choices are made on
 # Test-time decoding: a beam with the length penalty that is best on VALID, with penalty 1, and greedy.
 BEAM, BEAM_AT_1, GREEDY = SEARCHES = ("beam", "beam_at_1", "greedy")
 PLOTTED = (BEAM, GREEDY)  # of figures: the penalty's part is a column of the table

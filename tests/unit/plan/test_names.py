@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from nmtkd.evidence import results
 from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.names import RESERVED
@@ -101,10 +100,6 @@ def test_archives_have_names_of_their_own() -> None:
         "corpus.archives: 'a.gz' stands twice; remove one"
     ]
     validate(changed(corpus__archives=[ARCHIVE, {**ARCHIVE, "name": "b.gz"}]))
-
-
-def test_names_are_those_of_the_evidence() -> None:
-    assert (layout.TEACHER, layout.LONG, layout.VALID) == (results.TEACHER, results.LONG, results.VALID)
 
 
 def test_keys_of_all_families_and_teachers_differ() -> None:
