@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from nmtkd.outputs import Output
 from runner import manifests
 from runner.notes import Notes
 
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # torch's words for a GPU and for a CPU
 INTERRUPTED = 130  # exit status, as shells have it
 
 _begun: list[Notes] = []  # of the entry that runs; empty where a test calls its `main` alone
@@ -47,13 +49,24 @@ def output(folder: Path, **how: Any) -> AbstractContextManager[Output]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs `main`. A user's mistake (ValueError, OSError) ends it with one message and exit code 1."""
+    """Runs `main`. A user's mistake (ValueError, OSError) ends it with one message and exit code 1.
+
+    So does memory that is full, of the machine or of a GPU.
+    """
     try:
         main()
     except outputs.AlreadyMade as made:
         print(f"nothing to do: {made}")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        print(
+            f"error: memory is full ({error}); lower the max_tokens of this stage, or the models",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -199,4 +199,4 @@ def check_room(
     """Raises outputs.DiskFullError if the disk has no room for what a training has yet to write."""
     there = Checkpoints(folder, training, stage).size()
     need = need_bytes(architecture, training, dictionary) - there
-    outputs.check_room(folder, need, stage, "checkpoints")
+    outputs.check_room(folder, need, stage, "checkpoints in scratch space")

@@ -96,6 +96,8 @@ def test_ranking_hinge_by_hand() -> None:
     student = torch.tensor([[5.0, 3.0, 2.0, 0.0]] * 3)
     assert ranking(student, torch.tensor([2, 0, 1]), 2).tolist() == [2.0, 0.0, 1.0]
     assert ranking(student, torch.tensor([2, 0, 1]), 3).tolist() == pytest.approx([4 / 3, 0.0, 2 / 3])
+    for ranked in (4, 9):  # no more than there are
+        assert ranking(student, torch.tensor([2, 0, 1]), ranked).tolist() == [1.0, 0.0, 0.5]
     free = student.clone().requires_grad_()
     assert gradient(ranking(free, torch.tensor([2, 0, 1]), 2), free).tolist() == [
         [0.5, 0.5, -1.0, 0.0],

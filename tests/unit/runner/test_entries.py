@@ -1,0 +1,120 @@
+"""runner.entries: how an entry ends: one message for what its user can mend, a traceback for what is ours."""
+
+import errno
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmtkd import machine, outputs
+from runner import entries, manifests
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("lr: too high"), 1, "error: lr: too high\n"),
+        (FileNotFoundError(errno.ENOENT, "none", "x"), 1, "error: [Errno 2] none: 'x'\n"),
+        (outputs.DiskFullError("x: the disk is full"), 1, "error: x: the disk is full\n"),
+        (
+            MemoryError("8 TiB"),
+            1,
+            "error: memory is full (8 TiB); lower the max_tokens of this stage, or choose smaller models\n",
+        ),
+        (
+            RuntimeError("CUDA out of memory: 2 GiB"),
+            1,
+            "error: memory is full (CUDA out of memory: 2 GiB); lower the max_tokens of this stage, or choose "
+            "smaller models\n",
+        ),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_a_users_mistake_is_one_message(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        entries.run(raising(error))
+    assert caught.value.code == code
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("size mismatch"), AssertionError()])
+def test_our_own_mistake_is_a_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        entries.run(raising(error))
+
+
+def test_what_is_already_made_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    entries.run(raising(outputs.AlreadyMade("models/x: made by another")))
+    assert capsys.readouterr().out == "nothing to do: models/x: made by another\n"
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """An entry `student a b` in whose place nothing is checked; what was called, in order."""
+    calls: list[Any] = []
+    spec = type("Spec", (), {"name": "stages.student"})
+    monkeypatch.setattr("sys.argv", ["student", "a", "b"])
+    monkeypatch.setattr("__main__.__spec__", spec, raising=False)
+    monkeypatch.setattr(manifests, "check", lambda name: calls.append(("check", name)))
+    monkeypatch.setattr(machine, "watch_parents", lambda: calls.append("watch"))
+    monkeypatch.setattr(entries, "_begun", [])
+
+    def begin(name: str, arguments: list[str]) -> Any:
+        calls.append(("begin", name, arguments))
+        return type(
+            "Notes", (), {"stage": "student a b", "key": "k", "check": lambda self: calls.append("compare")}
+        )()
+
+    monkeypatch.setattr(entries.Notes, "begin", begin)
+    before = signal.getsignal(signal.SIGTERM)
+    yield calls
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("by_dvc", [True, False])
+def test_entry_notes_its_basis_first_and_compares_before_its_output_is_in_place(
+    begun: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, by_dvc: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    if by_dvc:
+        monkeypatch.setenv("DVC_STAGE", "student@a")
+
+    def main() -> None:
+        begun.append("main")
+        with entries.output(tmp_path / "out") as made:
+            assert made.stage == "student a b"
+            begun.append("made")
+        begun.append("in place" if (tmp_path / "out").exists() else "nowhere")
+
+    entries.entry(main)
+    first = [("check", "student"), ("begin", "student", ["a", "b"]), "main", "made", "compare", "in place"]
+    assert begun == [*["watch"] * by_dvc, *first]
+
+
+def test_entry_that_is_terminated_ends_as_one_that_is_interrupted(
+    begun: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        entries.entry(lambda: signal.raise_signal(signal.SIGTERM))
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_full_disk_outside_of_an_output_is_told_too(
+    begun: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        entries.entry(raising(OSError(errno.ENOSPC, "No space left on device")))
+    assert "the disk is full: student a b was writing there" in capsys.readouterr().err
