@@ -63,10 +63,8 @@ def run(main: Callable[[], None]) -> None:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise
-        print(
-            f"error: memory is full ({error}); lower the max_tokens of this stage, or the models",
-            file=sys.stderr,
-        )
+        remedy = "lower the max_tokens of this stage, or choose smaller models"
+        print(f"error: memory is full ({error}); {remedy}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -33,8 +33,8 @@ def raising(error: BaseException) -> Callable[[], None]:
         (
             RuntimeError("CUDA out of memory: 2 GiB"),
             1,
-            "error: memory is full (CUDA out of memory: 2 GiB); lower the max_tokens of this stage, or choose "
-            "smaller models\n",
+            "error: memory is full (CUDA out of memory: 2 GiB); lower the max_tokens of this stage, or "
+            "choose smaller models\n",
         ),
         (KeyboardInterrupt(), 130, "stopped\n"),
     ],
@@ -76,7 +76,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
             "Notes", (), {"stage": "student a b", "key": "k", "check": lambda self: calls.append("compare")}
         )()
 
-    monkeypatch.setattr(entries.Notes, "begin", begin)
+    monkeypatch.setattr(Notes, "begin", begin)
     before = signal.getsignal(signal.SIGTERM)
     yield calls
     signal.signal(signal.SIGTERM, before)
