@@ -10,6 +10,7 @@ import pytest
 
 from nmtkd import machine, outputs
 from runner import entries, manifests
+from runner.notes import Notes
 
 
 def raising(error: BaseException) -> Callable[[], None]:
