@@ -155,6 +155,11 @@ def check_room(folder: Path, need: int, stage: str, what: str) -> None:
         )
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a disk is full, by whatever library said it."""
+    return error.errno in FULL or bool(NUMPYS_FULL.search(str(error)))
+
+
 @contextmanager
 def full_disk_told(stage: str, part: Path = Path()) -> Iterator[None]:
     """Turns the many errors of a full disk into one message. `part` is the output that is being written."""
@@ -163,7 +168,7 @@ def full_disk_told(stage: str, part: Path = Path()) -> Iterator[None]:
     except DiskFullError:
         raise
     except OSError as error:
-        if error.errno not in FULL and not NUMPYS_FULL.search(str(error)):
+        if not is_full(error):
             raise
         places = [part, part.parent, machine.scratch_root(), Path(tempfile.gettempdir())]
         free, place = min((shutil.disk_usage(place).free, place) for place in places if place.is_dir())

@@ -8,12 +8,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.conftest import mounted
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
 from tests.endtoend.test_interrupted import LIMIT, wait_for
@@ -143,18 +143,6 @@ def test_git_at_work_is_waited_for(copy: CopyLab) -> None:
 # Full disks
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a disk of its own can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 STAGES = [
     ("corpus",),
     ("prepare",),
@@ -170,10 +158,15 @@ STAGES = [
 
 
 def test_a_full_disk_is_one_message_and_then_all_ends_in_the_same_bytes(
-    finished: tuple[Lab, str], disk: Path
+    finished: tuple[Lab, str], tmp_path: Path
 ) -> None:
+    with mounted(tmp_path / "disk", "64m") as disk:
+        fill_and_free(finished[0], disk)
+
+
+def fill_and_free(whole: Lab, disk: Path) -> None:
     folder = disk / "lab"
-    shutil.copytree(finished[0].folder, folder, symlinks=True, ignore=shutil.ignore_patterns("cache", ".git"))
+    shutil.copytree(whole.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("cache", ".git"))
     lab = Lab(folder)
     lab.env["TMPDIR"] = str(disk)
     before = contents(lab)

@@ -4,10 +4,8 @@ import errno
 import multiprocessing
 import os
 import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -296,18 +294,6 @@ def test_room_is_checked_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     with pytest.raises(DiskFullError, match=message):
         outputs.check_room(tmp_path, 3 * 2**29, "teacher clean", "checkpoints")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a disk of its own can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def write_bytes(path: Path) -> None:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from nmtkd.files import SHOWN, check_hashes, damaged, hashes, lines_hash, read_array, read_as, write_json
+from nmtkd.outputs import DiskFullError, is_full, size
 
 HEADER = "header.json"
 ARRAYS = OFFSETS, IDS, PROBS = "offsets.npy", "ids.npy", "probs.npy"
@@ -59,7 +60,7 @@ class Stored(Header):
 class Writer:
     """Writes a folder line by line, in any order. `lengths` are the positions of each line, EOS included.
 
-    Raises OSError (ENOSPC) at once where the disk has no room for all of it.
+    Raises outputs.DiskFullError at once where the disk has no room for all of it.
     """
 
     def __init__(self, folder: Path, lengths: Sequence[int], header: Header) -> None:
@@ -107,11 +108,12 @@ def _array(path: Path, kind: str, shape: tuple[int, ...]) -> Any:
         array: Any = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(kind), shape=shape)
         _reserve(path, path.stat().st_size)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_full(error):
             raise
-        need = math.prod(shape) * np.dtype(kind).itemsize
-        wrong = f"no room on the disk: {need:,} bytes are needed, {free:,} are free; free some, or lower "
-        raise OSError(errno.ENOSPC, f"{wrong}targets.top_k", str(path)) from None
+        need = size(math.prod(shape) * np.dtype(kind).itemsize)
+        raise DiskFullError(
+            f"{path}: needs {need}, {size(free)} are free on its disk; free some, or lower targets.top_k"
+        ) from None
     return array
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from nmtkd.outputs import is_full
 from nmtkd.plan.data import Corpus
 from nmtkd.plan.layout import GROUPS
 from nmtkd.text.corpora.tally import CorpusError, Tally, refuse_nul
@@ -42,6 +43,8 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
         except ParallelTextError as error:
             problems.append(str(error))
         except OSError as error:
+            if is_full(error):
+                raise
             problems.append(f"{error.filename or folder}: {error.strerror}; mend it and try again")
     if problems:
         raise ParallelTextError("\n".join(problems))
