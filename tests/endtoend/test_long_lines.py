@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nmtkd import files
 from tests.endtoend.lab import Lab, make_lab, write_corpus
 
 TRAIN, HELD_OUT = 149, 5  # no multiple of eight
@@ -83,6 +84,9 @@ def test_a_line_beyond_the_positions_of_a_model_says_what_to_do(lab: Lab) -> Non
     path = lab.folder / "data/bpe/test.src"
     longer = " ".join(["x"] * 40_000)
     path.write_text(path.read_text(encoding="utf-8").replace("\n", f" {longer}\n", 1), encoding="utf-8")
+    card = json.loads(lab.read("data/bpe/card.json"))
+    card["sha256"][path.name] = files.file_hash(path)
+    files.write_json(path.with_name("card.json"), card)
     done = lab.ask("python", "-m", "stages.evaluate", "plain", "plain-tiny-clean-1")
     assert done.returncode == 1
     assert "source, line 1: 400" in done.stderr and "train the model again" in done.stderr
