@@ -25,13 +25,22 @@ from tests.bugs import (
     network,
     node_ids,
     planted,
+    steady,
     text,
     training,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("src", "stages", "tests", "pyproject.toml", "requirements.lock")
-BUGS: list[Bug] = [*arms.BUGS, *distil.BUGS, *evidence.BUGS, *network.BUGS, *text.BUGS, *training.BUGS]
+BUGS: list[Bug] = [
+    *arms.BUGS,
+    *distil.BUGS,
+    *evidence.BUGS,
+    *network.BUGS,
+    *steady.BUGS,
+    *text.BUGS,
+    *training.BUGS,
+]
 
 
 def red(folder: Path, ids: Sequence[str]) -> tuple[int, str]:

@@ -89,7 +89,7 @@ def made(
         lock = held.enter_context(locks.held(folder.with_name(f".{folder.name}.lock"), stage))
         for left in folder.parent.glob(f".{folder.name}.*.part*"):  # of killed processes: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
-        if basis and (how := _taken(folder, basis, lock.left)):
+        if basis and (how := _taken(folder, basis, lock.left, shared)):
             raise AlreadyMade(f"{folder}: {how}")
         part.mkdir(parents=True)
         output = Output(part, stage, held)
@@ -108,7 +108,7 @@ def made(
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _taken(folder: Path, basis: Basis, left: Mapping[str, str]) -> str:
+def _taken(folder: Path, basis: Basis, left: Mapping[str, str], shared: Collection[str] | None) -> str:
     """How another process has made the output from the same basis; "" if none has."""
     if left.get("basis") == basis.key and folder.is_dir() and files.folder_hash(folder) == left["content"]:
         basis.check()
@@ -116,7 +116,8 @@ def _taken(folder: Path, basis: Basis, left: Mapping[str, str]) -> str:
     for parked in machine.scratch_root().glob(f"output-{basis.key}-*"):
         if parked.name.endswith(files.folder_hash(parked)):
             basis.check()
-            files.replace(parked, folder)
+            _place(parked, folder, shared)
+            shutil.rmtree(parked, ignore_errors=True)
             return "made by an earlier run from the same, and kept"
         shutil.rmtree(parked)
     return ""

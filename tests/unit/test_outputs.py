@@ -124,6 +124,19 @@ def test_what_was_made_from_a_changed_basis_is_taken_once_it_is_put_back(out: Pa
     assert (out / "a").read_text() == "again"
 
 
+def test_what_is_taken_into_a_shared_folder_keeps_what_others_wrote(out: Path, root: Path) -> None:
+    (out / "studies/other").mkdir(parents=True)
+    (out / "mine").write_text("")
+    basis = Basis()
+    with pytest.raises(ValueError, match="lr was 1"), made(out, "x", basis, shared=("studies",)) as output:
+        (output.path / "studies/this").mkdir(parents=True)
+        basis.changed = True
+    with pytest.raises(AlreadyMade, match="made by an earlier run"):
+        make(out, Basis(), shared=("studies",))
+    assert names(out) == ["mine", "studies", "studies/other", "studies/this"]
+    assert list(root.iterdir()) == []
+
+
 def test_what_was_kept_and_is_damaged_is_made_anew(out: Path, root: Path) -> None:
     basis = Basis()
     with pytest.raises(ValueError, match="lr was 1"), made(out, "x", basis) as output:

@@ -1,0 +1,191 @@
+"""Bugs that let a kill, an edit, a second process or a damaged file change a result."""
+
+from tests.bugs import Bug
+
+NOTES = "runner.notes"
+OUTPUTS = "nmtkd.outputs"
+LOCKS = "nmtkd.locks"
+CHECKPOINTS = "nmtkd.training.checkpoints"
+MENDING = "runner.mending"
+ENTRIES = "runner.entries"
+EACH_CHANGE = "test_each_change_is_told_with_what_was_and_what_is"
+DAMAGED_STATE = "test_damaged_state_is_told_set_aside_and_the_one_before_it_taken_up"
+
+BUGS = [
+    Bug(
+        name="params are not compared at a stage's end",
+        module=NOTES,
+        where="Notes.check",
+        old="*self._changed_params(),",
+        new="",
+        tests=(EACH_CHANGE, "test_all_changes_are_told_at_once"),
+    ),
+    Bug(
+        name="code is compared with what was parsed at the beginning",
+        module=NOTES,
+        where="Notes._changed_code",
+        old="manifests.parsed.cache_clear()",
+        new="",
+        tests=(EACH_CHANGE,),
+    ),
+    Bug(
+        name="inputs are compared by size and time alone",
+        module=NOTES,
+        where="stat",
+        old="found.st_ino",
+        new="0",
+        tests=("test_file_of_the_same_size_and_time_is_told_if_it_is_another",),
+    ),
+    Bug(
+        name="a file that is written anew counts as changed",
+        module=NOTES,
+        where="Notes._changed_inputs",
+        old="now != before and (found := files.file_hash(path)) != digest",
+        new="now != before and (found := files.file_hash(path))",
+        tests=("test_nothing_changed",),
+    ),
+    Bug(
+        name="a stage's key leaves out its params",
+        module=NOTES,
+        where="Notes.key",
+        old="self.params,",
+        new="",
+        tests=("test_key_is_that_of_all_that_is_noted",),
+    ),
+    Bug(
+        name="an output takes its place before its basis is compared",
+        module=OUTPUTS,
+        where="made",
+        old="if basis: _check(basis, part, content, output)",
+        new="",
+        tests=("test_changed_basis_puts_nothing_in_place",),
+    ),
+    Bug(
+        name="whatever the first process made is taken",
+        module=OUTPUTS,
+        where="_taken",
+        old='left.get("basis") == basis.key and',
+        new='"content" in left and',
+        tests=("test_second_process_waits_and_takes_what_it_would_have_made",),
+    ),
+    Bug(
+        name="a damaged output that was kept is taken",
+        module=OUTPUTS,
+        where="_taken",
+        old="parked.name.endswith(files.folder_hash(parked))",
+        new="True",
+        tests=("test_what_was_kept_and_is_damaged_is_made_anew",),
+    ),
+    Bug(
+        name="scratch space is removed before the output is in place",
+        module=OUTPUTS,
+        where="Output.scratch",
+        old="self._finished.append(folder)",
+        new="self._finished.append(folder); self._held.pop_all()",
+        tests=("test_scratch_is_held_by_one_process_at_a_time",),
+    ),
+    Bug(
+        name="a lock's file is not looked at again",
+        module=LOCKS,
+        where="held",
+        old="not _is_at(file, path)",
+        new="False",
+        tests=("test_many_processes_hold_it_in_turn",),
+    ),
+    Bug(
+        name="nobody waits for a lock",
+        module=LOCKS,
+        where="_wait",
+        old="fcntl.flock(file, fcntl.LOCK_EX) return True",
+        new="return True",
+        tests=("test_one_process_holds_a_lock_and_the_next_one_says_for_whom_it_waits",),
+    ),
+    Bug(
+        name="a checkpoint is taken as it is",
+        module=CHECKPOINTS,
+        where="Checkpoints._whole",
+        old="files.file_hash(path) == files.read_json(record)[path.name]",
+        new="files.file_hash(path) and files.read_json(record)[path.name]",
+        tests=(DAMAGED_STATE, "test_average_refuses_what_was_damaged_since"),
+    ),
+    Bug(
+        name="weights before a state are not looked at",
+        module=CHECKPOINTS,
+        where="Checkpoints.newest",
+        old="[path, *earlier]",
+        new="[path]",
+        tests=("test_damaged_weights_are_made_anew", "test_training_begins_anew_where_nothing_is_whole"),
+    ),
+    Bug(
+        name="one state is kept",
+        module=CHECKPOINTS,
+        where="STATES",
+        old="2",
+        new="1",
+        tests=(DAMAGED_STATE, "test_two_states_and_the_weights_to_average_are_kept"),
+    ),
+    Bug(
+        name="the need of disk space forgets Adam's moments",
+        module=CHECKPOINTS,
+        where="PARTS_OF_STATE",
+        old="3",
+        new="1",
+        tests=("test_need_is_what_checkpoints_take_at_their_most",),
+    ),
+    Bug(
+        name="DVC's lock is mended while DVC works",
+        module=MENDING,
+        where="mend",
+        old="if others:",
+        new="if False:",
+        tests=("test_torn_rwlock_is_left_while_a_dvc_works",),
+    ),
+    Bug(
+        name="DVC's lock of another host is mended",
+        module=MENDING,
+        where="mend",
+        old="path == RWLOCK and (hosts := _hosts())",
+        new="(hosts := [])",
+        tests=("test_rwlock_of_another_host_is_left",),
+    ),
+    Bug(
+        name="a stage that DVC started does not watch it",
+        module=ENTRIES,
+        where="entry",
+        old="machine.watch_parents()",
+        new="pass",
+        tests=("test_entry_notes_its_basis_first_and_compares_before_its_output_is_in_place",),
+    ),
+    Bug(
+        name="training text of other codes is taken",
+        module="nmtkd.text.provenance",
+        where="check_cut",
+        old="read_object(folder / CARD, CUT_BY)[CUT_BY] != _named(bpe / CARD, WRITTEN, [CODES])[CODES]",
+        new="False",
+        tests=("test_training_text_of_other_codes_is_refused",),
+    ),
+    Bug(
+        name="another teacher's translations are taken",
+        module="nmtkd.training.student",
+        where="_at_hand",
+        old="stamp(layout.model_dir(layout.teacher_dir(run.noise)))",
+        new='hypotheses.files.read_json(layout.hypotheses_dir(run.noise, run.decoding) / "card.json")["teacher_hash"]',
+        tests=("test_whoever_learns_from_a_teacher_sees_that_it_is_the_one_at_hand",),
+    ),
+    Bug(
+        name="a model of another dictionary is used",
+        module="nmtkd.network.stamps",
+        where="checked_hash",
+        old="read_text(own) != wanted",
+        new="False",
+        tests=("test_a_model_of_another_dictionary_is_refused",),
+    ),
+    Bug(
+        name="workers outlive a killed stage",
+        module="nmtkd.text.workers",
+        where="_start_worker",
+        old="threading.Thread(target=_end_with_parent, daemon=True).start()",
+        new="pass",
+        tests=("test_workers_of_a_killed_process_end",),
+    ),
+]
