@@ -166,10 +166,10 @@ BUGS = [
     ),
     Bug(
         name="another teacher's translations are taken",
-        module="nmtkd.training.student",
-        where="_at_hand",
-        old="stamp(layout.model_dir(layout.teacher_dir(run.noise)))",
-        new='hypotheses.files.read_json(layout.hypotheses_dir(run.noise, run.decoding) / "card.json")["teacher_hash"]',
+        module="nmtkd.distil.hypotheses",
+        where="read",
+        old="got != wanted",
+        new="False",
         tests=("test_whoever_learns_from_a_teacher_sees_that_it_is_the_one_at_hand",),
     ),
     Bug(
