@@ -32,8 +32,8 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=2: two stages at once)
 	@PYTHONPATH=src exec python -m runner $(JOBS)
 
-test: setup ## run all tests
-	@python -m pytest
+test: setup ## run all tests, as many files at once as there are cores
+	@python -m pytest -n auto --dist loadfile
 
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (five minutes)
 	@python -m tests.planted_bugs

@@ -24,7 +24,7 @@ LENGTHS = "lengths.npy"
 GROUPS = "groups"  # ending of a held-out set's file that names the group of each segment
 TEACHER_TEXT = "teacher"  # in a noise folder: the teacher's text, where it differs from the students'
 MODEL = "model.pt"
-# Content hash of the model. A student of stored targets depends on this file, not on the model itself.
+# Content hash of the model. A student of stored output depends on this file, not on the model itself.
 HASH = "model.sha256"
 
 GOLD = "gold"  # the prefix of word-level targets; no decoding strategy may have this name
