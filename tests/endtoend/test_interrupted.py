@@ -56,6 +56,21 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
     assert not list((lab.folder / ".scratch").glob("teacher-*/"))
 
 
+def test_a_killed_training_of_two_threads_ends_in_the_same_bytes(copy: CopyLab) -> None:
+    """Threads decide the order of sums: what goes on has as many as what was killed."""
+    lab = copy()
+    lab.env |= {"NMTKD_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    name = "models/teacher/clean/model/model.pt"
+    lab.run("python", "-m", "stages.teacher", "clean")
+    uninterrupted = lab.read(name)
+    training = start(lab, "stages.teacher", "clean")
+    wait_for(lab, "teacher-*/weights-80.pt")
+    os.kill(training.pid, signal.SIGKILL)
+    training.wait()
+    assert "going on from update" in lab.run("python", "-m", "stages.teacher", "clean")
+    assert lab.read(name) == uninterrupted
+
+
 def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) -> None:
     lab = copy()
     training = start(lab, "stages.teacher", "clean")

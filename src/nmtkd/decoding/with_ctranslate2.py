@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,19 @@ def nbest_lists(folder: Path, groups: Iterable[Group], search: Search) -> Iterat
 def of_converter(converter: Any, groups: Iterable[Group], search: Search) -> Iterator[NBest]:
     """Yields the n-best list of each line by the model of `converter`. Several groups are decoded at once."""
     import ctranslate2
+    import torch
 
-    device = machine.device()
+    device, threads = machine.device(), torch.get_num_threads()
     workers = 1 if device == "cuda" else machine.threads()
-    with tempfile.TemporaryDirectory() as converted:
+    with tempfile.TemporaryDirectory() as converted, _lacking_library_told():
         with bridge.quiet():
             converter.convert(converted, force=True)
         translator = ctranslate2.Translator(
             converted, device=device, compute_type="float32", inter_threads=workers, intra_threads=1
         )
+        # A translator sets OpenMP's number of threads, which is torch's too: a training would go on with one,
+        # and a killed one would not end in the same bytes.
+        torch.set_num_threads(threads)
         waiting: deque[Any] = deque()
         for lines, limit in groups:
             waiting += translator.translate_batch(
@@ -58,6 +63,19 @@ def of_converter(converter: Any, groups: Iterable[Group], search: Search) -> Ite
                 yield _nbest(waiting.popleft())
         while waiting:
             yield _nbest(waiting.popleft())
+
+
+@contextmanager
+def _lacking_library_told() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "libcu" not in str(error):
+            raise
+        raise machine.MachineError(
+            f"CTranslate2: {error}; it is built for CUDA 12: install nvidia-cublas-cu12 and name its folder "
+            "lib in LD_LIBRARY_PATH, or set NMTKD_DEVICE=cpu for this stage"
+        ) from None
 
 
 def _nbest(pending: Any) -> NBest:

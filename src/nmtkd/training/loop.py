@@ -123,7 +123,9 @@ class Run:
                 cfg.dataset.data_buffer_size = 0  # a loader thread would compete for the cores
             adapt(cfg)
         if device == "cuda":
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            # With warn_only torch takes cuDNN's attention: not deterministic, and planned anew for each shape
+            # of a batch.
+            torch.use_deterministic_algorithms(True)
         with bridge.quiet():
             bridge.seed_everything(cfg.common.seed)
             self.task = tasks.setup_task(cfg.task)

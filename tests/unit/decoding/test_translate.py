@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from nmtkd import machine
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.scoring import distributions
 from nmtkd.decoding.search import Hypothesis
@@ -239,3 +241,26 @@ def test_lost_line_is_no_silence(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_no_sources_no_translations(tiny: Tiny) -> None:
     assert translate(tiny.folder, [], search(), "ctranslate2") == []
+
+
+def test_translation_leaves_torchs_threads_as_they_are(tiny: Tiny) -> None:
+    """A translator sets OpenMP's number of threads, which is torch's too: a training would go on with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        translate(tiny.folder, tiny.sources[:2], search(), "ctranslate2")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_library_that_a_gpu_lacks_is_told(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyPI's torch brings CUDA 13, CTranslate2 wants the cuBLAS of CUDA 12."""
+
+    def result(_: Any) -> None:
+        raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+
+    monkeypatch.setattr(with_ctranslate2, "_nbest", result)
+    message = r"libcublas\.so\.12 is not found .*; it is built for CUDA 12: install nvidia-cublas-cu12"
+    with pytest.raises(machine.MachineError, match=message):
+        translate(tiny.folder, tiny.sources[:2], search(), "ctranslate2")
