@@ -1,7 +1,7 @@
 """What tests of criterions share: criterions of a method, their loss and gradients, targets in memory."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,12 @@ class Memory(TokenTargets):
         return self.rows[line]
 
 
-def unfinished(folder: Path) -> Output:
+@contextmanager
+def unfinished(folder: Path) -> Iterator[Output]:
     """An output that is being written into `folder`, and never gets to another place."""
     folder.mkdir(parents=True)
-    return Output(folder, folder.name, ExitStack())
+    with ExitStack() as held:
+        yield Output(folder, folder.name, held)
 
 
 def write_corpus(

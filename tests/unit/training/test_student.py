@@ -76,7 +76,8 @@ def test_best_of_several_says_what_all_of_them_saw(tmp_path: Path, monkeypatch: 
     material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0)
     out = tmp_path / "out"
     run = Run.from_key("hybrid", "hybrid_best-tiny-clean-beam-1")
-    trained = student.train(run, method, PLAIN, recipe(), material, unfinished(out))
+    with unfinished(out) as output:
+        trained = student.train(run, method, PLAIN, recipe(), material, output)
     assert trained.card == files.read_json(out / layout.CARD)
     assert trained.card["data"] == {
         "updates": 12,

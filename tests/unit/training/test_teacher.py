@@ -20,7 +20,8 @@ def asked(noise: str) -> Any:
     """What the stage does for a condition: the teacher's positions, or the folder that it was copied from."""
     out = layout.teacher_dir(noise)
     how = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1])
-    found = teacher.train(noise, how, unfinished(out))
+    with unfinished(out) as output:
+        found = teacher.train(noise, how, output)
     return found if isinstance(found, Path) else bridge.positions(layout.model_dir(out))
 
 
@@ -60,7 +61,8 @@ def test_ensembles_card_says_what_all_its_members_saw(
     write_corpus("clean", SOURCES, TARGETS)
     out = tmp_path / "out"
     asked = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1, 2])
-    teacher.train("clean", asked, unfinished(out))
+    with unfinished(out) as output:
+        teacher.train("clean", asked, output)
     assert files.read_json(out / layout.CARD)["data"] == {
         "updates": 4,
         "sentences": 8,
