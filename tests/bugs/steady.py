@@ -188,4 +188,12 @@ BUGS = [
         new="pass",
         tests=("test_workers_of_a_killed_process_end",),
     ),
+    Bug(
+        name="a translation leaves a training one thread",
+        module="nmtkd.decoding.with_ctranslate2",
+        where="of_converter",
+        old="torch.set_num_threads(threads)",
+        new="pass",
+        tests=("test_translation_leaves_torchs_threads_as_they_are",),
+    ),
 ]
