@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "10b2201073871a681406647923827f9ccacd188bef799517e3f910ce941a7645", "sentences_per_second": {"beam": 1336.2, "greedy": 3440.3}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "b64851f12178387881e131653699e5ccd8ee21114a3986b357e53981b0d99888", "sentences_per_second": {"beam": 1481.0, "greedy": 3712.3}});

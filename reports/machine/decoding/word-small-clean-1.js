@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "5fff1b322ca13bfde18bda51610d1195a5848664ebac9fdf70e62abdd4ea2eb9", "sentences_per_second": {"beam": 971.3, "greedy": 2349.5}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "sentences_per_second": {"beam": 1051.1, "greedy": 2761.4}});

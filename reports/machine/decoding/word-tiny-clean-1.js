@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "26b42e0f80766fb6b3be8e5c1bd6c861aaa8092e1dc9c5ef2851b2dd346c3e6b", "sentences_per_second": {"beam": 1336.5, "greedy": 3098.4}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c80b0f3f923e87f317498ebcda5c80ea6f873a844fe9a24f43e7705a7688e687", "sentences_per_second": {"beam": 1415.8, "greedy": 3300.8}});

@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d74a7d8af986ebdecbd61e927c3330001d32572c11e07ba4775c855467f3440c", "seconds": 74.1, "target_tokens_per_second": 16861.1});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8cbcc554d871280330184e7a32828ff1cddd8eaa2ab192ae1656e15286ebb39c", "seconds": 71.1, "target_tokens_per_second": 15691.8});

@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "821ad1349ccfeb9ac48dd3b65450e90a7beb06beeb370a4cb23a42adc59b0c8e", "seconds": 71.0, "target_tokens_per_second": 17591.0});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c611d75c65eaa8a1494ac0b1702446b226d5a509ee083587d29c34b732b3af1f", "seconds": 71.2, "target_tokens_per_second": 15661.2});

@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "26b42e0f80766fb6b3be8e5c1bd6c861aaa8092e1dc9c5ef2851b2dd346c3e6b", "seconds": 41.9, "target_tokens_per_second": 33902.0});
+machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c80b0f3f923e87f317498ebcda5c80ea6f873a844fe9a24f43e7705a7688e687", "seconds": 50.5, "target_tokens_per_second": 28148.1});
