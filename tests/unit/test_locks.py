@@ -30,7 +30,7 @@ def hold(path: Path, pipe: Connection, facts: dict[str, Any]) -> None:
 
 def started(path: Path, **facts: Any) -> tuple[Any, Connection]:
     ours, theirs = FORKS.Pipe()
-    process = FORKS.Process(target=hold, args=(path, theirs, facts))
+    process = FORKS.Process(target=hold, args=(path, theirs, facts), daemon=True)
     process.start()
     return process, ours
 
@@ -86,7 +86,7 @@ def test_many_processes_hold_it_in_turn(tmp_path: Path) -> None:
                 time.sleep(0.001)
                 (tmp_path / "alone").rmdir()
 
-    processes = [FORKS.Process(target=work) for _ in range(4)]
+    processes = [FORKS.Process(target=work, daemon=True) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:

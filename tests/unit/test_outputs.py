@@ -205,7 +205,7 @@ def test_processes_at_one_output_do_not_disturb_each_other(out: Path) -> None:
                 (output.path / name).write_text(str(number))
                 time.sleep(0.01)
 
-    processes = [FORKS.Process(target=work, args=(number,)) for number in range(5)]
+    processes = [FORKS.Process(target=work, args=(number,), daemon=True) for number in range(5)]
     for process in processes:
         process.start()
     for process in processes:
