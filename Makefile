@@ -17,7 +17,7 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 
 .venv/ready: requirements.txt requirements-nodeps.txt requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and \
-	f"Python 3.11 is needed (fairseq builds on no later one); got {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	f"Python 3.11 is needed (no other was tested); got {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	@command -v c++ >/dev/null || \
 	{ echo "A C++ compiler is needed to build fairseq; install g++ or clang"; exit 1; }
 	@echo "[setup] 1/3 virtual environment .venv"

@@ -20,8 +20,6 @@ from nmtkd.plan.params import PARAMS_FILE, read_yaml
 from runner import manifests
 from runner.declared import declared, lookup
 
-SHOWN = 12  # digits of a hash in a message
-
 
 class ChangedError(ValueError):
     """A stage's params, code or inputs changed while it ran."""
@@ -110,7 +108,9 @@ class Notes:
             if now is None:
                 lines.append(f"{path}: is gone")
             elif now != before and (found := files.file_hash(path)) != digest:
-                lines.append(f"{path}: was sha256 {digest[:SHOWN]}... and is {found[:SHOWN]}...")
+                lines.append(
+                    f"{path}: was sha256 {digest[: files.SHOWN]}... and is {found[: files.SHOWN]}..."
+                )
         return lines + [f"{path}: is new" for path in _files(self.deps) if path not in self.inputs]
 
 

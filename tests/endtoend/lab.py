@@ -49,6 +49,17 @@ class Lab:
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
         )
 
+    def begin(self, *command: str) -> subprocess.Popen[str]:
+        """Starts a command and goes on; what it prints, on either stream, can be read from it."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def run(self, *command: str) -> str:
         """Runs a command that must succeed; returns what it printed on both streams."""
         done = self.ask(*command)

@@ -40,12 +40,6 @@ def wait_for_the_end(lab: Lab) -> None:
         time.sleep(0.05)
 
 
-def begun(lab: Lab, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command, cwd=lab.folder, env=lab.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 # No process is left
 
 
@@ -65,7 +59,7 @@ def test_a_run_that_is_gone_leaves_no_stage(
     lab = copy()
     shutil.rmtree(lab.folder / "models")
     shutil.rmtree(lab.folder / ".dvc/cache")
-    run = begun(lab, *command)
+    run = lab.begin(*command)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     os.kill(run.pid, number)
     run.wait()
@@ -84,7 +78,7 @@ def test_a_runner_that_is_process_1_of_a_container_ends_with_all_its_stages(copy
     space = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if subprocess.run([*space, "true"], capture_output=True, check=False).returncode:
         pytest.skip("a container's process 1 can be had by root alone")
-    run = begun(lab, *space, "python", "-m", "runner", "2")
+    run = lab.begin(*space, "python", "-m", "runner", "2")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     (runner,) = psutil.Process(run.pid).children()
     os.kill(runner.pid, signal.SIGTERM)
@@ -132,7 +126,7 @@ def test_git_at_work_is_waited_for(copy: CopyLab) -> None:
     lab.edit("params.yaml", ("report.max_climb", 2.0))
     index = lab.folder / ".git/index.lock"
     index.write_bytes(b"")
-    run = begun(lab, "python", "-m", "runner", "1")
+    run = lab.begin("python", "-m", "runner", "1")
     threading.Timer(15.0, index.unlink).start()
     printed, _ = run.communicate(timeout=LIMIT)
     assert run.returncode == 0, printed

@@ -20,14 +20,7 @@ LIMIT = 120.0  # seconds that a test waits for a stage to get going
 
 
 def start(lab: Lab, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        ["python", "-m", *arguments],
-        cwd=lab.folder,
-        env=lab.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return lab.begin("python", "-m", *arguments)
 
 
 def wait_for(lab: Lab, pattern: str) -> Path:
@@ -200,14 +193,7 @@ def test_an_edit_in_mid_training_is_not_recorded(copy: CopyLab) -> None:
     """dvc.lock never names params that the model was not trained with; what was trained is not lost."""
     lab = copy()
     lab.edit("params.yaml", ("teacher.training.lr", 0.011))
-    training = subprocess.Popen(
-        ["dvc", "repro", "teacher@clean"],
-        cwd=lab.folder,
-        env=lab.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    training = lab.begin("dvc", "repro", "teacher@clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     lab.edit("params.yaml", ("teacher.training.lr", 0.022))
     lab.append("src/nmtkd/training/curve.py", "\nADDED = None\n")

@@ -16,6 +16,14 @@ from tests.unit.training.helpers import unfinished, write_corpus
 SOURCES, TARGETS = ["w1 w2", "w3"], ["w4", "w5"]
 
 
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one, with its own scratch space and a manifest."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
+    files.write_json(layout.manifest("teacher"), {})
+
+
 def asked(noise: str) -> Any:
     """What the stage does for a condition: the teacher's positions, or the folder that it was copied from."""
     out = layout.teacher_dir(noise)
@@ -25,13 +33,8 @@ def asked(noise: str) -> Any:
     return found if isinstance(found, Path) else bridge.positions(layout.model_dir(out))
 
 
-def test_teacher_of_clean_text_takes_the_lines_that_noise_made_longer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_teacher_of_clean_text_takes_the_lines_that_noise_made_longer() -> None:
     """Its students' lines are to be translated and scored. Conditions of equal positions share a teacher."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
-    files.write_json(layout.manifest("teacher"), {})
     write_corpus("clean", SOURCES, TARGETS)
     for noise, longest in (("longer", 6), ("longest", 600)):
         write_corpus(noise, ["w1 w2", long_line(longest)], TARGETS)
@@ -41,25 +44,17 @@ def test_teacher_of_clean_text_takes_the_lines_that_noise_made_longer(
     assert asked("longest") == 2048
 
 
-def test_teacher_of_another_form_of_text_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_teacher_of_another_form_of_text_is_another() -> None:
     """A longer test line alone: the model is to take it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
-    files.write_json(layout.manifest("teacher"), {})
     write_corpus("clean", SOURCES, TARGETS)
     assert asked("clean") == 1024
     write_corpus("again", SOURCES, TARGETS, longest=3600)
     assert asked("again") == 8192
 
 
-def test_ensembles_card_says_what_all_its_members_saw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
-    files.write_json(layout.manifest("teacher"), {})
+def test_ensembles_card_says_what_all_its_members_saw() -> None:
     write_corpus("clean", SOURCES, TARGETS)
-    out = tmp_path / "out"
+    out = Path("out")
     asked = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1, 2])
     with unfinished(out) as output:
         teacher.train("clean", asked, output)
@@ -73,12 +68,7 @@ def test_ensembles_card_says_what_all_its_members_saw(
     }
 
 
-def test_teacher_is_not_trained_on_damaged_text_nor_copied_from_a_damaged_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
-    files.write_json(layout.manifest("teacher"), {})
+def test_teacher_is_not_trained_on_damaged_text_nor_copied_from_a_damaged_one() -> None:
     for noise in ("clean", "same", "other"):
         write_corpus(noise, SOURCES, TARGETS)
     assert asked("clean") == 1024
