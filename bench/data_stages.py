@@ -70,7 +70,8 @@ def stage(name: str, folder: Path) -> Callable[[], Any]:
             "ratio_slack": 24,
             "overlap": "drop",
         }
-        | {"long_words": 0, "near_duplicate": 0.8}
+        | {"near_duplicate": 0.8, "normalise_tests": [], "lowercase": False, "placeholders": True}
+        | {"duplicates": "drop", "ratio": "characters", "valid_every": 0, "train_pairs": 0, "expected": None}
     )
     noise = data.Noise.model_validate(
         {

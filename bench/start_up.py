@@ -56,7 +56,7 @@ LOADS = {  # what each stage without fairseq loads before its work
     "prepare": ["corpus", "prepare", "evaluate.tokenize"],
     "bpe": ["corpus.target", "corpus.tests", "prepare.tokeniser", "bpe"],
     "noise": ["noises.clean", "teacher.training.max_tokens", "training.max_tokens"],
-    "report": ["corpus.target", "corpus.tests", "prepare.long_words", "evaluate.tokenize", "report", "grid"],
+    "report": ["corpus.target", "corpus.tests", "evaluate.long_words", "evaluate.tokenize", "report", "grid"],
 }
 SINGLE = "noise@clean"  # one stage
 

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "corpus.target",
         "corpus.tests",
         "prepare.tokeniser",
-        "prepare.long_words",
+        "prepare.lowercase",
         "evaluate",
     )
     if args.family == "teacher":

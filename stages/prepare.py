@@ -6,23 +6,10 @@ from nmtkd.plan import layout, params
 from nmtkd.text.account import account
 from nmtkd.text.preparation import prepare
 
-READ = (
-    "tokeniser",
-    "normalise",
-    "seed",
-    "valid_pairs",
-    "test_pairs",
-    "max_words",
-    "max_ratio",
-    "ratio_slack",
-    "overlap",
-    "near_duplicate",
-)
-
 
 def main() -> None:
     of_corpus = [f"corpus.{name}" for name in ("name", "license", "source", "target", "tests")]
-    settings = params.load(*of_corpus, *(f"prepare.{name}" for name in READ), "evaluate.tokenize")
+    settings = params.load(*of_corpus, "prepare", "evaluate.tokenize")
     with output(layout.PREPARED) as made:
         card = prepare(layout.RAW, made.path, settings.corpus, settings.prepare, settings.evaluate.tokenize)
     for line in account(card):

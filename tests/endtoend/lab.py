@@ -137,6 +137,7 @@ def make_lab(folder: Path, corpus: Path | None = None) -> Lab:
         config.read_text(encoding="utf-8")
         .replace("corpus: homeassistant", "corpus: files")
         .replace("scale: quick", "scale: toy")
+        .replace("long_words: 0", "long_words: 4")
     )
     config.write_text(text.replace("study: default", "study: toy"), encoding="utf-8")
     methods = "{plain: [plain], word: [word], seq: [seq], both: [both]}"
@@ -144,11 +145,7 @@ def make_lab(folder: Path, corpus: Path | None = None) -> Lab:
     study = f"# @package _global_\ngrid: {{{axes}}}\nreport: {{study: toy}}\n"
     (folder / "conf/study/toy.yaml").write_text(study, encoding="utf-8")
     definition = folder / "conf/corpus/files.yaml"
-    text = (
-        definition.read_text(encoding="utf-8")
-        .replace("folder: corpus", f"folder: {text_folder}")
-        .replace("long_words: 0", "long_words: 4")
-    )
+    text = definition.read_text(encoding="utf-8").replace("folder: corpus", f"folder: {text_folder}")
     definition.write_text(text, encoding="utf-8")
     if corpus is None:
         write_corpus(text_folder)

@@ -179,16 +179,16 @@ def judge(
 
     `tokens` are the translations as tokens joined by spaces.
     """
-    corpus, prepare = settings.corpus, settings.prepare
+    corpus, asked = settings.corpus, settings.evaluate
     text = as_text(split, tokens, settings)
     write_lines(out / f"{split}.{search}", text)
     references, gold = (read_lines(layout.PREPARED / f"{split}.{side}") for side in ("ref", "tgt"))
     units = [[" ".join(words.units(line)) for line in side] for side in (tokens, gold)]
     subsets = {split: list(range(len(text)))}
-    if prepare.long_words and split != VALID:
+    if asked.long_words and split != VALID:
         sources = read_lines(layout.PREPARED / f"{split}.src")
         sizes = map(words.count_units, sources)
-        subsets[f"{split}{LONG}"] = [i for i, size in enumerate(sizes) if size >= prepare.long_words]
+        subsets[f"{split}{LONG}"] = [i for i, size in enumerate(sizes) if size >= asked.long_words]
     scores = []
     for subset, chosen in subsets.items():
         if not chosen:

@@ -41,7 +41,7 @@ def write(settings: Params, out: Path) -> None:
         lambda key, search: results.read_lines(layout.translations_dir(key) / f"{headline.name}.{search}"),
         climbs,
     )
-    table = tables.build(summaries, grid, settings.report, headline, settings.prepare.long_words)
+    table = tables.build(summaries, grid, settings.report, headline, settings.evaluate.long_words)
     means = curves.mean_curves(runs, points)
     data = canvas.FigureData(summaries, means, grid, level, headline, canvas.method_styles(methods(grid)))
     # The cells of the grid are for git.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nmtkd.plan.values import MOST_BATCH_TOKENS, NOT_DUST, Positive, Section, Seed, Share, Temperature
+from nmtkd.plan.values import MOST_BATCH_TOKENS, NOT_DUST, Count, Positive, Section, Seed, Share, Temperature
 
 # 0 ranks by log probability alone, and a negative penalty would prefer short outputs still more. From about
 # here on the longest output wins, whatever it says.
@@ -84,6 +84,10 @@ class Targets(Section):
 class Evaluate(Section):
     """Test-time decoding and scoring, the same for every model."""
 
+    # the metric that models are compared by and length penalties chosen by (evidence/metrics.py)
+    primary: Literal["bleu", "bleu_tok_lc"]
+    # segments of at least so many source words are also scored apart; 0, or more than any has: no such subset
+    long_words: Count
     # sacreBLEU's tokeniser of the target text; auto: by the target language (text/languages.py)
     tokenize: Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char"]
 

@@ -33,7 +33,7 @@ STUDENT = "student"  # `decoding` in results.csv where prefixes are the student'
 
 # Names of the evidence (evidence/results.py), which no method, capacity or test set may have.
 TEACHER = "teacher"  # the teacher's method and capacity among results
-LONG = "_long"  # ending of the name of a test set's subset of prepare.long_words words and more
+LONG = "_long"  # ending of the name of a test set's subset of evaluate.long_words words and more
 # Parts of a corpus beside its test sets; UNSPLIT is what a corpus without splits is called in RAW.
 TRAIN, VALID, UNSPLIT = "train", "valid", "all"
 

@@ -76,10 +76,10 @@ def taken_names(params: Params) -> list[str]:
         if name in RESERVED[section]
     ]
     lines += _twice("corpus.tests", tests)
-    if params.prepare.long_words:
+    if params.evaluate.long_words:
         lines += [
             f"corpus.tests.{name}: {name!r} is also what the segments of {name.removesuffix(LONG)!r} with "
-            f"{params.prepare.long_words} words and more are called (prepare.long_words); choose another"
+            f"{params.evaluate.long_words} words and more are called (evaluate.long_words); choose another"
             for name in tests
             if name.endswith(LONG) and name.removesuffix(LONG) in tests
         ]

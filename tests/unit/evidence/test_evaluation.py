@@ -42,7 +42,7 @@ SETS = {
 
 def _write(root: Path, trained: Path, penalties: Sequence[float] = (0.6, 1.0, 1.4)) -> None:
     """Params, held-out sets whose translation is their own source, and a model that was never trained."""
-    raw = good.changed(prepare__long_words=4, evaluate__length_penalties=list(penalties))
+    raw = good.changed(evaluate__long_words=4, evaluate__length_penalties=list(penalties))
     (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     for split, lines in SETS.items():
         text = "".join(f"{line}\n" for line in lines)

@@ -14,8 +14,9 @@ corpus: {name: toy, reader: files, source: en, target: de, tests: [test], archiv
   license: CC0}
 prepare: {tokeniser: reversible, normalise: [], seed: 1, valid_pairs: 2, test_pairs: 3,
   max_words: {source: 60, target: 60}, max_ratio: 3.0, ratio_slack: 24,
-  overlap: drop, long_words: 4, near_duplicate: 0.8}
-bpe: {merges: 4000, min_frequency: 2}
+  overlap: drop, near_duplicate: 0.8, normalise_tests: [], lowercase: false, placeholders: true,
+  duplicates: drop, ratio: characters, valid_every: 0, train_pairs: 0, expected: null}
+bpe: {merges: 4000, min_frequency: 2, max_pieces: null, max_ratio: null}
 noises:
   clean: {kind: none, side: both, seed: 1}
   del10: {kind: deletion, rate: 0.1, side: both, seed: 1}
@@ -58,8 +59,8 @@ methods:
 capacities:
   tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
 training: *recipe
-evaluate: {tokenize: auto, engine: ctranslate2, beam: 5, length_penalties: [1.0, 1.4], max_length_factor: 2.0,
-  max_length_offset: 10}
+evaluate: {primary: bleu, long_words: 4, tokenize: auto, engine: ctranslate2, beam: 5,
+  length_penalties: [1.0, 1.4], max_length_factor: 2.0, max_length_offset: 10}
 report: {study: default, bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95,
   min_segments: 100, max_climb: 1.0}
 grid:

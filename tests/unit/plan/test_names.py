@@ -82,10 +82,10 @@ def test_a_test_set_stands_once() -> None:
 def test_a_test_set_is_not_called_like_the_long_segments_of_another() -> None:
     line = (
         "corpus.tests.test_long: 'test_long' is also what the segments of 'test' with 4 words and more are "
-        "called (prepare.long_words); choose another"
+        "called (evaluate.long_words); choose another"
     )
     assert problems(changed(corpus__tests=["test_long", "test"])) == [line]
-    validate(changed(corpus__tests=["test", "test_long"], prepare__long_words=0))
+    validate(changed(corpus__tests=["test", "test_long"], evaluate__long_words=0))
     validate(changed(corpus__tests=["test_long", "test_long_long_ago"]))
 
 

@@ -198,15 +198,15 @@ def test_load_returns_the_named_sections_alone(tmp_path: Path) -> None:
 
 
 def test_load_returns_one_value_of_a_section(tmp_path: Path) -> None:
-    prepare = load("prepare.long_words", path=saved(tmp_path)).prepare
-    assert prepare.long_words == 4
+    prepare = load("prepare.max_ratio", path=saved(tmp_path)).prepare
+    assert prepare.max_ratio == 3.0
     with pytest.raises(AttributeError, match="seed"):
         _ = prepare.seed
 
 
 def test_load_returns_several_values_of_a_section(tmp_path: Path) -> None:
-    params = load("prepare.long_words", "noises.clean", "prepare.seed", "noises.del10", path=saved(tmp_path))
-    assert (params.prepare.long_words, params.prepare.seed) == (4, 1)
+    params = load("prepare.max_ratio", "noises.clean", "prepare.seed", "noises.del10", path=saved(tmp_path))
+    assert (params.prepare.max_ratio, params.prepare.seed) == (3.0, 1)
     assert sorted(params.noises) == ["clean", "del10"]
 
 
@@ -227,7 +227,7 @@ def test_load_returns_a_value_inside_a_value(tmp_path: Path) -> None:
         ),
         (
             "prepare.seeds",
-            r"prepare\.seeds: no such entry \(known: long_words, max_ratio, .*\); add it there or "
+            r"prepare\.seeds: no such entry \(known: duplicates, expected, .*\); add it there or "
             r"correct the name",
         ),
     ],

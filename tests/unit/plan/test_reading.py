@@ -54,7 +54,7 @@ def test_a_value_of_an_alias_may_be_replaced_and_is_read_once(tmp_path: Path) ->
 @pytest.mark.parametrize("key", ["1", "true", "no", "null", "2026-01-01", "1.5", "~"])
 def test_a_key_that_is_no_text_is_told_with_its_line(tmp_path: Path, key: str) -> None:
     path = saved(tmp_path, GOOD.replace("  clean: {kind", f"  {key}: {{kind"))
-    line = f"  noises.{key}: line 9: a key must be text, YAML reads another value; quote it or rename it"
+    line = f"  noises.{key}: line 10: a key must be text, YAML reads another value; quote it or rename it"
     assert refused(path) == ["1 problem", line]
 
 

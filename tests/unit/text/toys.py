@@ -29,7 +29,14 @@ def settings(**changes: Any) -> Prepare:
         "max_ratio": 2.0,
         "ratio_slack": 10,
         "overlap": "drop",
-        "long_words": 0,
+        "normalise_tests": [],
+        "lowercase": False,
+        "placeholders": True,
+        "duplicates": "drop",
+        "ratio": "characters",
+        "valid_every": 0,
+        "train_pairs": 0,
+        "expected": None,
         "near_duplicate": 0.8,
     }
     return Prepare.model_validate(values | changes)
