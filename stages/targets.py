@@ -10,7 +10,7 @@ from nmtkd.decoding import scoring
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.stamps import checked_hash
 from nmtkd.plan import layout, params
-from nmtkd.text.lines import open_pair
+from nmtkd.text.lines import open_pair, token_counts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage = f"targets {args.noise} {args.prefix}"
     with output(layout.targets_dir(args.noise, args.prefix)) as made:
         out = made.path
-        writer = targets.Writer(out, [len(line.split()) + 1 for line in prefix], header)
+        writer = targets.Writer(out, token_counts(prefix), header)
         rows = scoring.distributions(model, sources, prefix, top_k, settings.temperature, settings.max_tokens)
         for done, (line, ids, probs) in enumerate(rows, start=1):
             writer.put(line, ids, probs)

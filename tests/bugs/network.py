@@ -186,8 +186,8 @@ BUGS = [
         name="a limit beyond the positions is not cut",
         module="nmtkd.decoding.translate",
         where="translations",
-        old="min(search.limit(line), most)",
-        new="search.limit(line)",
+        old="min(search.limit(length), most)",
+        new="search.limit(length)",
         tests=("test_limit_beyond_the_models_positions_is_cut_by_both_engines",),
     ),
     Bug(

@@ -33,9 +33,9 @@ class Search:
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in asked if name in names}, length_penalty=length_penalty)
 
-    def limit(self, source: str) -> int:
-        """The maximal number of BPE tokens of an output."""
-        return max(1, int(self.max_length_factor * len(source.split())) + self.max_length_offset)
+    def limit(self, length: int) -> int:
+        """The maximal number of BPE tokens of an output whose source has `length`, EOS apart."""
+        return max(1, int(self.max_length_factor * length) + self.max_length_offset)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.text.lines import token_counts
 
 Progress = Callable[[int, int], None]
+Numbers = NDArray[np.int64]
+# Lines of a group, which is in memory as strings. Corpora of some hundred thousand lines have no larger ones.
+GROUP = 2**14
 
 
 def _silent(done: int, total: int) -> None:
@@ -39,24 +44,33 @@ def translations(
     single = len(bridge.members(folder)) == 1
     nbest_lists = (with_ctranslate2 if engine == "ctranslate2" and single else with_fairseq).nbest_lists
     positions = bridge.positions(folder)
-    bridge.check_lengths("source", (len(line.split()) + 1 for line in sources), positions)
+    lengths = token_counts(sources)
+    bridge.check_lengths("source", lengths, positions)
     most = positions - 1  # EOS has a position too
-    groups = _groups(sources, lambda line: min(search.limit(line), most))
-    nbest = nbest_lists(folder, (([sources[i] for i in group], limit) for group, limit in groups), search)
-    places = ((index, limit) for group, limit in groups for index in group)
+    groups = _groups(lengths - 1, lambda length: min(search.limit(length), most))
+    nbest = nbest_lists(
+        folder, (([sources[i] for i in group.tolist()], limit) for group, limit in groups), search
+    )
+    places = ((int(index), limit) for group, limit in groups for index in group)
     for done, ((index, limit), entries) in enumerate(zip(places, nbest, strict=True), start=1):
         yield index, [_cut(text, score, limit) for text, score in entries]
         progress(done, len(sources))
 
 
-def _groups(sources: Sequence[str], limit: Callable[[str], int]) -> list[tuple[list[int], int]]:
-    """Indices of lines that share a limit, and the limit. It must grow with a line's length.
+def _groups(lengths_N: Numbers, limit: Callable[[int], int]) -> list[tuple[Numbers, int]]:
+    """Indices of lines that share a limit, at most GROUP, and the limit. It must grow with a line's length.
 
     The longest lines come first: else the slowest batch would run last, beside idle workers.
     """
-    lengths = np.array([len(line.split()) for line in sources])
-    order = np.argsort(-lengths, kind="stable").tolist()
-    return [(list(group), top) for top, group in itertools.groupby(order, key=lambda i: limit(sources[i]))]
+    order_N = np.argsort(-lengths_N, kind="stable")
+    limits = {int(length): limit(int(length)) for length in np.unique(lengths_N)}
+    limits_N = np.fromiter((limits[length] for length in lengths_N[order_N].tolist()), np.int64, len(order_N))
+    groups = np.split(order_N, np.flatnonzero(np.diff(limits_N)) + 1) if len(order_N) else []
+    return [
+        (group[start : start + GROUP], limits[int(lengths_N[group[0]])])
+        for group in groups
+        for start in range(0, len(group), GROUP)
+    ]
 
 
 def _cut(text: str, score: float, limit: int) -> Hypothesis:
@@ -77,9 +91,10 @@ def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
     from nmtkd.decoding.conversion import InMemory
 
     most = loaded.positions() - 1  # EOS has a position too
-    groups = _groups(sources, lambda line: min((1 << len(line.split()).bit_length()) + CURVE_OFFSET, most))
+    lengths = token_counts(sources) - 1
+    groups = _groups(lengths, lambda length: min((1 << length.bit_length()) + CURVE_OFFSET, most))
     search = Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET)
-    limited = [([sources[i] for i in group], limit) for group, limit in groups]
+    limited = [([sources[i] for i in group.tolist()], limit) for group, limit in groups]
     # On a CPU this takes half a second less than fairseq's search, conversion included; a training calls it
     # eight times.
     if loaded.device == "cpu":
@@ -87,6 +102,6 @@ def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
     else:
         each = (with_fairseq.generate([loaded], lines, search, limit) for lines, limit in limited)
         nbest = itertools.chain.from_iterable(each)
-    indices = [index for group, _ in groups for index in group]
+    indices = [int(index) for group, _ in groups for index in group]
     found = dict(zip(indices, nbest, strict=True))
     return [found[index][0][0] for index in range(len(sources))]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sacrebleu.metrics.bleu import BLEU
 
 from nmtkd.files import SHOWN, damaged, file_hash, line_hash, read_as, write_json, writing
@@ -103,7 +104,7 @@ class Writer:
         """
         assert (self._places[:, 0] >= 0).all(), "a hypothesis for each source line"
         with self._spool as spool, writing(self._folder / RECORDS) as file:
-            for start, size in self._places.tolist():
+            for start, size in self._places:
                 spool.seek(start)
                 file.write(spool.read(size))
         tokens, gold_tokens = self._counts["tokens"], self._gold_tokens
@@ -136,7 +137,7 @@ class Records(Sequence[NBest]):
 class Chosen(Sequence[str]):
     """One text of each line: its best, or the entry that `entries` names [lines]."""
 
-    def __init__(self, records: Sequence[NBest], entries: Sequence[int] | None = None) -> None:
+    def __init__(self, records: Sequence[NBest], entries: ArrayLike | None = None) -> None:
         self._records = records
         self._entries = np.zeros(len(records), np.int32) if entries is None else np.asarray(entries, np.int32)
 

@@ -15,14 +15,15 @@ import errno
 import math
 import os
 import shutil
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nmtkd.files import SHOWN, check_hashes, damaged, hashes, lines_hash, read_array, read_as, write_json
@@ -63,14 +64,14 @@ class Writer:
     Raises outputs.DiskFullError at once where the disk has no room for all of it.
     """
 
-    def __init__(self, folder: Path, lengths: Sequence[int], header: Header) -> None:
+    def __init__(self, folder: Path, lengths: ArrayLike, header: Header) -> None:
         self._folder, self._header = folder, header
         self._offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         _array(folder / OFFSETS, "i8", self._offsets.shape)[:] = self._offsets
         shape = (int(self._offsets[-1]), header.top_k)
         self._ids = _array(folder / IDS, _id_type(header), shape)
         self._probs = _array(folder / PROBS, "f2", shape)
-        self._missing = set(range(len(lengths)))
+        self._put = np.zeros(len(self._offsets) - 1, bool)
         self.positions = shape[0]
 
     def put(self, line: int, ids_TK: Tensor, probs_TK: Tensor) -> None:
@@ -79,14 +80,15 @@ class Writer:
         assert ids_TK.shape == probs_TK.shape == (end - start, self._header.top_k), "one row a position"
         self._ids[start:end] = ids_TK.numpy()
         self._probs[start:end] = probs_TK.numpy()
-        self._missing.discard(line)
+        self._put[line] = True
 
     def close(self) -> None:
         """Writes the header. Raises TargetsError if a line was never put."""
-        if self._missing:
+        if not self._put.all():
+            missing = np.flatnonzero(~self._put)
             raise TargetsError(
-                f"{self._folder}: {len(self._missing)} lines have no targets, "
-                f"the first is line {min(self._missing) + 1}; run the stage again"
+                f"{self._folder}: {len(missing)} lines have no targets, "
+                f"the first is line {missing[0] + 1}; run the stage again"
             )
         self._ids.flush()
         self._probs.flush()
@@ -154,10 +156,10 @@ class TokenTargets:
             raise damaged(path, f"sha256: must have hashes of {', '.join(ARRAYS)}")
         self.header: Header = stored
         self._hashes = stored.sha256
-        self._offsets: list[int] = read_array(folder / OFFSETS, ["i8"], [None]).tolist()
-        if self._offsets[:1] != [0] or any(end <= start for start, end in pairwise(self._offsets)):
+        self._offsets = read_array(folder / OFFSETS, ["i8"], [None])
+        if not len(self._offsets) or self._offsets[0] or (np.diff(self._offsets) <= 0).any():
             raise damaged(folder / OFFSETS, "must start with 0 and grow with each line")
-        shape = [self._offsets[-1], stored.top_k]
+        shape = [int(self._offsets[-1]), stored.top_k]
         self._ids = read_array(folder / IDS, [_id_type(stored)], shape)
         self._probs = read_array(folder / PROBS, ["f2"], shape)
 
@@ -175,7 +177,7 @@ class TokenTargets:
 
         Raises files.DamagedError unless all arrays have the content that was written.
         """
-        sizes: list[int] = []
+        sizes = array("q")
 
         def measured() -> Iterator[str]:
             for line in prefix:
@@ -202,5 +204,5 @@ class TokenTargets:
                 f"{self.folder}: token targets of {', of '.join(wrong)}; run the targets stage again"
             )
         check_hashes(self.folder, self._hashes)
-        if [end - start for start, end in pairwise(self._offsets)] != sizes:
+        if not np.array_equal(np.diff(self._offsets), sizes):
             raise damaged(self.folder / OFFSETS, "not the positions of the lines of the prefix text")

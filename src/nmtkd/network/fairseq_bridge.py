@@ -30,6 +30,7 @@ from torch import Tensor
 from nmtkd.files import file_hash, read_text, reading
 from nmtkd.network import gated  # noqa: F401  fairseq is to know its architecture
 from nmtkd.plan.layout import MODEL
+from nmtkd.text.lines import token_counts
 
 # Beside tensors and plain containers a checkpoint holds only fairseq's arguments, a Namespace. Allowing that
 # class keeps torch.load in its safe mode (weights_only), here and in CTranslate2's converter.
@@ -201,15 +202,29 @@ def pairs(
     loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None = None
 ) -> LanguagePairDataset:
     """BPE lines as a fairseq data set, in order. Raises ModelError for a line beyond the positions."""
-    encoded = [
-        [torch.tensor(encode(loaded.dictionary, line)) for line in side] for side in (sources, targets or [])
-    ]
-    for side, items in zip(("source", "target"), encoded, strict=True):
-        check_lengths(side, map(len, items), loaded.positions())
-    source, target = ((items, [len(item) for item in items], loaded.dictionary) for items in encoded)
+    source = Encoded(sources, loaded.dictionary)
+    target = Encoded(targets, loaded.dictionary) if targets is not None else None
+    for side, items in (("source", source), ("target", target)):
+        if items is not None:
+            check_lengths(side, items.lengths, loaded.positions())
+    lengths = target.lengths if target is not None else None
     return LanguagePairDataset(
-        *source, *(target if targets is not None else (None, None, loaded.dictionary)), shuffle=False
+        source, source.lengths, loaded.dictionary, target, lengths, loaded.dictionary, shuffle=False
     )
+
+
+class Encoded(Sequence[Tensor]):
+    """BPE lines as token ids, EOS last. A line is encoded when it is asked for; `lengths` are known."""
+
+    def __init__(self, lines: Sequence[str], dictionary: Dictionary) -> None:
+        self._lines, self._dictionary = lines, dictionary
+        self.lengths = token_counts(lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: Any) -> Any:
+        return torch.tensor(encode(self._dictionary, self._lines[int(index)]))
 
 
 def check_lengths(where: str, lengths: Iterable[int], positions: int) -> None:

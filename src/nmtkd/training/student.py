@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nmtkd import files
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import members
@@ -96,7 +98,8 @@ def _translations(
     nbest = hypotheses.read(folder, sources, **_at_hand(run))
     entries = None
     if method.sequence == "closest":
-        entries = [hypotheses.closest(found, reference) for found, reference in zip(nbest, gold, strict=True)]
+        pairs = zip(nbest, gold, strict=True)
+        entries = np.fromiter((hypotheses.closest(found, reference) for found, reference in pairs), np.int32)
     return hypotheses.Chosen(nbest, entries), folder / hypotheses.RECORDS
 
 

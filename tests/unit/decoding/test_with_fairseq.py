@@ -106,8 +106,8 @@ def test_draws_end_at_the_limit(tiny: Tiny) -> None:
     for source, (hypothesis,) in zip(
         tiny.sources, translate(tiny.folder, tiny.sources, how, "fairseq"), strict=True
     ):
-        assert len(hypothesis.text.split()) <= how.limit(source)
-        assert hypothesis.truncated == (len(hypothesis.text.split()) == how.limit(source))
+        assert len(hypothesis.text.split()) <= how.limit(len(source.split()))
+        assert hypothesis.truncated == (len(hypothesis.text.split()) == how.limit(len(source.split())))
 
 
 # Several models as one
