@@ -28,7 +28,7 @@ import yaml
 from made_text import MEAN_WORDS, make
 
 LINES = (100_000, 1_000_000, 4_500_000)
-PART = 2_000  # lines of the whole that are translated and scored
+PART = 200  # lines of the whole that are translated and scored: the longest ones come first
 MERGES = 32_000  # as for corpora of this size
 UPDATES, CHECKPOINTS = 300, 100
 TOP_K = 16
