@@ -71,7 +71,13 @@ def stage(name: str, folder: Path) -> Callable[[], Any]:
             "overlap": "drop",
         }
         | {"near_duplicate": 0.8, "normalise_tests": [], "lowercase": False, "placeholders": True}
-        | {"duplicates": "drop", "ratio": "characters", "valid_every": 0, "train_pairs": 0, "expected": None}
+        | {
+            "duplicates": "drop",
+            "ratio_of": "characters",
+            "valid_every": 0,
+            "train_pairs": 0,
+            "expected": None,
+        }
     )
     noise = data.Noise.model_validate(
         {

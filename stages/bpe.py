@@ -30,6 +30,9 @@ def main() -> None:
         form = {"target": settings.corpus.target, "tokeniser": settings.prepare.tokeniser}
         files.write_json(out / layout.TEXT, {**form, "longest": max(card["longest_line"].values())})
     print(f"[bpe] {card['merges']} merges, {card['dictionary']} pieces in the dictionary")
+    for reason, number in card["dropped"].items():
+        if number:
+            print(f"[bpe] dropped of train: {number:,} pairs, {reason}; {card['pairs']:,} are left")
 
 
 if __name__ == "__main__":

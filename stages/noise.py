@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "teacher.training.max_tokens": settings.teacher.training.max_tokens,
         "training.max_tokens": settings.training.max_tokens,
     }
-    provenance.check_written(layout.BPE, [layout.CODES, layout.LENGTHS])
+    provenance.check_written(layout.BPE, [layout.CODES, layout.KEPT, layout.LENGTHS])
     provenance.check_encoded(layout.BPE, layout.PREPARED, ["train"])
     with output(layout.noise_dir(name)) as made:
         card = apply(layout.PREPARED, layout.BPE, made.path, settings.noises[name], bounds)

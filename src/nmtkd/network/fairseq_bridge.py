@@ -30,7 +30,6 @@ from torch import Tensor
 from nmtkd.files import file_hash, read_text, reading
 from nmtkd.network import gated  # noqa: F401  fairseq is to know its architecture
 from nmtkd.plan.layout import MODEL
-from nmtkd.text.lines import token_counts
 
 # Beside tensors and plain containers a checkpoint holds only fairseq's arguments, a Namespace. Allowing that
 # class keeps torch.load in its safe mode (weights_only), here and in CTranslate2's converter.
@@ -218,7 +217,7 @@ class Encoded(Sequence[Tensor]):
 
     def __init__(self, lines: Sequence[str], dictionary: Dictionary) -> None:
         self._lines, self._dictionary = lines, dictionary
-        self.lengths = token_counts(lines)
+        self.lengths = np.fromiter((len(line.split()) + 1 for line in lines), np.int64)
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -119,7 +119,7 @@ class Prepare(Section):
     # Pairs with a longer side are dropped from train. A word is a token of the tokeniser; a character where a
     # script has no spaces.
     max_words: Sides
-    ratio: Literal[
+    ratio_of: Literal[
         "characters", "tokens"
     ]  # what max_ratio compares; of tokens the plain ratio, without slack
     # Longer side over shorter, in characters, once the target is scaled by the corpus's own mean ratio. No

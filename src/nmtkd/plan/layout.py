@@ -21,6 +21,8 @@ TEXT = "text.json"  # beside the codes: how pieces become text again, and the lo
 DICTIONARY = "dict.txt"  # fairseq's format: a token and its count a line, most frequent first
 # Beside the codes: tokens of each pair of train [N, 2], clean and gold. By them all arms cut batches.
 LENGTHS = "lengths.npy"
+# Beside the codes: which pairs of prepared train are train, as a mask [pairs]; bpe.max_pieces and max_ratio.
+KEPT = "kept.npy"
 GROUPS = "groups"  # ending of a held-out set's file that names the group of each segment
 TEACHER_TEXT = "teacher"  # in a noise folder: the teacher's text, where it differs from the students'
 MODEL = "model.pt"

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nmtkd.text.ceiling import KINDS, OTHER, is_low
+from nmtkd.text.selection import PART
 
 WARN_ABOVE = 0.05  # share of the raw pairs dropped for one reason: more is hardly a matter of a few odd lines
-DUPLICATES = "exact duplicates"  # of these one stays: nothing is lost, however many there are
+# Of duplicates one stays; a part was asked for: nothing is lost, however many there are.
+NO_LOSS = ("exact duplicates", PART)
 # What to look at, by a word of the reason.
 REMEDIES = {
     "max_words": "prepare.max_words",
@@ -34,7 +36,7 @@ def account(card: Mapping[str, Any]) -> Iterator[str]:
             f"{row['to the letter']:,} of {row['lines']:,} references come back to the letter"
         )
     for reason, number in dropped.items():
-        if number > WARN_ABOVE * raw and reason != DUPLICATES:
+        if number > WARN_ABOVE * raw and reason not in NO_LOSS:
             remedy = next((f"; see {param}" for word, param in REMEDIES.items() if word in reason), "")
             yield f"warning: {100 * number / raw:.0f}% of the raw pairs were dropped: {reason}{remedy}"
     yield from _below_the_ceiling(card)

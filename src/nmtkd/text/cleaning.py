@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,13 @@ from nmtkd.text.splitting import NearDuplicates, Pair
 from nmtkd.text.tokenisers import tokeniser
 
 # Why a pair is dropped here.
-EMPTY, LONG, UNEVEN = REASONS = ("empty after tokenising", "longer than max_words", "sides too uneven")
+EMPTY, LONG, UNEVEN, ENDLESS = REASONS = (
+    "empty after tokenising",
+    "longer than max_words",
+    "sides too uneven",
+    "a word of over 1000 characters",
+)
+LONGEST_WORD = 1000  # characters: the default of Moses' clean-corpus-n.perl, for corpora cleaned by tokens
 
 # Lines of both sides as they lie in the files, and a mask that says which of them are train.
 RawBlock = tuple[bytes, bytes, NDArray[np.bool_]]
@@ -63,21 +69,39 @@ class Tokenised:
         """Units of each side."""
         return words.count_units(self.src), words.count_units(self.tgt)
 
+    def lower(self) -> Tokenised:
+        """The same with tokens in lower case."""
+        return replace(self, src=lower(self.src), tgt=lower(self.tgt))
+
+
+def lower(text: str) -> str:
+    """Lower case as Perl's lc, and so Moses, has it: a sigma at a word's end is like any other."""
+    return text.replace("Σ", "σ").lower()
+
 
 class PairTokeniser:
-    """Makes tokens of raw pairs: normalises, numbers placeholders, tokenises. Counts what it normalised."""
+    """Makes tokens of raw pairs: normalises, numbers placeholders, tokenises. Counts what it normalised.
 
-    def __init__(self, corpus: Corpus, settings: Prepare) -> None:
-        self._kinds = settings.normalise
-        self._sides = [tokeniser(settings.tokeniser, language) for language in (corpus.source, corpus.target)]
+    Pairs of `tests` are normalised by prepare.normalise_tests first. Case stays: pairs are cleaned with it.
+    """
+
+    def __init__(self, corpus: Corpus, settings: Prepare, *, tests: bool = False) -> None:
+        self._kinds = [*(settings.normalise_tests if tests else []), *settings.normalise]
+        self._placeholders = settings.placeholders
+        self._languages = corpus.source, corpus.target
+        self._sides = [tokeniser(settings.tokeniser, language) for language in self._languages]
         self.changed = Counter[str]()  # lines of either side by kind of normalisation
 
     def __call__(self, raw: Pair) -> Tokenised:
         """The pair as a split keeps it."""
         source, target = raw
         if self._kinds:
-            source, target = (normalise(side, self._kinds, self.changed) for side in raw)
-        names = words.placeholders(source, target) if "{" in source or "{" in target else []
+            source, target = (
+                normalise(side, self._kinds, self.changed, language)
+                for side, language in zip(raw, self._languages, strict=True)
+            )
+        has_names = self._placeholders and ("{" in source or "{" in target)
+        names = words.placeholders(source, target) if has_names else []
         src, tgt = (
             side.tokenise(words.mask(text, names))
             for side, text in zip(self._sides, (source, target), strict=True)
@@ -131,21 +155,47 @@ class Cleaner:
             if not is_train:
                 continue
             pair, plain = tokenise((source, target)), words.compared(source, target)
-            if reason := self._why_dropped(pair, plain):
+            if reason := why_dropped(pair, plain, self._settings, self._ratio):
                 dropped[reason] += 1
                 continue
-            pairs.append(pair)
+            pairs.append(pair.lower() if self._settings.lowercase else pair)
             near.update(self._tests.of(plain[0], self._near))
         self._near |= near
         return Cleaned(files_of(pairs), sizes(pairs), dropped, tokenise.changed, near)
 
-    def _why_dropped(self, pair: Tokenised, plain: Pair) -> str:
-        """A member of REASONS, or "" for a pair that stays."""
-        if not all(pair.lengths):
-            return EMPTY
-        bound = self._settings.max_words
-        if pair.lengths[0] > bound.source or pair.lengths[1] > bound.target:
-            return LONG
-        short, long = sorted((len(plain[0]), len(plain[1]) / self._ratio))
-        uneven = long > self._settings.max_ratio * short and long - short > self._settings.ratio_slack
-        return UNEVEN if uneven else ""
+
+class Judge:
+    """Which pairs of a block of raw lines a Cleaner with these settings would keep."""
+
+    def __init__(self, corpus: Corpus, settings: Prepare, ratio: float) -> None:
+        self._corpus, self._settings, self._ratio = corpus, settings, ratio
+
+    def __call__(self, block: RawBlock) -> tuple[NDArray[np.bool_], Counter[str]]:
+        """A mask of the block's lines, and how many were dropped for which reason."""
+        tokenise, dropped = PairTokeniser(self._corpus, self._settings), Counter[str]()
+        kept = block[2].copy()
+        for index, (source, target) in enumerate(zip(*map(lines_of, block[:2]), strict=True)):
+            if kept[index]:
+                pair, plain = tokenise((source, target)), words.compared(source, target)
+                reason = why_dropped(pair, plain, self._settings, self._ratio)
+                kept[index] = not reason
+                dropped.update([reason] if reason else [])
+        return kept, dropped
+
+
+def why_dropped(pair: Tokenised, plain: Pair, settings: Prepare, ratio: float) -> str:
+    """A member of REASONS, or "" for a pair that stays. `plain` is words.compared of it."""
+    by_tokens = settings.ratio_of == "tokens"
+    sides = pair.src.split(), pair.tgt.split()
+    lengths = (len(sides[0]), len(sides[1])) if by_tokens else pair.lengths
+    if not all(lengths):
+        return EMPTY
+    if lengths[0] > settings.max_words.source or lengths[1] > settings.max_words.target:
+        return LONG
+    if by_tokens:  # the rules of Moses' clean-corpus-n.perl
+        if max(lengths) > settings.max_ratio * min(lengths):
+            return UNEVEN
+        return ENDLESS if max(len(word) for side in sides for word in side) > LONGEST_WORD else ""
+    short, long = sorted((len(plain[0]), len(plain[1]) / ratio))
+    uneven = long > settings.max_ratio * short and long - short > settings.ratio_slack
+    return UNEVEN if uneven else ""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nmtkd import machine
 from nmtkd.text import workers
-from nmtkd.text.parallel import blocks, lines_of
+from nmtkd.text.parallel import kept_blocks, lines_of
 
 # Lines counted at a time: enough that most words repeat, so that a worker hands over few distinct ones.
 CHUNK = 50_000
@@ -15,11 +18,15 @@ CHUNK = 50_000
 SERIAL_BELOW = 200_000
 
 
-def frequencies(stage: str, path: Path, lines: int) -> Counter[str]:
-    """Counts of the words between single spaces in a file of `lines` lines. `stage` names progress lines."""
+def frequencies(stage: str, path: Path, kept_N: NDArray[np.bool_]) -> Counter[str]:
+    """Counts of the words between single spaces in the lines of a file that a mask keeps.
+
+    `stage` names progress lines.
+    """
     total = Counter[str]()
-    done = 0
-    for counts, size in workers.each(WordCounter, (), blocks(path, CHUNK), serial=lines < SERIAL_BELOW):
+    done, lines = 0, int(kept_N.sum())
+    tasks = kept_blocks(path, kept_N, CHUNK)
+    for counts, size in workers.each(WordCounter, (), tasks, serial=lines < SERIAL_BELOW):
         total.update(counts)
         done += size
         machine.progress(stage, done, lines, f"lines of {path.name} counted")

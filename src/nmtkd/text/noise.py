@@ -23,13 +23,16 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nmtkd import machine
 from nmtkd.files import read_array, writing
 from nmtkd.plan.data import Noise
-from nmtkd.plan.layout import CODES, LENGTHS, TEACHER_TEXT
+from nmtkd.plan.layout import CODES, KEPT, LENGTHS, TEACHER_TEXT
 from nmtkd.text import workers
 from nmtkd.text.frequencies import frequencies
-from nmtkd.text.parallel import ParallelTextError, block_of, blocks, count_pairs, lines_of
+from nmtkd.text.parallel import ParallelTextError, block_of, count_pairs, kept_blocks, lines_of
 from nmtkd.text.subwords import Subwords
 from nmtkd.text.words import count_units, is_protected, split_token, units
 
@@ -197,15 +200,16 @@ class _Corrupter:
 def apply(prepared: Path, bpe: Path, out: Path, noise: Noise, bounds: Mapping[str, int]) -> dict[str, Any]:
     """The `noise` stage: train.src and train.tgt under `noise`, as BPE. Returns the card.
 
-    The card counts words and corruptions of each side, and the pieces of its longest line. A clean text for
-    the teacher goes to TEACHER_TEXT. The text passes through memory block by block. Raises ParallelTextError
-    for a line that no batch holds: `bounds` are the trainings' max_tokens by the name of their param.
+    Pairs that `bpe` dropped are left out. The card counts words and corruptions of each side, and the pieces
+    of its longest line. A clean text for the teacher goes to TEACHER_TEXT. The text passes through memory
+    block by block. Raises ParallelTextError for a line that no batch holds: `bounds` are the trainings'
+    max_tokens by the name of their param.
     """
     if noise.teacher_sees == "clean":
         (out / TEACHER_TEXT).mkdir()
-    count = count_pairs(prepared / "train.src", prepared / "train.tgt")
+    kept = _kept(bpe, count_pairs(prepared / "train.src", prepared / "train.tgt"))
     sides = {
-        name: _apply_to_side(prepared / f"train.{side}", bpe / CODES, out, noise, name, count)
+        name: _apply_to_side(prepared / f"train.{side}", bpe / CODES, out, noise, name, kept)
         for side, name in (("src", "source"), ("tgt", "target"))
     }
     # Batches are cut by the clean text, whatever noise makes of it.
@@ -220,22 +224,37 @@ def apply(prepared: Path, bpe: Path, out: Path, noise: Noise, bounds: Mapping[st
         "rates": rates_by_kind(noise),
         "side": noise.side,
         "teacher_sees": noise.teacher_sees or "same",
+        "pairs": int(kept.sum()),
+        "dropped by bpe": int((~kept).sum()),
     }
     return facts | sides
 
 
-def _apply_to_side(path: Path, codes: Path, out: Path, noise: Noise, name: str, count: int) -> dict[str, Any]:
-    """Writes one side, `name` being source or target, of `count` lines. Returns its counts."""
+def _kept(bpe: Path, count: int) -> NDArray[np.bool_]:
+    """The mask of the pairs that the stage `bpe` keeps. Raises ParallelTextError if it is of another text."""
+    kept: NDArray[np.bool_] = read_array(bpe / KEPT, "b", [None])
+    if len(kept) != count:
+        raise ParallelTextError(
+            f"{bpe / KEPT}: tells of {len(kept)} pairs, prepared are {count}; run the bpe stage again"
+        )
+    return kept
+
+
+def _apply_to_side(
+    path: Path, codes: Path, out: Path, noise: Noise, name: str, kept: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Writes one side, `name` being source or target, of the lines that are kept. Returns its counts."""
+    count = int(kept.sum())
     clean = noise.teacher_sees == "clean"
     side_noise = noise if noise.side in (name, "both") else None
     draws = side_noise is not None and "substitution" in rates_by_kind(noise)
-    vocabulary = Vocabulary.counted(frequencies("noise", path, count) if draws else Counter())
+    vocabulary = Vocabulary.counted(frequencies("noise", path, kept) if draws else Counter())
     words, corruptions, done, longest = 0, Counter[str](), 0, 0
     with ExitStack() as files:
         noisy_file = files.enter_context(writing(out / path.name))
         clean_file = files.enter_context(writing(out / TEACHER_TEXT / path.name)) if clean else None
-        args = (codes, side_noise, name, vocabulary, clean)
-        for block in workers.each(_Corrupter, args, blocks(path, CHUNK), serial=count < SERIAL_BELOW):
+        args, tasks = (codes, side_noise, name, vocabulary, clean), kept_blocks(path, kept, CHUNK)
+        for block in workers.each(_Corrupter, args, tasks, serial=count < SERIAL_BELOW):
             noisy_file.write(block.noisy)
             if clean_file:
                 clean_file.write(block.clean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from codecs import BOM_UTF8
@@ -10,6 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nmtkd.files import writing
 
@@ -70,6 +74,16 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := b"".join(itertools.islice(file, size)):
             yield block
+
+
+def kept_blocks(path: Path, kept_N: NDArray[np.bool_], size: int = BLOCK) -> Iterator[bytes]:
+    """The lines of a file that a mask keeps, some of each `size` lines at a time, unchecked."""
+    for number, block in enumerate(blocks(path, size)):
+        kept = kept_N[number * size : (number + 1) * size]
+        if kept.all():
+            yield block
+        elif kept.any():
+            yield b"".join(itertools.compress(io.BytesIO(block), kept))  # BytesIO ends lines at LF alone
 
 
 def lines_of(block: bytes) -> list[str]:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from nmtkd import machine
 from nmtkd.files import write_json, writing
 from nmtkd.plan.data import Corpus, Prepare
-from nmtkd.plan.layout import CARD, GROUPS
-from nmtkd.text import ceiling, provenance, splitting, words, workers
+from nmtkd.plan.layout import CARD, GROUPS, TRAIN, VALID
+from nmtkd.text import ceiling, provenance, selection, splitting, words, workers
 from nmtkd.text.cleaning import (
     FILES,
     REASONS,
@@ -34,6 +34,7 @@ from nmtkd.text.cleaning import (
     Tokenised,
     Train,
     files_of,
+    lower,
     raw_blocks,
     sizes,
 )
@@ -49,7 +50,7 @@ from nmtkd.text.parallel import (
     write_lines,
 )
 from nmtkd.text.splitting import Pair
-from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, digests, pick, survey
+from nmtkd.text.survey import SAME_PLACEHOLDERS, SHORT, VISIBLE, Survey, digests, pick, survey
 from nmtkd.text.tokenisers import tokeniser
 
 CHUNK = 500  # lines of a worker's task: few enough for progress, enough to outweigh the hand-over
@@ -83,6 +84,13 @@ def prepare(raw: Path, out: Path, corpus: Corpus, settings: Prepare, tokenize: s
     choose = _unsplit if (raw / "all.src").exists() else _given
     train, held_out = choose(raw, corpus, settings, card)
     card["target_characters_per_source_character"] = round(train.ratio, DECIMALS)
+    if settings.valid_every or settings.train_pairs or settings.expected:
+        train, valid = selection.select(train, corpus, settings, card)
+        if valid is not None:
+            pairs = pick(train.source, train.target, valid)
+            groups = [str(number) for number in range(len(pairs))]
+            held_out = {"valid": HeldOut(pairs, groups), **held_out}
+        selection.check(card, settings, len(held_out["valid"].pairs))
     _check_language(corpus, tokenize, [target for _, target in held_out[corpus.tests[0]].pairs])
     out.mkdir(parents=True, exist_ok=True)
     card["splits"], card["normalised"], card["ceiling"] = {}, {}, {}
@@ -126,7 +134,7 @@ def _unsplit(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[
     visible = surveyed.which(VISIBLE)
     card["dropped"]["only invisible characters"] = int(count - visible.sum())
     # A held-out string must belong to one group only, so groups are compared before duplicates are removed.
-    usable = visible & surveyed.which(SAME_PLACEHOLDERS)
+    usable = visible & _same_placeholders(surveyed, settings)
     card["dropped"]["placeholders differ"] = int(visible.sum() - usable.sum())
     # Of a corpus that is split here, held-out sets have the same bound on length as train.
     short = usable & surveyed.which(SHORT)
@@ -162,7 +170,8 @@ def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Tr
     files = raw / "train.src", raw / "train.tgt"
     count = count_pairs(*files)
     held_out: dict[str, HeldOut] = {}
-    for name in ("valid", *corpus.tests):
+    _check_valid(raw, settings)
+    for name in (*([] if settings.valid_every else ["valid"]), *corpus.tests):
         pairs = list(zip(*read_pair(raw / f"{name}.src", raw / f"{name}.tgt"), strict=True))
         groups = raw / f"{name}.{GROUPS}"
         names = read_lines(groups) if groups.exists() else [str(number) for number in range(len(pairs))]
@@ -180,13 +189,33 @@ def _given(raw: Path, corpus: Corpus, settings: Prepare, card: Card) -> tuple[Tr
     surveyed = survey(*files, count)
     card["raw_pairs"] = count
     visible = surveyed.which(VISIBLE)
-    unique = surveyed.unique(visible)
-    usable = unique & surveyed.which(SAME_PLACEHOLDERS)
+    unique = surveyed.unique(visible) if settings.duplicates == "drop" else visible
+    usable = unique & _same_placeholders(surveyed, settings)
     card["dropped"]["only invisible characters"] = int(count - visible.sum())
     card["dropped"]["exact duplicates"] = int(visible.sum() - unique.sum())
     card["dropped"]["placeholders differ"] = int(unique.sum() - usable.sum())
     train = Train(*files, usable, surveyed.ratio)
     return _without_overlap(train, surveyed.digests, held_out, settings, card), held_out
+
+
+def _check_valid(raw: Path, settings: Prepare) -> None:
+    """Raises ParallelTextError unless there is one set to validate on: the corpus's, or a part of train."""
+    has = (raw / "valid.src").exists()
+    if settings.valid_every and has:
+        raise ParallelTextError(
+            f"{raw}: the corpus has a validation set, and prepare.valid_every ({settings.valid_every}) asks "
+            "for a part of train; set it to 0"
+        )
+    if not settings.valid_every and not has:
+        raise ParallelTextError(
+            f"{raw}: the corpus has no validation set; set prepare.valid_every to take a part of train"
+        )
+
+
+def _same_placeholders(surveyed: Survey, settings: Prepare) -> NDArray[np.bool_]:
+    """The pairs whose placeholders do not differ; all, where these are text like any other."""
+    same = surveyed.which(SAME_PLACEHOLDERS)
+    return same if settings.placeholders else np.ones_like(same)
 
 
 def _without_overlap(
@@ -219,13 +248,15 @@ def _write_held_out(
     """Writes a held-out set. Its counts and the ceiling of its score go into the card."""
     write_lines(out / f"{name}.{GROUPS}", held.groups)
     pairs, changed = _tokenise(held.pairs, corpus, settings, name)
+    if settings.lowercase:
+        pairs = [pair.lower() for pair in pairs]
     for file, content in files_of(pairs).items():
         with writing(out / f"{name}.{file}") as opened:
             opened.write(content)
     card["splits"][name] = {**sizes(pairs), "groups": len(set(held.groups))}
     _count_normalised(card, settings, name, changed)
     back = tokeniser(settings.tokeniser, corpus.target)
-    references = [pair.ref for pair in pairs]
+    references = [lower(pair.ref) if settings.lowercase else pair.ref for pair in pairs]
     texts = [ceiling.back(pair.tgt, pair.names, back) for pair in pairs]
     card["ceiling"][name] = ceiling.measure(references, texts, bleu_tokeniser(corpus.target, tokenize))
     quoted = [{"split": name, **line} for line in ceiling.worst(references, texts)]
@@ -233,9 +264,15 @@ def _write_held_out(
         card.setdefault("ceiling_worst", []).extend(quoted)
 
 
+def is_test(name: str) -> bool:
+    """Whether a split is a test set."""
+    return name not in (TRAIN, VALID)
+
+
 def _count_normalised(card: Card, settings: Prepare, name: str, changed: Counter[str]) -> None:
-    if settings.normalise:
-        card["normalised"][name] = {kind: changed[kind] for kind in settings.normalise}
+    kinds = [*(settings.normalise_tests if is_test(name) else []), *settings.normalise]
+    if kinds:
+        card["normalised"][name] = {kind: changed[kind] for kind in kinds}
 
 
 def _tokenise(
@@ -245,7 +282,9 @@ def _tokenise(
     chunks = (raw[start : start + CHUNK] for start in range(0, len(raw), CHUNK))
     pairs, changed = list[Tokenised](), Counter[str]()
     serial = len(raw) < SERIAL_BELOW
-    for chunk, counts in workers.each(_ChunkTokeniser, (corpus, settings), chunks, serial=serial):
+    for chunk, counts in workers.each(
+        _ChunkTokeniser, (corpus, settings, is_test(name)), chunks, serial=serial
+    ):
         pairs += chunk
         changed.update(counts)
         machine.progress("prepare", len(pairs), len(raw), f"pairs of {name} tokenised")
@@ -253,11 +292,11 @@ def _tokenise(
 
 
 class _ChunkTokeniser:
-    def __init__(self, corpus: Corpus, settings: Prepare) -> None:
-        self._args = corpus, settings
+    def __init__(self, corpus: Corpus, settings: Prepare, tests: bool) -> None:
+        self._args, self._tests = (corpus, settings), tests
 
     def __call__(self, raw: Sequence[Pair]) -> tuple[list[Tokenised], Counter[str]]:
-        tokenise = PairTokeniser(*self._args)
+        tokenise = PairTokeniser(*self._args, tests=self._tests)
         return [tokenise(pair) for pair in raw], tokenise.changed
 
 
@@ -279,7 +318,9 @@ def _write_train(
             near |= block.near
             done += block.sizes["pairs"] + block.dropped.total()
             machine.progress("prepare", done, total, "pairs of train tokenised")
-        card["dropped"].update({reason: dropped[reason] for reason in REASONS})
+        card["dropped"].update(
+            {reason: card["dropped"].get(reason, 0) + dropped[reason] for reason in REASONS}
+        )
         if not counts["pairs"]:
             raise ParallelTextError(
                 f"train: none of {card['raw_pairs']} pairs is left after cleaning; dropped: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +15,25 @@ from numpy.typing import NDArray
 
 from nmtkd import machine
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY, LENGTHS
+from nmtkd.plan.layout import CODES, DICTIONARY, KEPT, LENGTHS
 from nmtkd.text import provenance, workers
 from nmtkd.text.frequencies import frequencies
 from nmtkd.text.merges import merges
-from nmtkd.text.parallel import blocks, count_lines, lines_of, read_lines, write_lines
+from nmtkd.text.parallel import (
+    ParallelTextError,
+    blocks,
+    count_pairs,
+    lines_of,
+    read_lines,
+    write_lines,
+)
 from nmtkd.text.words import SEPARATOR, WHOLE, is_protected
 
 VERSION = "#version: 0.2"  # first line of a codes file: the version of its format
 NO_MERGE = f"{SEPARATOR} {SEPARATOR}"  # of two symbols that no text has: symbols start as single characters
 CACHED = 50_000  # words whose pieces are kept: nearly all of the words to come, in some 10 MB
+# Why a pair is dropped here.
+LONG, UNEVEN = "more pieces than max_pieces", "pieces of the sides too uneven"
 CHUNK = 10_000  # distinct words that a worker splits at a time
 # Distinct words below which one process finishes before others would have started: some 20 microseconds each.
 SERIAL_BELOW = 100_000
@@ -115,22 +125,49 @@ def lengths(path: Path, lines: int, sizes: Mapping[str, int]) -> NDArray[np.int3
     return np.array(found, np.int32)
 
 
+def _kept(lengths_N2: NDArray[np.int32], settings: Bpe) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """The pairs that bpe.max_pieces and bpe.max_ratio keep, as a mask [N]; and how many either drops.
+
+    `lengths_N2` count the end of the sentence, the bounds do not. Raises ParallelTextError for none.
+    """
+    low, high = lengths_N2.min(1) - 1, lengths_N2.max(1) - 1
+    is_long = high > (settings.max_pieces or high.max(initial=0))
+    is_uneven = ~is_long & (high > (settings.max_ratio or math.inf) * low)
+    kept = ~is_long & ~is_uneven
+    dropped = {LONG: int(is_long.sum()), UNEVEN: int(is_uneven.sum())}
+    if len(kept) and not kept.any():
+        raise ParallelTextError(
+            f"train: none of {len(kept)} pairs is left; dropped: "
+            + ", ".join(f"{number} {reason}" for reason, number in dropped.items())
+            + "; raise bpe.max_pieces or bpe.max_ratio"
+        )
+    return kept, dropped
+
+
 def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) -> dict[str, Any]:
     """The `bpe` stage: learns codes and dictionary on the clean training text and encodes the held-out sets.
 
-    Returns the card. It counts the unknown pieces of each held-out set (characters that training never
-    showed) and those of its longest line, and has the hashes of what was read and written. Of the training
-    text only the distinct words are in memory.
+    Codes are learnt on all pairs, then those with too many pieces or too uneven ones are dropped, by a mask:
+    dictionary and lengths are of the others. Returns the card. It counts what was dropped, the unknown pieces
+    of each held-out set (characters that training never showed) and those of its longest line, and has the
+    hashes of what was read and written. Of the training text only the distinct words are in memory. Raises
+    ParallelTextError if no pair is left.
     """
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
-    lines = {side: count_lines(path) for side, path in files.items()}
-    counts = {side: frequencies("bpe", path, lines[side]) for side, path in files.items()}
+    every = np.ones(count_pairs(*files.values()), bool)
+    counts = {side: frequencies("bpe", path, every) for side, path in files.items()}
     learnt = learn(counts["src"] + counts["tgt"], settings, out / CODES)
     pieces, longs = {}, []
     for side, words in counts.items():
         pieces[side], sizes = count_pieces(words, out / CODES)
-        longs.append(lengths(files[side], lines[side], sizes))
-    np.save(out / LENGTHS, np.stack(longs, axis=1))
+        longs.append(lengths(files[side], len(every), sizes))
+    lengths_N2 = np.stack(longs, axis=1)
+    kept, dropped = _kept(lengths_N2, settings)
+    if not kept.all():
+        counts = {side: frequencies("bpe", path, kept) for side, path in files.items()}
+        pieces = {side: count_pieces(words, out / CODES)[0] for side, words in counts.items()}
+    np.save(out / KEPT, kept)
+    np.save(out / LENGTHS, lengths_N2[kept])
     known = pieces["src"] + pieces["tgt"]
     size = write_dictionary(out / DICTIONARY, known)
     subwords = Subwords(out / CODES)
@@ -145,10 +182,12 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
         machine.progress("bpe", done, len(held_out), "held-out sets encoded")
     return {
         "merges": learnt,
+        "pairs": int(kept.sum()),
+        "dropped": dropped,
         "dictionary": size,
         "train_pieces": {side: counts.total() for side, counts in pieces.items()},
         "unknown_pieces": unknown,
         "longest_line": longest,
         **provenance.encoded(prepared, ["train", *held_out]),
-        **provenance.written(out, [CODES, LENGTHS, DICTIONARY, *provenance.sides(held_out)]),
+        **provenance.written(out, [CODES, KEPT, LENGTHS, DICTIONARY, *provenance.sides(held_out)]),
     }

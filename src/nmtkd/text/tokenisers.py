@@ -1,15 +1,16 @@
 """Tokenisers: text to tokens joined by spaces, and back.
 
 `reversible` gives back every text to the letter: a joiner stands where the text has no space, and characters
-that OpenNMT's Tokenizer would lose travel by their code points. `moses` is what part of the literature counts
-BLEU on; it loses what it loses.
+that OpenNMT's Tokenizer would lose travel by their code points. The kinds of Moses are what part of the
+literature counts BLEU on; they lose what they lose.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from nmtkd.text.languages import base
@@ -67,29 +68,67 @@ class Reversible:
         return text
 
 
-class Moses:
-    """Moses tokens (sacremoses, no escaping)."""
+# sacremoses takes a line's last word for an abbreviation where it may be one ("U.S."). Moses never does: a
+# sentence hardly ends so, and its period is a token.
+_LAST_PERIOD = re.compile(r"(?<=\S)(?<!\.)\.$")
 
-    def __init__(self, language: str) -> None:
+
+@lru_cache
+def _with_cjk_letters() -> list[tuple[re.Pattern[str], str]]:
+    """Rules of sacremoses by which Chinese, Japanese and Korean characters are letters in any text.
+
+    So they are to Moses. sacremoses counts them as letters where the language is theirs alone, and then with
+    the punctuation of their scripts.
+    """
+    from sacremoses import MosesTokenizer
+
+    letters = MosesTokenizer(lang="cjk")
+    added = {*letters.IsAlnum} - {*MosesTokenizer.IsAlnum}
+    others = {char for char in added if unicodedata.category(char)[0] not in "LNM"}
+    return [
+        (re.compile("".join(char for char in pattern.pattern if char not in others)), substitution)
+        for pattern, substitution in (letters.PAD_NOT_ISALNUM, letters.AGGRESSIVE_HYPHEN_SPLIT)
+    ]
+
+
+class Moses:
+    """Moses tokens, by sacremoses.
+
+    `escape`: characters that Moses has another use for as entities (`&apos;`), as its tokenizer.perl does
+    unless told otherwise. `aggressive`: a hyphen between letters or digits is a token, `@-@`, as by its `-a`.
+    """
+
+    def __init__(self, language: str, *, escape: bool = False, aggressive: bool = False) -> None:
         from sacremoses import MosesDetokenizer, MosesTokenizer
 
         self._forward, self._back = MosesTokenizer(lang=base(language)), MosesDetokenizer(lang=base(language))
+        self._forward.PAD_NOT_ISALNUM, self._forward.AGGRESSIVE_HYPHEN_SPLIT = _with_cjk_letters()
+        self._escape, self._aggressive = escape, aggressive
 
     def tokenise(self, text: str) -> str:
         """Tokens joined by spaces."""
         protected = [PROTECTED] if OPEN in text else None
         tokens: str = self._forward.tokenize(
-            text, escape=False, protected_patterns=protected, return_str=True
+            text,
+            aggressive_dash_splits=self._aggressive,
+            escape=self._escape,
+            protected_patterns=protected,
+            return_str=True,
         )
-        return tokens
+        return _LAST_PERIOD.sub(" .", tokens)
 
     def detokenise(self, tokens: str) -> str:
         """The text, brackets as they are."""
-        text: str = self._back.detokenize(tokens.split(), unescape=False)
+        text: str = self._back.detokenize(tokens.split(), unescape=self._escape)
         return text
 
 
-KINDS: dict[str, Callable[[str], Tokeniser]] = {"reversible": Reversible, "moses": Moses}
+KINDS: dict[str, Callable[[str], Tokeniser]] = {
+    "reversible": Reversible,
+    "moses": Moses,
+    "moses_escaped": partial(Moses, escape=True),
+    "moses_aggressive": partial(Moses, escape=True, aggressive=True),
+}
 
 
 @lru_cache

@@ -15,7 +15,7 @@ corpus: {name: toy, reader: files, source: en, target: de, tests: [test], archiv
 prepare: {tokeniser: reversible, normalise: [], seed: 1, valid_pairs: 2, test_pairs: 3,
   max_words: {source: 60, target: 60}, max_ratio: 3.0, ratio_slack: 24,
   overlap: drop, near_duplicate: 0.8, normalise_tests: [], lowercase: false, placeholders: true,
-  duplicates: drop, ratio: characters, valid_every: 0, train_pairs: 0, expected: null}
+  duplicates: drop, ratio_of: characters, valid_every: 0, train_pairs: 0, expected: null}
 bpe: {merges: 4000, min_frequency: 2, max_pieces: null, max_ratio: null}
 noises:
   clean: {kind: none, side: both, seed: 1}

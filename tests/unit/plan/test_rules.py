@@ -291,3 +291,12 @@ def test_bare_no_in_the_grid_is_explained() -> None:
         "off as a truth value: quote it",
         "grid.noises: False names nothing under `noises:` (known: clean, del10); add it there or correct it",
     ]
+
+
+def test_valid_as_a_part_of_train_overlaps_it() -> None:
+    asked = {"prepare__valid_every": 23}
+    validate(changed(**asked, prepare__overlap="keep"))
+    assert problems(changed(**asked)) == [
+        "prepare.overlap: must be keep where prepare.valid_every (23) makes a part of train valid as it "
+        "stands; got 'drop'; set it to keep, or valid_every to 0"
+    ]

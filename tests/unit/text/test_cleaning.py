@@ -189,3 +189,51 @@ def test_the_bound_before_a_split_is_in_units_too(tmp_path: Path) -> None:
     assert card["dropped"][LONG] == 0
     assert sum(len(read(out, name)) for name in ("train", "valid", "test")) == 4
     assert names(out, "valid") == [[]]
+
+
+# By tokens, as Moses' clean-corpus-n.perl
+
+
+@pytest.mark.parametrize(
+    ("lengths", "reason"),
+    [
+        ((2, 3), ""),
+        ((3, 2), ""),
+        ((2, 4), UNEVEN),
+        ((4, 2), UNEVEN),
+        ((1, 1), ""),
+        ((175, 117), ""),  # 175 / 117 is 1.496
+        ((175, 116), UNEVEN),
+        ((176, 175), LONG),
+        ((175, 176), LONG),
+    ],
+)
+def test_token_ratio_and_length(lengths: tuple[int, int], reason: str) -> None:
+    pair = " ".join("a" * lengths[0]), " ".join("b" * lengths[1])
+    assert why_dropped(pair, 7.0, ratio_of="tokens", max_ratio=1.5, words=175, tokeniser="moses") == reason
+
+
+def test_a_word_without_end_is_dropped_by_tokens_alone() -> None:
+    asked: dict[str, Any] = {"max_ratio": 1.5, "tokeniser": "moses"}
+    assert why_dropped(("a" * 1000, "b"), ratio_of="tokens", **asked) == ""
+    assert why_dropped(("b", "a" * 1001), ratio_of="tokens", **asked) == "a word of over 1000 characters"
+    assert why_dropped(("a" * 1001, "a" * 1001), **asked) == ""
+
+
+def test_tokens_are_counted_whatever_the_script() -> None:
+    pair = ("a b", "我有三本书")
+    assert why_dropped(pair, ratio_of="tokens", max_ratio=2.0, tokeniser="moses") == ""
+    assert why_dropped(pair, ratio_of="tokens", max_ratio=1.9, tokeniser="moses") == UNEVEN  # 2 and 1
+
+
+def test_case_goes_after_cleaning() -> None:
+    cleaner = Cleaner(corpus(), settings(words=99, lowercase=True), [], 1.0)
+    cleaned = cleaner(("Ein Haus ΟΔΟΣ\n".encode(), b"A House\n", np.array([True])))
+    assert cleaned.files["src"].decode() == "ein haus οδοσ\n"  # Perl's lc knows no final sigma
+    assert cleaned.files["tgt"] == b"a house\n"
+    assert cleaned.files["raw"].decode() == "Ein Haus ΟΔΟΣ\n"
+
+
+def test_placeholders_may_be_text() -> None:
+    pair = PairTokeniser(corpus(), settings(placeholders=False, tokeniser="moses"))(("a {b}", "c {d}"))
+    assert (pair.src, pair.tgt, pair.names) == ("a { b }", "c { d }", [])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtkd.plan.data import Bpe, Noise, Rates
-from nmtkd.plan.layout import CODES, LENGTHS, TEACHER_TEXT
+from nmtkd.plan.layout import CODES, KEPT, LENGTHS, TEACHER_TEXT
 from nmtkd.text.noise import Vocabulary, apply, corrupt, rates_by_kind
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.subwords import learn
@@ -300,6 +300,7 @@ def prepared(tmp_path: Path) -> Path:
     write_lines(tmp_path / "train.tgt", text(40, 8, seed=2))
     learn(counted([" ".join(WORDS)] * 2), Bpe(merges=200, min_frequency=2), tmp_path / CODES)
     np.save(tmp_path / LENGTHS, np.array([[9, 7], [2, 9]]))
+    np.save(tmp_path / KEPT, np.ones(len((tmp_path / "train.src").read_text().splitlines()), bool))
     return tmp_path
 
 
@@ -394,6 +395,7 @@ def test_output_is_split_into_pieces_after_the_noise(tmp_path: Path) -> None:
     write_lines(tmp_path / "train.tgt", ["low ｟0｠"])
     learn(counted(["low low"]), Bpe(merges=10, min_frequency=2), tmp_path / CODES)
     np.save(tmp_path / LENGTHS, np.array([[9, 7], [2, 9]]))
+    np.save(tmp_path / KEPT, np.ones(len((tmp_path / "train.src").read_text().splitlines()), bool))
     (tmp_path / "out").mkdir()
     card = apply(tmp_path, tmp_path, tmp_path / "out", noise("none", 0.0), BOUNDS)
     assert (tmp_path / "out" / "train.src").read_text(encoding="utf-8") == "x@@ y@@ z ｟0｠\n"
@@ -439,3 +441,22 @@ def test_a_line_must_fit_by_its_clean_text(prepared: Path) -> None:
     (prepared / "out").mkdir()
     with pytest.raises(ParallelTextError, match="a line of 9 BPE pieces"):
         apply(prepared, prepared, prepared / "out", noise("deletion", 0.9), bounds(8, 8))
+
+
+def test_pairs_that_bpe_dropped_are_left_out(prepared: Path) -> None:
+    kept = np.arange(40) % 3 != 0
+    seen = Noise(kind="deletion", rate=0.5, side="both", seed=1, teacher_sees="clean")
+    np.save(prepared / KEPT, kept)
+    source, target, card = applied(prepared, "part", seen)
+    assert len(source) == len(target) == kept.sum() == card["pairs"]
+    assert card["dropped by bpe"] == 40 - kept.sum()
+    clean = read(prepared / "part" / TEACHER_TEXT / "train.src")
+    assert clean == [line for line, stays in zip(text(40, 8, seed=1), kept, strict=True) if stays]
+
+
+def test_a_mask_of_another_text_is_told(prepared: Path) -> None:
+    np.save(prepared / KEPT, np.ones(39, bool))
+    with pytest.raises(
+        ParallelTextError, match="tells of 39 pairs, prepared are 40; run the bpe stage again"
+    ):
+        applied(prepared, "out", noise("deletion", 0.5))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtkd.plan.data import Bpe, Noise
-from nmtkd.plan.layout import CODES, LENGTHS
+from nmtkd.plan.layout import CODES, KEPT, LENGTHS
 from nmtkd.text.frequencies import WordCounter
 from nmtkd.text.noise import Vocabulary, apply, corrupt
 from nmtkd.text.parallel import write_lines
@@ -178,6 +178,7 @@ def test_the_card_counts_units(tmp_path: Path) -> None:
     write_lines(tmp_path / "train.tgt", ["我有 ￭3￭ 本书 ￭。", "น้ำใส"])
     learn(Counter(), Bpe(merges=5, min_frequency=2), tmp_path / CODES)
     np.save(tmp_path / LENGTHS, np.array([[9, 7], [2, 9]]))
+    np.save(tmp_path / KEPT, np.ones(len((tmp_path / "train.src").read_text().splitlines()), bool))
     (tmp_path / "out").mkdir()
     card = apply(tmp_path, tmp_path, tmp_path / "out", noise("swap", 1.0), {"training.max_tokens": 99})
     assert card["source"] == {"words": 7, "hit": 2, "hit_by_kind": {"swap": 2}, "longest_line": 11}
@@ -192,6 +193,7 @@ def test_codes_of_joined_tokens_split_noisy_ones(tmp_path: Path) -> None:
         write_lines(tmp_path / f"train.{side}", lines)
     learn(counted(lines), Bpe(merges=30, min_frequency=2), tmp_path / CODES)
     np.save(tmp_path / LENGTHS, np.array([[9, 7], [2, 9]]))
+    np.save(tmp_path / KEPT, np.ones(len((tmp_path / "train.src").read_text().splitlines()), bool))
     (tmp_path / "out").mkdir()
     card = apply(tmp_path, tmp_path, tmp_path / "out", noise("deletion", 0.3), {"training.max_tokens": 99})
     left = [join(line) for line in (tmp_path / "out" / "train.src").read_text(encoding="utf-8").splitlines()]

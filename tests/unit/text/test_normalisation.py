@@ -26,11 +26,15 @@ from tests.unit.text.toys import corpus, given, lines, read, settings
         ("invisible", "a\u00a0b\x00c", "a\u00a0b\x00c"),
         ("white_space", "  a \u00a0 b\u3000c\td ", "a b c d"),
         ("white_space", "a\u200bb", "a\u200bb"),
+        ("non_printing", "a\u200bb\u00adc\x07d\ue000e f", "a b c d e f"),
+        ("apostrophes", "it’s ‘so’", "it's ‘so'"),
+        ("punctuation", "“Yes”, he said – ( now ) …", '"Yes," he said - (now) ...'),
+        ("punctuation", "l’eau d’œuvre", "l'eau d\"œuvre"),  # as Moses, which knows letters of ASCII alone
     ],
 )
 def test_a_kind_changes_what_it_names(kind: str, before: str, after: str) -> None:
     changed = Counter[str]()
-    assert normalise(before, [kind], changed) == after
+    assert normalise(before, [kind], changed, "en") == after
     assert changed == Counter({kind: 1} if before != after else {})
 
 
@@ -40,33 +44,34 @@ def test_no_word_is_glued_to_the_next(kind: str, words: list[str], data: st.Data
     marks = {"controls": "\x00\x07\x1b\t\x9f", "invisible": "\u200b\u2060\ufeff"}[kind]
     between = [data.draw(st.text(marks, min_size=1, max_size=3)) for _ in words[1:]]
     text = words[0] + "".join(mark + word for mark, word in zip(between, words[1:], strict=True))
-    assert normalise(text, [kind], Counter()).split() == words
+    assert normalise(text, [kind], Counter(), "en").split() == words
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @drawn(st.text(st.sampled_from("ab \t\x00\x85\u00a0\u00ad\u200b\u200c\u200d\ufeffu\u0308ﬁ㍿"), max_size=8))
 def test_a_second_time_changes_nothing(kind: str, text: str) -> None:
     changed = Counter[str]()
-    once = normalise(text, [kind], Counter())
-    assert normalise(once, [kind], changed) == once
+    once = normalise(text, [kind], Counter(), "en")
+    assert normalise(once, [kind], changed, "en") == once
     assert not changed
 
 
 @drawn(st.text(max_size=8))
 def test_no_kind_is_no_change(text: str) -> None:
-    assert normalise(text, [], Counter()) == text
+    assert normalise(text, [], Counter(), "en") == text
 
 
 def test_kinds_are_done_in_their_order() -> None:
     text = "a\u200b \u200bb"
-    assert normalise(text, ["invisible", "white_space"], Counter()) == "a b"
-    assert normalise(text, ["white_space", "invisible"], Counter()) == "a   b"
+    assert normalise(text, ["invisible", "white_space"], Counter(), "en") == "a b"
+    assert normalise(text, ["white_space", "invisible"], Counter(), "en") == "a   b"
 
 
 def test_joiners_inside_words_survive_every_kind() -> None:
     text = "می\u200cخواهم ක්\u200dරමය"
     assert unicodedata.normalize("NFC", text) == text
-    assert normalise(text, list(KINDS), Counter()) == text
+    kinds = [kind for kind in KINDS if kind != "non_printing"]  # Moses' rule: it takes them for waste
+    assert normalise(text, kinds, Counter(), "en") == text
 
 
 def test_normalisation_changes_what_models_see_alone(tmp_path: Path) -> None:
@@ -93,3 +98,23 @@ def test_the_name_of_a_placeholder_is_normalised_like_its_text(tmp_path: Path) -
     raw = given(tmp_path / "raw", train=[("x", "y")], test=[("{a\u00a0b}", "{a b}")])
     prepare(raw, out, corpus(), settings(normalise=["white_space"]))
     assert read(out, "test") == [("｟0｠", "｟0｠")]
+
+
+def test_punctuation_is_the_languages() -> None:
+    assert normalise("Er sagte „ja.“", ["punctuation"], Counter(), "de") == 'Er sagte "ja".'
+    assert normalise("Er sagte „ja.“", ["punctuation"], Counter(), "en") == 'Er sagte "ja."'
+    assert normalise("1\u00a0000", ["punctuation"], Counter(), "de") == "1,000"
+    assert normalise("1\u00a0000", ["punctuation"], Counter(), "en") == "1.000"
+
+
+def test_test_sets_alone_are_normalised_as_asked(tmp_path: Path) -> None:
+    pair = ("it’s one", "es’ eins")
+    raw = given(
+        tmp_path / "raw", train=[pair], valid=[("it’s two", "es’ zwei")], test=[("it’s three", "es’ drei")]
+    )
+    card = prepare(raw, tmp_path / "out", corpus(), settings(normalise_tests=["apostrophes"]))
+    assert card["normalised"] == {"test": {"apostrophes": 2}}
+    assert lines(tmp_path / "out/test.src") == ["it ￭'￭ s three"]
+    assert lines(tmp_path / "out/train.src") == ["it ￭’￭ s one"]
+    assert lines(tmp_path / "out/valid.src") == ["it ￭’￭ s two"]
+    assert lines(tmp_path / "out/test.ref") == ["es’ drei"]  # as the corpus has it

@@ -56,6 +56,7 @@ def test_a_split_corpus_is_cleaned_tokenised_and_accounted_for(tmp_path: Path) -
             "empty after tokenising": 0,
             "longer than max_words": 1,
             "sides too uneven": 1,
+            "a word of over 1000 characters": 0,
         },
         "target_characters_per_source_character": round(132 / 85, 3),
         "train_pairs_with_a_side_in_a_held_out_set": 2,

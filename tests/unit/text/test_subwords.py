@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nmtkd import files
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY, LENGTHS
-from nmtkd.text.parallel import write_lines
+from nmtkd.plan.layout import CODES, DICTIONARY, KEPT, LENGTHS
+from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.subwords import Subwords, encode, learn, write_dictionary
 from nmtkd.text.words import characters, join
 from tests.unit.text.counts import counted
@@ -147,6 +147,8 @@ def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Pat
     assert (out / "test.tgt").read_text(encoding="utf-8") == "q@@ q wide ｟9｠\n"
     assert card == {
         "merges": len((out / CODES).read_text().splitlines()) - 1,
+        "pairs": 2,
+        "dropped": {"more pieces than max_pieces": 0, "pieces of the sides too uneven": 0},
         "dictionary": 7,
         "train_pieces": {"src": 8, "tgt": 4},
         "unknown_pieces": {"valid.src": 0, "valid.tgt": 0, "test.src": 3, "test.tgt": 3},
@@ -165,3 +167,33 @@ def test_an_empty_held_out_set_is_encoded(tmp_path: Path) -> None:
     card = encode(prepared, out, ["valid"], Bpe(merges=20, min_frequency=2))
     assert (out / "valid.src").read_bytes() == b""
     assert card["longest_line"] == {"valid.src": 1, "valid.tgt": 1}
+
+
+def test_pairs_of_many_or_uneven_pieces_are_dropped(tmp_path: Path) -> None:
+    prepared, out = tmp_path / "prepared", tmp_path / "out"
+    out.mkdir()
+    write_lines(prepared / "train.src", ["ab ab", "ab ab ab", "ab ab ab ab", "ab", "zz"])
+    write_lines(prepared / "train.tgt", ["ab ab", "ab ab", "ab ab ab ab", "ab ab", "ab"])
+    for side in ("src", "tgt"):
+        write_lines(prepared / f"valid.{side}", ["ab zz"])
+    card = encode(prepared, out, ["valid"], Bpe(merges=1, min_frequency=2, max_pieces=3, max_ratio=1.5))
+    # zz is in two pieces: its pair has 2 and 1, as has the one before it.
+    assert np.load(out / KEPT).tolist() == [True, True, False, False, False]
+    assert np.load(out / LENGTHS).tolist() == [[3, 3], [4, 3]]
+    assert card["dropped"] == {"more pieces than max_pieces": 1, "pieces of the sides too uneven": 2}
+    assert (card["pairs"], card["train_pieces"]) == (2, {"src": 5, "tgt": 4})
+    assert (out / DICTIONARY).read_text(encoding="utf-8") == "ab 9\n"  # z is in no pair that stays
+    assert card["unknown_pieces"] == {"valid.src": 2, "valid.tgt": 2}
+
+
+def test_no_pair_left_is_told_with_both_counts(tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared"
+    for name in ("train", "valid"):
+        write_lines(prepared / f"{name}.src", ["a b c", "a"])
+        write_lines(prepared / f"{name}.tgt", ["a b c", "a b"])
+    bounds = Bpe(merges=1, min_frequency=2, max_pieces=2, max_ratio=1.5)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(
+        ParallelTextError, match=r"none of 2 pairs is left; dropped: 1 more pieces than .*, 1 "
+    ):
+        encode(prepared, tmp_path / "out", ["valid"], bounds)

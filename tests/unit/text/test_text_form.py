@@ -32,7 +32,10 @@ def test_pieces_become_text() -> None:
     ("change", "wrong"),
     [
         ({"longest": "57"}, "longest: Input should be a valid integer"),
-        ({"longest": 0}, "tokeniser and longest must be one of reversible, moses and a number above 0"),
+        (
+            {"longest": 0},
+            "tokeniser and longest must be one of reversible, moses, .*moses_aggressive and a number above 0",
+        ),
         ({"tokeniser": "nosuch"}, "tokeniser and longest must be one of .*, are 'nosuch' and 57; run `dvc"),
         ({"target": None}, "target: Input should be a valid string"),
     ],

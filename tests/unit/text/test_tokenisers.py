@@ -212,3 +212,31 @@ def test_entities_are_text_like_any_other() -> None:
 def test_placeholders_stay_whole_as_moses_tokens(parts: list[str]) -> None:
     tokens = tokeniser("moses", "en").tokenise(" ".join(parts)).split()
     assert [token for token in tokens if "｟" in token] == [part for part in parts if "｟" in part]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "tokens"),
+    [
+        # Moses parts the last period of a line, abbreviation or not; one inside the line stays.
+        ("moses", "He went to the U.S.", "He went to the U.S ."),
+        ("moses", "The U.S. is there.", "The U.S. is there ."),
+        ("moses", "And so on ...", "And so on ..."),
+        ("moses", ".", "."),
+        ("moses", "it's [a] | b & c-d", "it 's [ a ] | b & c-d"),
+        ("moses_escaped", "it's [a] | b & c-d", "it &apos;s &#91; a &#93; &#124; b &amp; c-d"),
+        ("moses_escaped", 'a "b" <c>', "a &quot; b &quot; &lt; c &gt;"),
+        ("moses_escaped", "&amp;", "&amp; amp ;"),
+        ("moses", "Das ist 三本书 《書》かな。", "Das ist 三本书 《 書 》 かな 。"),  # letters, and marks
+        ("moses_aggressive", "漢-字", "漢 @-@ 字"),
+        ("moses_aggressive", "a well-known it's", "a well @-@ known it &apos;s"),
+    ],
+)
+def test_kinds_of_moses(kind: str, text: str, tokens: str) -> None:
+    assert tokeniser(kind, "en").tokenise(text) == tokens
+
+
+@pytest.mark.parametrize("kind", ["moses", "moses_escaped", "moses_aggressive"])
+def test_moses_gives_back_plain_sentences(kind: str) -> None:
+    for text in ("It's a well-known fact, isn't it?", 'He said: "Yes & no".', "He went to the U.S."):
+        of_kind = tokeniser(kind, "en")
+        assert of_kind.detokenise(of_kind.tokenise(text)) == text

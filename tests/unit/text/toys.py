@@ -33,7 +33,7 @@ def settings(**changes: Any) -> Prepare:
         "lowercase": False,
         "placeholders": True,
         "duplicates": "drop",
-        "ratio": "characters",
+        "ratio_of": "characters",
         "valid_every": 0,
         "train_pairs": 0,
         "expected": None,
