@@ -52,6 +52,12 @@ class Part(Section):
     # first and last row, counted from 0, of pairs that are known not to translate each other
     misaligned: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
 
+    @model_validator(mode="after")
+    def _rows_are_in_order(self) -> Part:
+        if self.misaligned and self.misaligned[0] > self.misaligned[1]:
+            raise ValueError("misaligned: the first row comes after the last; swap them")
+        return self
+
 
 class Tags(Section):
     """What is done to the lines of a WIT3 training file that hold tags."""
