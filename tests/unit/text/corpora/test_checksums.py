@@ -86,3 +86,13 @@ def test_a_page_is_no_first_download(tmp_path: Path) -> None:
         fetch(listed(f"{server.address}/x", bytes=None), tmp_path)
     assert not (tmp_path / "toy.tgz.sha256").exists()
     server.close()
+
+
+def test_a_page_that_was_saved_by_hand_is_no_first_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local/toy.tgz").write_bytes(b"\n<!DOCTYPE html><title>Download anyway?</title>")
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "local"))
+    with pytest.raises(FetchError, match=r"local/toy\.tgz: is a web page \(HTML\), not the archive"):
+        fetch(listed(bytes=None), tmp_path / "cache")
