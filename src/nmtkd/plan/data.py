@@ -46,14 +46,23 @@ class Part(Section):
     archive: Line  # the name of an archive
     member: Line | None = None  # a path inside it; None: the archive itself is the file
     pairs: Positive | None = None  # how many it must have, empty ones included
+    total: Positive | None = None  # how many the split must have with this part and those before it
+    # the two languages that it is for, in any order; None: those of the corpus, whichever they are
+    languages: Annotated[list[Name], Field(min_length=2, max_length=2)] | None = None
     # first and last row, counted from 0, of pairs that are known not to translate each other
     misaligned: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _rows_are_in_order(self) -> Part:
+        if self.misaligned and self.misaligned[0] > self.misaligned[1]:
+            raise ValueError("misaligned: the first row comes after the last; swap them")
+        return self
 
 
 class Tags(Section):
     """What is done to the lines of a WIT3 training file that hold tags."""
 
-    drop: list[Line]  # a line that holds one of these goes
+    drop: list[Line]  # a line that holds one of these goes; ^ before one: that starts with it
     strip: list[Line]  # these go, what they enclose stays
 
 

@@ -49,7 +49,23 @@ ALLOWED: list[tuple[str, list[Any], str]] = [
     (r".*\.bytes", [10**12], "a terabyte"),
     (r".*\.(pre_norm|lowercase|placeholders)", [True, False], "both are meant"),
     (r"bpe\.max_pieces", [1], "one is small, and what data it is too small for, data tell"),
-    (r"corpus\.archives\.\*\.(sha256|bytes)", [None], "the other one is enough"),
+    (r"corpus\.archives\.\*\.(sha256|md5|git_blob|bytes)", [None], "another one is enough"),
+    (r"corpus\.parts", [None, {}], "the reader says which splits it lacks"),
+    (r"corpus\.parts\.\w+", [[]], "the reader says so of a split that is asked for"),
+    (r"corpus\.parts\..*\.(archive|member)", ["x", "X", "..", "a/b", "~/x", "1"], "a name to look for"),
+    (r"corpus\.parts\..*\.misaligned", [None], "no rows are known to be"),
+    (r"corpus\.parts\..*\.misaligned\.\*", [0, 1], "a row before the last"),
+    (r"corpus\.parts\..*\.(member|pairs|total|languages)", [None], "a part may go without"),
+    (r"corpus\.parts\..*\.(pairs|total)", [1], "a count, compared with what is there"),
+    (r"corpus\.parts\..*\.languages\.\*", ["x"], "a language, of the reader's"),
+    (r"corpus\.(tags|misaligned)", [None], "not of every corpus; the reader says what it lacks"),
+    (r"corpus\.tags\.\w+", [[], ["x"]], "nothing goes, or another tag"),
+    (r"corpus\.tags\.\w+\.\*", ["x", "X", "..", "a/b", "~/x", "1"], "a piece of a line, whatever it is"),
+    (r"prepare\.normalise_tests", [[]], "nothing is normalised"),
+    (r"prepare\.valid_every", [0], "the corpus has such a set"),
+    (r"prepare\.expected", [None], "no counts are known"),
+    (r"prepare\.expected\.\w+", [1], "a count, compared with what is there"),
+    (r"bpe\.(max_pieces|max_ratio)", [None], "not decided by pieces"),
     (r"corpus\.archives\.\*\.name", ["x", "X", "1"], "a file's name"),
     (r"corpus\.license", ["x", "X", "..", "a/b", "~/x", "1"], "words of a person"),
     (r"corpus\.folder", ["x", "X", "..", "a/b", "1"], "a folder, which DVC and the reader look for"),
@@ -164,6 +180,7 @@ def names_it(line: str, path: Path) -> bool:
         return True
     *above, own = [part for part in path if isinstance(part, str)]
     where, _, text = line.partition(": ")
+    where = re.sub(r"\.\d+$", "", where)  # an entry of a list is told by its number
     sections = [".".join(above[:depth]) for depth in range(1, len(above) + 1)]
     return where == ".".join([*above, own]) or (
         where in sections and re.search(rf"\b{own}\b", text) is not None

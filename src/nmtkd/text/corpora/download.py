@@ -22,6 +22,7 @@ from urllib3.util.retry import Retry
 
 from nmtkd import machine
 from nmtkd.plan.data import Archive
+from nmtkd.text.corpora.checksums import PAGES, is_page
 
 # Of headers that it cannot parse urllib3 warns with a traceback; the reason below is what a user reads.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -37,6 +38,11 @@ CHUNK = 1 << 20  # most bytes read at a time
 # 4xx statuses to retry after: timeout, too early, too many requests.
 PASSING_STATUS = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 NUMBER = re.compile(r"[0-9]{1,18}")  # more digits are no length
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
+A_PAGE = (
+    "sends a web page (HTML) in place of the file: a login, a confirmation or an error; "
+    "open the address in a browser to see which"
+)
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
@@ -69,7 +75,7 @@ def say(message: str) -> str:
 
 
 def download(archive: Archive, url: str, part: Path) -> None:
-    """Leaves exactly archive.bytes bytes in `part`.
+    """Leaves exactly archive.bytes bytes in `part`; where that is unknown, as many as the server announces.
 
     Raises MirrorError, and OSError for a fault of the disk; what has arrived by then stays for the next try.
     """
@@ -80,11 +86,12 @@ def download(archive: Archive, url: str, part: Path) -> None:
             have = part.stat().st_size if part.exists() else 0
             if have == archive.bytes:
                 return
-            if have > archive.bytes:
+            if archive.bytes is not None and have > archive.bytes:
                 part.unlink()
                 have = 0
             try:
                 _receive(session, archive, url, part, have)
+                return
             except _PassingError as fault:
                 retry = _waited(retry, url, fault)
 
@@ -115,23 +122,34 @@ def _receive(session: requests.Session, archive: Archive, url: str, part: Path, 
         resumes = answer.status_code == HTTPStatus.PARTIAL_CONTENT
         have = have if resumes else 0
         offered = _offered(answer, have)
-        if offered is not None and offered != archive.bytes:
+        _refuse_page(answer, archive)
+        if archive.bytes is not None and offered is not None and offered != archive.bytes:
             raise MirrorError(f"offers a file of {offered} bytes{_coded(answer)}, expected {archive.bytes}")
+        total = archive.bytes or offered  # None: the end of the stream is the end of the file
         with part.open("ab" if resumes else "wb") as stream:
-            while chunk := _chunk(answer, have, archive):
+            while chunk := _chunk(answer, have, total):
+                if not have and is_page(chunk, archive.name):
+                    raise MirrorError(A_PAGE)
                 have += len(chunk)
-                if have > archive.bytes:
-                    raise MirrorError(f"sends more than the expected {archive.bytes} bytes{_coded(answer)}")
+                if total is not None and have > total:
+                    raise MirrorError(f"sends more than the expected {total} bytes{_coded(answer)}")
                 stream.write(chunk)
-                machine.progress("fetch", have, archive.bytes, f"bytes of {archive.name}")
-    if have != archive.bytes:
-        raise _PassingError(f"the connection ended after {have} of {archive.bytes} bytes")
+                machine.progress("fetch", have, total or have, f"bytes of {archive.name}")
+    if total is not None and have != total:
+        raise _PassingError(f"the connection ended after {have} of {total} bytes")
 
 
-def _chunk(answer: requests.Response, have: int, archive: Archive) -> bytes:
+def _chunk(answer: requests.Response, have: int, total: int | None) -> bytes:
     """The next bytes as soon as some are there: a later stall must not lose them."""
-    with _translated(f"the connection ended after {have} of {archive.bytes} bytes"):
+    with _translated(f"the connection ended after {have} of {total or 'unknown many'} bytes"):
         return answer.raw.read1(CHUNK, decode_content=False)
+
+
+def _refuse_page(answer: requests.Response, archive: Archive) -> None:
+    """Raises MirrorError for an answer that calls itself a web page."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in PAGE_TYPES and not archive.name.endswith(PAGES):
+        raise MirrorError(A_PAGE)
 
 
 def _refuse(answer: requests.Response, part: Path, have: int) -> NoReturn:

@@ -1,6 +1,6 @@
 """Archives: from a local mirror, from the cache, or fetched.
 
-Nothing is handed on before its size and checksum are right.
+Nothing is handed on before all that is known of it (size, checksums, the first download) is right.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from nmtkd import locks
-from nmtkd.files import file_hash
 from nmtkd.plan.data import Archive
+from nmtkd.text.corpora.checksums import described, mismatch, note_first, published
 from nmtkd.text.corpora.download import SHOWN, MirrorError, download, say
 
 # These two are facts of the machine, so they come from the environment.
@@ -50,15 +50,28 @@ def fetch(archive: Archive, folder: Path) -> Path:
         )
     problems: list[str] = []
     try:
-        if local := _in_mirror_folder(archive, problems) or _whole(folder / name, archive):
+        if published(archive) and (local := _local(archive, folder, problems)):
             return local
         with locks.held(folder / f".{name}.lock", f"fetch {name}"):  # clones may share the cache
-            return _into_cache(archive, folder, problems)
+            if published(archive):
+                return _into_cache(archive, folder, problems)
+            # Which file is the first is decided under the lock.
+            path = _local(archive, folder, problems) or _into_cache(archive, folder, problems)
+            if told := note_first(path, archive, folder):
+                say(told)
+            return path
     except OSError as error:
         raise FetchError(
             f"{name}: cannot be kept as {folder / name} ({error}); "
             f"mend that, or name another folder in {CACHE_VARIABLE}"
         ) from None
+
+
+def _local(archive: Archive, folder: Path, problems: list[str]) -> Path | None:
+    cached = folder / archive.name
+    return _in_mirror_folder(archive, folder, problems) or (
+        cached if cached.is_file() and not mismatch(cached, archive, folder) else None
+    )
 
 
 def _into_cache(archive: Archive, folder: Path, problems: list[str]) -> Path:
@@ -68,12 +81,12 @@ def _into_cache(archive: Archive, folder: Path, problems: list[str]) -> Path:
     """
     cached = folder / archive.name
     if cached.is_file():
-        if whole := _whole(cached, archive):
-            return whole
-        problems.append(say(f"{cached}: {mismatch(cached, archive)}; deleted"))
+        if not (fault := mismatch(cached, archive, folder)):
+            return cached
+        problems.append(say(f"{cached}: {fault}; deleted"))
         cached.unlink()
     part = _part(cached)
-    missing = archive.bytes - (part.stat().st_size if part.exists() else 0)
+    missing = (archive.bytes or 0) - (part.stat().st_size if part.exists() else 0)
     if (free := shutil.disk_usage(folder).free) < missing:
         raise OSError(f"{missing} bytes are to come, {free} are free there")
     for mirror in archive.mirrors:
@@ -92,32 +105,19 @@ def _into_cache(archive: Archive, folder: Path, problems: list[str]) -> Path:
     raise FetchError(
         f"{archive.name}: could not be had\n"
         + "".join(f"  {problem}\n" for problem in problems or ["corpus.archives names no mirror for it"])
-        + f"  remedy: fetch it by other means (sha256 {archive.sha256}, {archive.bytes} bytes), "
-        f"put it into any folder and set {MIRROR_VARIABLE} to that folder; or add a mirror to corpus.archives"
+        + f"  remedy: fetch it by other means ({described(archive)}), "
+        f"put it into any folder under this name and set {MIRROR_VARIABLE} to that folder; "
+        "or add a mirror to corpus.archives"
     )
 
 
-def _whole(path: Path, archive: Archive) -> Path | None:
-    """The file, if it is the archive."""
-    return path if path.is_file() and not mismatch(path, archive) else None
-
-
-def mismatch(path: Path, archive: Archive) -> str:
-    """What is wrong with a file's size or checksum, or "" if it is the archive."""
-    size = path.stat().st_size
-    if size != archive.bytes:
-        return f"has {size} bytes, expected {archive.bytes}"
-    got = file_hash(path)
-    return "" if got == archive.sha256 else f"wrong checksum: sha256 {got}, expected {archive.sha256}"
-
-
-def _in_mirror_folder(archive: Archive, problems: list[str]) -> Path | None:
+def _in_mirror_folder(archive: Archive, folder: Path, problems: list[str]) -> Path | None:
     if not (named := os.environ.get(MIRROR_VARIABLE)):
         return None
     candidates = sorted(path for path in Path(named).rglob(glob.escape(archive.name)) if path.is_file())
     for path in candidates:
         try:
-            fault = mismatch(path, archive)
+            fault = mismatch(path, archive, folder)
         except OSError as error:
             fault = f"cannot be read ({error.strerror})"
         if not fault:
@@ -160,7 +160,7 @@ def _from_pip(archive: Archive, spec: str, destination: Path) -> None:
         path = Path(folder) / archive.name
         if not path.is_file():
             raise MirrorError(f"pip brought {', '.join(sorted(os.listdir(folder))) or 'nothing'} instead")
-        if fault := mismatch(path, archive):
+        if fault := mismatch(path, archive, destination.parent):
             raise MirrorError(fault)
         os.replace(path, destination)
 
@@ -174,7 +174,7 @@ def _from_http(archive: Archive, url: str, destination: Path) -> None:
     part = _part(destination)
     for resumed in (True, False) if part.exists() else (False,):
         download(archive, url, part)
-        if not (fault := mismatch(part, archive)):
+        if not (fault := mismatch(part, archive, destination.parent)):
             os.replace(part, destination)
             return
         part.unlink()

@@ -10,7 +10,7 @@ from typing import Any
 from nmtkd.files import write_json
 from nmtkd.plan.data import Archive, Corpus
 from nmtkd.plan.layout import CARD
-from nmtkd.text.corpora import homeassistant, multi30k, own_files
+from nmtkd.text.corpora import checksums, homeassistant, multi30k, own_files, parts, wit3, wmt
 from nmtkd.text.corpora.tally import CorpusError, Tally
 
 
@@ -34,6 +34,8 @@ READERS = {
     "homeassistant": Reader(homeassistant.read),
     "multi30k": Reader(multi30k.read, needed=multi30k.needed),
     "files": Reader(own_files.read),
+    "wit3": Reader(wit3.read, needed=parts.needed),
+    "wmt": Reader(wmt.read, needed=parts.needed),
 }
 
 
@@ -71,9 +73,7 @@ def extract(corpus: Corpus, archives: dict[str, Path], out: Path) -> dict[str, A
         "source": corpus.source,
         "target": corpus.target,
         "license": corpus.license,
-        "archives": [
-            archive.model_dump(include={"name", "sha256", "bytes"}) for archive in reader.needed(corpus)
-        ],
+        "archives": [checksums.card(archive, archives[archive.name]) for archive in reader.needed(corpus)],
         "pairs": tally.pairs,
         "dropped": dict(tally.dropped),
         "changed": dict(tally.changed),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import re
 import stat
@@ -9,7 +10,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ MEMBERS = 100_000  # a corpus is some files; many empty ones would fill a disk's
 DEPTH = 64  # folders in a member's path: more makes a bomb of the path itself
 PART_BYTES = 255  # of one name, and
 PATH_BYTES = 1000  # of a path: what file systems of Linux and macOS take
+NEAR, NEAR_CUTOFF = 3, 0.5  # members that a message offers, and difflib's similarity from which it does
+NEAR_AMONG = 1000  # members that it looks among: each takes a millisecond
 SHOWN = 100  # characters of a member's name in a message
 
 
@@ -42,6 +45,90 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     with written_whole(folder) as part:
         _fill(archive, part)
+
+
+def take(archive: Path, members: Collection[str], folder: Path) -> dict[str, Path]:
+    """Unpacks `members` of .zip, .tar, .tar.gz or .tgz as files of `folder`, and nothing else.
+
+    A member is named by its path in the archive or by the end of it. Raises FetchError for one that is not
+    there, stands twice or is no plain file, and as `unpack` does for what is corrupt or too large.
+    """
+    found = _Found(archive, members, folder)
+    with _sound(archive):
+        allowance = Allowance(archive, folder)
+        if archive.name.endswith(".zip"):
+            _take_zip(archive, found, allowance)
+        elif archive.name.endswith((".tar", ".tar.gz", ".tgz")):
+            packed = not archive.name.endswith(".tar")
+            with gzip.open(archive) if packed else archive.open("rb") as stream:
+                _take_tar(found, _Counted(stream, allowance))
+        else:
+            raise FetchError(f"{archive}: unknown kind; members are taken from .zip, .tar, .tar.gz, .tgz")
+    return found.all()
+
+
+def take_gz(archive: Path, path: Path) -> Path:
+    """Unpacks a gzip file as `path`, a piece at a time. Raises FetchError as `gunzip` does."""
+    _write(path, _gunzipped(archive, Allowance(archive, path.parent)))
+    return path
+
+
+def _take_zip(archive: Path, found: _Found, allowance: Allowance) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            if (place := found.place(info.orig_filename)) is None:
+                continue
+            if fault := zip_fault(info):
+                raise FetchError(f"{archive}: {info.orig_filename!r} {fault}; the archive is refused")
+            _write(place, allowance.member(opened, info))
+
+
+def _take_tar(found: _Found, counted: _Counted) -> None:
+    with tarfile.open(fileobj=counted, mode="r:") as opened:  # type: ignore[call-overload]
+        for member in opened:
+            if (place := found.place(member.name)) is not None:
+                _write_tar_member(opened, member, place)
+    if counted.last != bytes(tarfile.BLOCKSIZE):
+        raise EOFError("no end mark after its last member")
+
+
+class _Found:
+    """The members that are wanted of an archive, and where they are written."""
+
+    def __init__(self, archive: Path, members: Collection[str], folder: Path) -> None:
+        self._archive, self._folder = archive, folder
+        self._wanted = sorted(members)
+        self._names: list[str] = []  # that were met, for a message
+        self._seen = 0
+        self._paths: dict[str, Path] = {}
+
+    def place(self, name: str) -> Path | None:
+        """Where this member is written; None if it is not wanted."""
+        self._seen += 1
+        if self._seen > MEMBERS:
+            raise FetchError(f"{self._archive}: more than {MEMBERS} members; the archive is refused")
+        if len(self._names) < NEAR_AMONG and not has_control(name):
+            self._names.append(name)
+        path = f"/{name}"
+        wanted = next((each for each in self._wanted if path.endswith(f"/{each}")), None)
+        if wanted is None:
+            return None
+        if wanted in self._paths:
+            raise FetchError(f"{self._archive}: {wanted!r} stands there twice; name more of its path")
+        self._paths[wanted] = self._folder / str(len(self._paths))
+        return self._paths[wanted]
+
+    def all(self) -> dict[str, Path]:
+        """Raises FetchError that names every missing one."""
+        problems = []
+        for member in self._wanted:
+            if member not in self._paths:
+                near = difflib.get_close_matches(member, self._names, NEAR, NEAR_CUTOFF)
+                hint = f"near: {', '.join(near)}" if near else f"it has {self._seen} members, none like it"
+                problems.append(f"{self._archive}: no member {member!r}; {hint}; correct corpus.parts")
+        if problems:
+            raise FetchError("\n".join(problems))
+        return self._paths
 
 
 def _fill(archive: Path, part: Path) -> None:
@@ -108,13 +195,19 @@ def _untar(archive: Path, part: Path, counted: _Counted) -> None:
             if member.size < 0:
                 raise tree.refused(member.name, "has a size below zero")
             if member.isfile():
-                content = opened.extractfile(member)
-                assert content is not None
-                written = _write(place, iter(partial(content.read, bounds.CHUNK), b""))
-                if written != member.size:
-                    raise EOFError(f"{member.name!r} ends after {written} of {member.size} bytes")
+                _write_tar_member(opened, member, place)
     if counted.last != bytes(tarfile.BLOCKSIZE):
         raise EOFError("no end mark after its last member")
+
+
+def _write_tar_member(opened: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+    if not member.isfile() or member.issparse() or member.size < 0:
+        raise tarfile.ReadError(f"{member.name!r} is no plain file")
+    content = opened.extractfile(member)
+    assert content is not None
+    written = _write(place, iter(partial(content.read, bounds.CHUNK), b""))
+    if written != member.size:
+        raise EOFError(f"{member.name!r} ends after {written} of {member.size} bytes")
 
 
 class _Counted:

@@ -166,7 +166,9 @@ BAD: dict[str, tuple[list[Answer], str]] = {
     "sends more than announced": ([GOOD + CONTENT], ""),
     "sends other bytes": ([head("200 OK", SIZE) + CONTENT[::-1]], "wrong checksum"),
     "sends a page instead": ([head("200 OK", length(len(EVIL))) + EVIL], "offers a file of 26 bytes"),
-    "sends a page of no length": ([head() + EVIL], "wrong checksum|ended after"),
+    "sends a page of no length": ([head() + EVIL], r"sends a web page \(HTML\)"),
+    "calls its answer a page": (
+        [head("200 OK", "Content-Type: Text/HTML; charset=x", SIZE) + CONTENT], r"sends a web page \(HTML\)"),
     "cuts, then resumes": ([CUT, partial(HALF, END, END + 1, CONTENT[HALF:])], ""),
     "cuts, then answers from the start": ([CUT, GOOD], ""),
     "cuts for ever": ([CUT], "ended after 5120 of 10240 bytes.*gave up after 4 attempts"),

@@ -17,7 +17,7 @@ import pytest
 
 from nmtkd import locks
 from nmtkd.plan.data import Archive
-from nmtkd.text.corpora import download
+from nmtkd.text.corpora import checksums, download
 from nmtkd.text.corpora import fetch as module
 from nmtkd.text.corpora.fetch import FetchError, cache_folder, fetch
 
@@ -371,7 +371,7 @@ def test_a_file_of_the_local_mirror_that_cannot_be_read_is_one_reason(
 
     (tmp_path / "corpus.gz").write_bytes(CONTENT)
     monkeypatch.setenv(module.MIRROR_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(module, "file_hash", denied)
+    monkeypatch.setitem(checksums.KINDS, "sha256", denied)
     with pytest.raises(FetchError, match=r"corpus\.gz: cannot be read \(Permission denied\)\n.*remedy"):
         fetch(archive(), tmp_path / "cache")
 

@@ -56,7 +56,7 @@ def test_homeassistant_joins_by_key_in_order(tmp_path: Path) -> None:
         "target": "de",
         "license": "CC0",
         "version": "1.2",
-        "archives": [{"name": "toy.whl", "sha256": "0" * 64, "bytes": 1}],
+        "archives": [{"name": "toy.whl", "sha256": "0" * 64, "bytes": 1, "verified": ["bytes", "sha256"]}],
         "pairs": {"all": 4},
         "groups": 2,
         "dropped": {},

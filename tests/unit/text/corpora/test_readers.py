@@ -34,7 +34,8 @@ def test_definitions_are_valid_and_name_themselves(path: Path) -> None:
     assert text.startswith("# @package _global_\n"), "without it the file would compose into corpus.corpus"
     values = yaml.safe_load(text)
     definition = Corpus.model_validate(values["corpus"])
-    Prepare.model_validate(values["prepare"])
+    common = yaml.safe_load((CONF.parent / "config.yaml").read_text(encoding="utf-8"))
+    Prepare.model_validate(common["prepare"] | values["prepare"])
     assert definition.name == path.stem
     assert all(listed.mirrors for listed in definition.archives)
     assert len({listed.name for listed in definition.archives}) == len(definition.archives)

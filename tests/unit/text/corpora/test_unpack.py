@@ -17,8 +17,9 @@ import pytest
 from nmtkd.text.corpora import bounds
 from nmtkd.text.corpora import unpack as module
 from nmtkd.text.corpora.fetch import FetchError
-from nmtkd.text.corpora.unpack import gunzip, unpack
+from nmtkd.text.corpora.unpack import gunzip, take, unpack
 from tests.unit.text.corpora.bad_archives import BAD, TAR, TEXT, tarred, zipped
+from tests.unit.text.corpora.look_alikes import tgz
 
 
 def make_zip(path: Path, names: list[str]) -> Path:
@@ -238,3 +239,33 @@ def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
             else:
                 with pytest.raises(FetchError, match="'3' is one of more than 3 members"):
                     unpack(tmp_path / name, tmp_path / "out2")
+
+
+def test_only_the_members_that_are_needed_are_written(tmp_path: Path) -> None:
+    made = tgz(tmp_path / "big.tgz", {"training/toy.en": b"one\n", "training/toy.fr": b"un\n", "x/y": b""})
+    (tmp_path / "out").mkdir()
+    taken = take(made, ["toy.en"], tmp_path / "out")
+    assert {name: path.read_bytes() for name, path in taken.items()} == {"toy.en": b"one\n"}
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"one\n"]
+
+
+def test_a_member_that_two_paths_end_with_is_refused(tmp_path: Path) -> None:
+    made = tgz(tmp_path / "two.tgz", {"a/toy.en": b"one\n", "b/toy.en": b"two\n"})
+    with pytest.raises(FetchError, match=r"'toy\.en' stands there twice; name more of its path"):
+        take(made, ["toy.en"], tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["tgz", "zip"])
+def test_a_bomb_among_members_is_stopped(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "FLOOR", 1000)
+    monkeypatch.setattr(bounds, "RATIO", 2)
+    path = tmp_path / f"bomb.{ending}"
+    if ending == "tgz":
+        tgz(path, {"bomb": bytes(10**6)})
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.writestr("bomb", bytes(10**6))
+    with pytest.raises(FetchError, match="Text never packs so densely"):
+        take(path, ["bomb"], tmp_path)
