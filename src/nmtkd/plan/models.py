@@ -94,6 +94,9 @@ class Training(Section):
     max_tokens: Annotated[
         int, Field(ge=1, le=MOST_BATCH_TOKENS)
     ]  # per batch: tokens of the longer side, padding included
+    # batches of one update (fairseq's update_freq), over all devices, whatever their number: no fact of a
+    # machine is part of a result; None for 1. The last update of an epoch may have fewer.
+    accumulate: Positive | None = None
     # Adam moves a weight by about lr an update; weights start below 1, so that more is a random walk.
     lr: Annotated[float, Field(ge=SMALLEST, le=1.0)]
     warmup: Positive  # updates of linear warm-up; then the inverse square root (Vaswani et al. 2017)

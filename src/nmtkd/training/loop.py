@@ -7,9 +7,10 @@ the same updates (batches.py), a fixed number of updates, then the mean of the l
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ def begin(
     return run
 
 
+def grouped(batches: Iterator[list[Any]], size: int) -> Iterator[list[Any]]:
+    """The parts of each `size` batches in a row; of fewer at the end of an epoch, as fairseq's update_freq.
+
+    No batch is taken before its group is asked for: fairseq's iterator counts what a resumed run skips.
+    """
+    while group := list(itertools.islice(batches, size)):
+        yield list(itertools.chain.from_iterable(group))
+
+
 class Run:
     """fairseq's objects of a training, and its progress."""
 
@@ -190,7 +200,7 @@ class Run:
         while self.trainer.get_num_updates() < self.training.updates:
             self.trainer.begin_epoch(self.epochs.next_epoch_idx)
             batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
-            for parts in batches:
+            for parts in grouped(batches, self.training.accumulate or 1):
                 self._step(parts)
                 update = self.trainer.get_num_updates()
                 if self.adaptive and update == self.adaptive.gates.closing:
