@@ -291,3 +291,10 @@ def test_bare_no_in_the_grid_is_explained() -> None:
         "off as a truth value: quote it",
         "grid.noises: False names nothing under `noises:` (known: clean, del10); add it there or correct it",
     ]
+
+
+def test_ladder_names_capacities_each_once() -> None:
+    assert problems(changed(ladder=["tiny", "tinny", "tiny"])) == [
+        "ladder: 'tinny' names nothing under `capacities:` (known: tiny); add it there or correct it",
+        "ladder: 'tiny' stands twice; remove one",
+    ]

@@ -331,7 +331,13 @@ def test_update_of_several_batches_is_that_of_their_sum(
 
     Adam's first moment after one update is the gradient times 1 - 0.9.
     """
-    changes = {"updates": 1, "checkpoint_every": 1, "max_tokens": 52, "accumulate": 2, "clip_norm": 0.0}
+    changes: dict[str, Any] = {
+        "updates": 1,
+        "checkpoint_every": 1,
+        "max_tokens": 52,
+        "accumulate": 2,
+        "clip_norm": 0.0,
+    }
     run = begun(tiny, tmp_path / "run", warmup=1, **changes)
     model = run.trainer.get_model()
     start = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -359,7 +365,7 @@ def test_update_of_several_batches_is_that_of_their_sum(
 def test_killed_training_of_several_batches_an_update_goes_on_as_if_nothing_were(
     tiny: Tiny, tmp_path: Path
 ) -> None:
-    changes = {"dropout": 0.1, "max_tokens": 52, "accumulate": 2}
+    changes: dict[str, Any] = {"dropout": 0.1, "max_tokens": 52, "accumulate": 2}
     whole, done = trained(tiny, use_chunked_cross_entropy, tmp_path / "whole", **changes)
     killed(tiny, use_chunked_cross_entropy, tmp_path / "killed", **changes)
     found, again = trained(tiny, use_chunked_cross_entropy, tmp_path / "killed", **changes)
