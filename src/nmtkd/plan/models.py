@@ -11,6 +11,7 @@ from nmtkd.plan.values import (
     NOT_DUST,
     SMALLEST,
     Level,
+    Line,
     Positive,
     Section,
     Seed,
@@ -116,6 +117,9 @@ class Training(Section):
     # there are for all; a hundred thousand are a training set
     curve_pairs: Annotated[int, Field(ge=0, le=10**5)]
     consistency: Consistency | None = None
+    # folder of another run, whose model the weights start from: absolute for queued experiments, which run
+    # elsewhere; conf/random_weights for a training from scratch. The pipeline needs one of them.
+    init: Line | None = None
 
     @model_validator(mode="after")
     def _enough_checkpoints(self) -> Training:

@@ -26,6 +26,7 @@ from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.training import checkpoints, texts, validation
+from nmtkd.training import start as warm
 from nmtkd.training.adaptive import AdaptiveCapacity
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.curve import CURVE, Curve
@@ -48,15 +49,18 @@ def train(
     section: str = "training",
     adapt: Adapt = use_chunked_cross_entropy,
     name: str = layout.MODEL,
+    start: Path | None = None,
 ) -> Trained:
     """Trains in `scratch`, from the last checkpoint if a killed process left one there.
 
     Writes the model and its hash to out/model/. The first member of an ensemble also writes the dictionaries
-    there, and out/curve.csv. `section` of params.yaml holds the recipe. Raises bridge.ModelError if a
-    training pair fits no batch of max_tokens.
+    there, and out/curve.csv. `section` of params.yaml holds the recipe; `start` is a model file whose weights
+    it starts from. Raises bridge.ModelError if a training pair fits no batch of max_tokens, start.StartError
+    for a model of another shape.
     """
     run = begin(data, architecture, training, seed, scratch, stage=stage, section=section, adapt=adapt)
-    run.resume()
+    if not run.resume() and start:
+        warm.load(run.trainer.get_model(), start, section)
     with bridge.quiet():
         run.to_the_end()
         run.average()
@@ -161,11 +165,11 @@ class Run:
         self.seconds = 0.0
         self._since = time.monotonic()
 
-    def resume(self) -> None:
-        """Restores the newest whole checkpoint, if there is one."""
+    def resume(self) -> bool:
+        """Restores the newest whole checkpoint. Whether there is one."""
         state = self.checkpoints.newest()
         if state is None:
-            return
+            return False
         self.trainer.get_model().load_state_dict(state["model"])
         self.trainer.get_criterion().load_state_dict(state["criterion"])
         self.trainer.optimizer.load_state_dict(state["optimizer"])
@@ -175,6 +179,7 @@ class Run:
         if self.adaptive:
             self.adaptive.facts = state["gates"]
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
+        return True
 
     def save(self) -> None:
         """Writes a checkpoint. A stage whose run is gone ends here."""

@@ -36,6 +36,7 @@ teacher:
     checkpoint_every: 100
     average: 4
     curve_pairs: 200
+    init: conf/random_weights
   seeds: [1]
 decodings:
   beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalties: [1.0, 1.4],

@@ -60,6 +60,7 @@ ALLOWED: list[tuple[str, list[Any], str]] = [
     (r"(grid|teacher)\.seeds", [[1]], "one seed"),
     (r"methods\.hybrid_half\.gate\.values", [[1]], "another fixed value"),
     (r".*\.length_penalties", [[1]], "one penalty"),
+    (r".*\.init", ["x", "X", "..", "a/b", "1"], "a folder, which DVC and the training look for"),
     (r".*\.accumulate", [None, 1], "one batch an update"),
     (r".*\.consistency", [None], "no regulariser"),
     (r"capacities\.\w+\.gates", [None], "no gates: a fixed capacity"),
