@@ -49,7 +49,7 @@ def test_second_trainings_begin_where_first_ones_ended(copy: CopyLab) -> None:
         assert (told["start"]["run"], told["start"]["model"]) == ("seq", stamp)
         assert told["data"]["updates"] == told["start"]["data"]["updates"] == 20
     assert lab.repro(*STAGES) == set()
-    # Another model in the start's place, whatever it is, makes the runs stale; of another shape it is refused.
+    # Another model in the start's place makes the runs stale; of another shape it is refused.
     shutil.rmtree(lab.folder / "starts/seq")
     shutil.copytree(lab.folder / "models/student/seq-small-clean-beam-1", lab.folder / "starts/seq")
     assert set(STAGES) <= lab.stale()

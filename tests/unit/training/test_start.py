@@ -50,7 +50,7 @@ def test_start_that_is_no_model_or_was_changed_is_refused(tiny: Tiny, tmp_path: 
         found(tiny, tmp_path)
     shutil.copytree(tiny.folder, tmp_path / "a")
     (tmp_path / "a" / layout.HASH).write_text("0" * 64)
-    with pytest.raises(bridge.ModelError, match="its model files are not those that model.sha256 names"):
+    with pytest.raises(bridge.ModelError, match=r"its model files are not those that model\.sha256 names"):
         found(tiny, tmp_path / "a")
 
 
