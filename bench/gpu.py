@@ -1,6 +1,6 @@
 """A training step on a GPU: our bfloat16 beside stock fairseq's fp16, and its share of the card's rate.
 
-python bench/gpu.py [--data FOLDER] [--rounds N]        # the model of conf/scale/gpu.yaml; without a GPU it
+python bench/gpu.py [--data FOLDER] [--rounds N]        # the model of conf/scale/paper.yaml; without a GPU it
 says so and measures nothing
 """
 

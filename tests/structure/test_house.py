@@ -58,7 +58,22 @@ def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
-COMBINATIONS = list(itertools.product(_choices("corpus"), _choices("scale"), _choices("study")))
+GROUPS = ("corpus", "scale", "study", "recipe")
+COMMON = ("homeassistant", "quick", "default", "plain")
+
+
+def _pairs() -> list[tuple[str, ...]]:
+    """Each choice with each one of another group, beside the default ones: what one may spoil in another."""
+    found: dict[tuple[str, ...], None] = {}
+    for one, other in itertools.combinations(range(len(GROUPS)), 2):
+        for choices in itertools.product(_choices(GROUPS[one]), _choices(GROUPS[other])):
+            combination = list(COMMON)
+            combination[one], combination[other] = choices
+            found[tuple(combination)] = None
+    return list(found)
+
+
+COMBINATIONS = _pairs()
 COMPOSE = """
 import json, sys
 from hydra import compose, initialize_config_dir
@@ -77,7 +92,7 @@ def composed() -> dict[tuple[str, ...], Any]:
     """
     wanted: list[list[str]] = [
         [],
-        *([f"corpus={corpus}", f"scale={scale}", f"study={study}"] for corpus, scale, study in COMBINATIONS),
+        *([f"{group}={choice}" for group, choice in zip(GROUPS, one, strict=True)] for one in COMBINATIONS),
     ]
     done = subprocess.run(
         [sys.executable, "-c", COMPOSE, str(ROOT / "conf"), json.dumps(wanted)],
@@ -98,3 +113,24 @@ def test_every_shipped_configuration_is_valid(
     choice: tuple[str, ...], composed: dict[tuple[str, ...], Any]
 ) -> None:
     params.validate(composed[choice])
+
+
+def test_every_scale_has_the_capacities_that_studies_name(composed: dict[tuple[str, ...], Any]) -> None:
+    """And study=capacity runs the ladder of the scale."""
+    for scale in _choices("scale"):
+        made = composed[(COMMON[0], scale, "capacity", COMMON[3])]
+        assert made["grid"]["capacities"] == made["ladder"]
+        assert {"tiny", "small", "medium"} <= set(made["ladder"])
+        assert {"gated25", "fixed25", "gated50", "fixed50"} <= made["capacities"].keys()
+
+
+def test_recipes_regularise_the_teacher_alone(composed: dict[tuple[str, ...], Any]) -> None:
+    found = {
+        recipe: composed[(COMMON[0], "paper", COMMON[2], recipe)]["teacher"]["training"].get("consistency")
+        for recipe in _choices("recipe")
+    }
+    assert found == {
+        "plain": None,
+        "simcut": {"kind": "simcut", "weight": 3.0, "cutoff": 0.05},
+        "rdrop": {"kind": "rdrop", "weight": 5.0},
+    }

@@ -123,7 +123,7 @@ def test_students_of_the_graph_are_the_runs_of_the_grid(project: Project) -> Non
 def test_students_depend_on_what_their_family_reads(project: Project) -> None:
     for run in runs(params.validate(project.params).grid):
         family = FAMILIES[run.family]
-        wanted = {str(layout.BPE), str(layout.noise_dir(run.noise))}
+        wanted = {str(layout.BPE), str(layout.noise_dir(run.noise)), layout.RANDOM_WEIGHTS}
         if family.hypotheses:
             wanted.add(str(layout.hypotheses_dir(run.noise, run.decoding)))
         if family.targets:
@@ -147,7 +147,10 @@ def test_every_data_dependency_is_the_output_of_a_stage(project: Project) -> Non
             continue
         for dep in sorted(stage.deps):
             path = Path(dep)
-            if dep.startswith("manifests/") or dep == project.params["corpus"]["folder"]:
+            if dep.startswith("manifests/") or dep in (
+                project.params["corpus"]["folder"],
+                layout.RANDOM_WEIGHTS,
+            ):
                 continue
             inside = any(out == path or out in path.parents for out in outs)
             around = any(path in out.parents for out in outs)

@@ -26,6 +26,7 @@ KEPT = "kept.npy"
 GROUPS = "groups"  # ending of a held-out set's file that names the group of each segment
 TEACHER_TEXT = "teacher"  # in a noise folder: the teacher's text, where it differs from the students'
 MODEL = "model.pt"
+RANDOM_WEIGHTS = "conf/random_weights"  # value of `init` for none: DVC wants a path that exists
 # Content hash of the model. A student of stored output depends on this file, not on the model itself.
 HASH = "model.sha256"
 

@@ -11,6 +11,7 @@ from nmtkd.plan.values import (
     NOT_DUST,
     SMALLEST,
     Level,
+    Line,
     Positive,
     Section,
     Seed,
@@ -94,6 +95,9 @@ class Training(Section):
     max_tokens: Annotated[
         int, Field(ge=1, le=MOST_BATCH_TOKENS)
     ]  # per batch: tokens of the longer side, padding included
+    # batches of one update (fairseq's update_freq), over all devices, whatever their number: no fact of a
+    # machine is part of a result; None for 1. The last update of an epoch may have fewer.
+    accumulate: Positive | None = None
     # Adam moves a weight by about lr an update; weights start below 1, so that more is a random walk.
     lr: Annotated[float, Field(ge=SMALLEST, le=1.0)]
     warmup: Positive  # updates of linear warm-up; then the inverse square root (Vaswani et al. 2017)
@@ -113,6 +117,9 @@ class Training(Section):
     # there are for all; a hundred thousand are a training set
     curve_pairs: Annotated[int, Field(ge=0, le=10**5)]
     consistency: Consistency | None = None
+    # folder of another run, whose model the weights start from: absolute for queued experiments, which run
+    # elsewhere; conf/random_weights for a training from scratch. The pipeline needs one of them.
+    init: Line | None = None
 
     @model_validator(mode="after")
     def _enough_checkpoints(self) -> Training:

@@ -27,11 +27,15 @@ RESERVED: Mapping[str, Mapping[str, str]] = {
 
 
 def unknown_names(raw: Mapping[str, Any]) -> list[str]:
-    """Problems of grid values that name nothing. Reads raw YAML, to list them together with type errors."""
+    """Problems of values of the grid and the ladder that name nothing.
+
+    Reads raw YAML, to list them together with type errors.
+    """
     grid = raw.get("grid")
+    axes = [("ladder", raw.get("ladder"), "capacities")]
     if not isinstance(grid, dict):
-        return []
-    axes = [(f"grid.{axis}", grid.get(axis), axis) for axis in ("capacities", "noises", "decodings")]
+        grid = {}
+    axes += [(f"grid.{axis}", grid.get(axis), axis) for axis in ("capacities", "noises", "decodings")]
     families = grid.get("methods")
     if isinstance(families, dict):
         axes += [(f"grid.methods.{family}", values, "methods") for family, values in families.items()]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from os.path import normpath
+from pathlib import PurePath
 
+from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.names import taken_names
+from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Params
 from nmtkd.plan.values import SMALLEST
 
@@ -107,10 +111,33 @@ def few_samples(params: Params) -> list[str]:
     ]
 
 
+def own_starts(params: Params) -> list[str]:
+    """Problems of trainings that start from nothing that is said, or from what they write themselves."""
+    lines = []
+    outs = {
+        "teacher.training": [layout.teacher_dir(noise) for noise in params.grid.noises],
+        "training": [layout.student_dir(run.key) for run in runs(params.grid)],
+    }
+    for section, folders in outs.items():
+        init = (params.teacher.training if section == "teacher.training" else params.training).init
+        if init is None:
+            lines.append(f"{section}.init: missing; say {layout.RANDOM_WEIGHTS}, or the folder of a run")
+            continue
+        if init.startswith("~"):
+            lines.append(f"{section}.init: {init!r}: nobody expands ~ here; write the home folder out")
+        start = PurePath(normpath(init))
+        if any(folder == start or folder in start.parents or start in folder.parents for folder in folders):
+            lines.append(
+                f"{section}.init: {init!r} is a run of this grid, which would start from itself; "
+                "copy it elsewhere, or take it out of the grid"
+            )
+    return lines
+
+
 def cross_checks(params: Params) -> list[str]:
     """Problems between sections."""
     lines = misplaced_methods(params) + taken_names(params) + late_gates(params) + endless_warmups(params)
-    lines += few_samples(params) + idle_noises(params) + unsplit_overlaps(params)
+    lines += few_samples(params) + idle_noises(params) + unsplit_overlaps(params) + own_starts(params)
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")

@@ -64,6 +64,8 @@ class Params(Section):
     targets: Targets
     methods: dict[Name, Method]
     capacities: dict[Name, Architecture]
+    # the capacities of this scale by size, from small to large; study=capacity runs them
+    ladder: Annotated[list[Name], Field(min_length=1)]
     training: Training
     evaluate: Evaluate
     report: Report

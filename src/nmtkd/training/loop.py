@@ -7,9 +7,10 @@ the same updates (batches.py), a fixed number of updates, then the mean of the l
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.training import checkpoints, texts, validation
+from nmtkd.training import start as warm
 from nmtkd.training.adaptive import AdaptiveCapacity
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.curve import CURVE, Curve
@@ -47,15 +49,18 @@ def train(
     section: str = "training",
     adapt: Adapt = use_chunked_cross_entropy,
     name: str = layout.MODEL,
+    start: Path | None = None,
 ) -> Trained:
     """Trains in `scratch`, from the last checkpoint if a killed process left one there.
 
     Writes the model and its hash to out/model/. The first member of an ensemble also writes the dictionaries
-    there, and out/curve.csv. `section` of params.yaml holds the recipe. Raises bridge.ModelError if a
-    training pair fits no batch of max_tokens.
+    there, and out/curve.csv. `section` of params.yaml holds the recipe; `start` is a model file whose weights
+    it starts from. Raises bridge.ModelError if a training pair fits no batch of max_tokens, start.StartError
+    for a model of another shape.
     """
     run = begin(data, architecture, training, seed, scratch, stage=stage, section=section, adapt=adapt)
-    run.resume()
+    if not run.resume() and start:
+        warm.load(run.trainer.get_model(), start, section)
     with bridge.quiet():
         run.to_the_end()
         run.average()
@@ -99,6 +104,15 @@ def begin(
     if architecture.gates:
         run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid, data.form)
     return run
+
+
+def grouped(batches: Iterator[list[Any]], size: int) -> Iterator[list[Any]]:
+    """The parts of each `size` batches in a row; of fewer at the end of an epoch, as fairseq's update_freq.
+
+    No batch is taken before its group is asked for: fairseq's iterator counts what a resumed run skips.
+    """
+    while group := list(itertools.islice(batches, size)):
+        yield list(itertools.chain.from_iterable(group))
 
 
 class Run:
@@ -151,11 +165,11 @@ class Run:
         self.seconds = 0.0
         self._since = time.monotonic()
 
-    def resume(self) -> None:
-        """Restores the newest whole checkpoint, if there is one."""
+    def resume(self) -> bool:
+        """Restores the newest whole checkpoint. Whether there is one."""
         state = self.checkpoints.newest()
         if state is None:
-            return
+            return False
         self.trainer.get_model().load_state_dict(state["model"])
         self.trainer.get_criterion().load_state_dict(state["criterion"])
         self.trainer.optimizer.load_state_dict(state["optimizer"])
@@ -165,6 +179,7 @@ class Run:
         if self.adaptive:
             self.adaptive.facts = state["gates"]
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
+        return True
 
     def save(self) -> None:
         """Writes a checkpoint. A stage whose run is gone ends here."""
@@ -190,7 +205,7 @@ class Run:
         while self.trainer.get_num_updates() < self.training.updates:
             self.trainer.begin_epoch(self.epochs.next_epoch_idx)
             batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
-            for parts in batches:
+            for parts in grouped(batches, self.training.accumulate or 1):
                 self._step(parts)
                 update = self.trainer.get_num_updates()
                 if self.adaptive and update == self.adaptive.gates.closing:

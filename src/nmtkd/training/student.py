@@ -23,6 +23,7 @@ from nmtkd.text import provenance, text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import loop, options, validation
+from nmtkd.training import start as warm
 from nmtkd.training.texts import Data
 from nmtkd.training.trained import Trained, together
 
@@ -177,8 +178,11 @@ def _train_one(
     gate: float | None,
 ) -> Trained:
     """One training, into `folder`. The key of its scratch space hashes all that decides its result."""
-    parts: list[Any] = [method.model_dump_json(), architecture.model_dump_json(), training.model_dump_json()]
-    parts += [run, gate, material.temperature]
+    # Of a start its content counts, not its place.
+    start = warm.find(training, material.data.dictionary, "training")
+    recipe = training.model_dump_json(exclude={"init"})
+    parts: list[Any] = [method.model_dump_json(), architecture.model_dump_json(), recipe]
+    parts += [run, gate, material.temperature, start.digest if start else ""]
     key = files.fingerprint("\n".join(map(str, parts)), [*material.paths, layout.manifest("student")])
     adapt = options.distil(
         run.family,
@@ -191,6 +195,15 @@ def _train_one(
     )
     stage = f"student {run.key}" if gate is None else f"student {run.key}, gate {gate:g}"
     scratch = output.scratch("student", key)
-    return loop.train(
-        material.data, architecture, training, run.seed, scratch, folder, stage=stage, adapt=adapt
+    trained = loop.train(
+        material.data,
+        architecture,
+        training,
+        run.seed,
+        scratch,
+        folder,
+        stage=stage,
+        adapt=adapt,
+        start=start.of_member(1, 1, "training") if start else None,
     )
+    return replace(trained, card={**trained.card, "start": start.card}) if start else trained

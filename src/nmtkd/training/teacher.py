@@ -17,6 +17,7 @@ from nmtkd.text import provenance, text_form
 from nmtkd.text.lines import open_pair
 from nmtkd.text.parallel import read_pair
 from nmtkd.training import loop
+from nmtkd.training import start as warm
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.texts import Data
@@ -46,7 +47,9 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
         bpe / layout.TEXT,
         bpe / layout.LENGTHS,
     ]
-    settings = f"{teacher.model_dump_json()}{positions_for(form.longest)}"
+    start = warm.find(teacher.training, bpe / layout.DICTIONARY, "teacher.training")
+    settings = teacher.model_dump_json(exclude={"training": {"init"}})  # its content counts, not its place
+    settings += f"{positions_for(form.longest)}{start.digest if start else ''}"
     recipe = files.fingerprint(settings, [*paths, layout.manifest("teacher")])
     siblings = sorted(layout.teacher_dir(noise).parent.glob("[!.]*"))
     twins = [folder for folder in siblings if folder.name != noise and made_by(folder, recipe)]
@@ -61,7 +64,7 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
         lengths=files.read_array(bpe / layout.LENGTHS, "iu", [None, None]).copy(),
     )
     members = [
-        _train_member(number, noise, teacher, data, recipe, output)
+        _train_member(number, noise, teacher, data, recipe, output, start)
         for number in range(1, len(teacher.seeds) + 1)
     ]
     card: dict[str, Any] = {
@@ -70,13 +73,20 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
         "recipe": recipe,
         "seeds": teacher.seeds,
     }
+    card |= {"start": start.card} if start else {}
     trained = together(members, card)
     files.write_json(output.path / layout.CARD, trained.card)
     return trained
 
 
 def _train_member(
-    number: int, noise: str, teacher: Teacher, data: Data, recipe: str, output: Output
+    number: int,
+    noise: str,
+    teacher: Teacher,
+    data: Data,
+    recipe: str,
+    output: Output,
+    start: warm.Start | None,
 ) -> Trained:
     """Trains one member of the ensemble; `number` counts from 1."""
     seed, consistency = teacher.seeds[number - 1], teacher.training.consistency
@@ -92,6 +102,7 @@ def _train_member(
         section="teacher.training",
         adapt=regularise(consistency) if consistency else use_chunked_cross_entropy,
         name=member_name(number),
+        start=start.of_member(number, len(teacher.seeds), "teacher.training") if start else None,
     )
 
 

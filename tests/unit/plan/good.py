@@ -36,6 +36,7 @@ teacher:
     checkpoint_every: 100
     average: 4
     curve_pairs: 200
+    init: conf/random_weights
   seeds: [1]
 decodings:
   beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalties: [1.0, 1.4],
@@ -58,6 +59,7 @@ methods:
     on_policy: {share: 0.5, temperature: 1.0, from_update: 300, max_length_offset: 10}
 capacities:
   tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
+ladder: [tiny]
 training: *recipe
 evaluate: {primary: bleu, long_words: 4, tokenize: auto, engine: ctranslate2, beam: 5,
   length_penalties: [1.0, 1.4], max_length_factor: 2.0, max_length_offset: 10}

@@ -14,7 +14,7 @@ from nmtkd.plan.params import ParamsError, validate
 from nmtkd.plan.problems import shown
 from nmtkd.plan.schema import Params
 from tests.structure.graph import ROOT
-from tests.structure.test_house import COMBINATIONS, COMPOSE
+from tests.structure.test_house import COMBINATIONS, COMPOSE, GROUPS
 
 Path = tuple[str | int, ...]
 LONG = "x" * 10_000
@@ -76,6 +76,9 @@ ALLOWED: list[tuple[str, list[Any], str]] = [
     (r"(grid|teacher)\.seeds", [[1]], "one seed"),
     (r"methods\.hybrid_half\.gate\.values", [[1]], "another fixed value"),
     (r".*\.length_penalties", [[1]], "one penalty"),
+    (r".*\.init", ["x", "X", "..", "a/b", "1"], "a folder, which DVC and the training look for"),
+    (r".*\.accumulate", [None, 1], "one batch an update"),
+    (r".*\.consistency", [None], "no regulariser"),
     (r"capacities\.\w+\.gates", [None], "no gates: a fixed capacity"),
     (r"methods\.\w+\.(hardest|ranking|on_policy)", [None], "an option that a method may go without"),
     (r"noises\.\w+\.teacher_sees", [None], "the teacher sees what its students see"),
@@ -84,10 +87,9 @@ ALLOWED: list[tuple[str, list[Any], str]] = [
 
 @pytest.fixture(scope="module")
 def composed() -> list[dict[str, Any]]:
-    """Params of every corpus, scale and study: each in one composition, since they are apart in conf/."""
-    names = ("corpus", "scale", "study")
-    axes = [dict.fromkeys(choice[axis] for choice in COMBINATIONS) for axis in range(3)]
-    wanted = [[f"{names[axis]}={choice}"] for axis, choices in enumerate(axes) for choice in choices]
+    """Params of every choice of a group: each in one composition, since groups are apart in conf/."""
+    axes = [dict.fromkeys(choice[axis] for choice in COMBINATIONS) for axis in range(len(GROUPS))]
+    wanted = [[f"{GROUPS[axis]}={choice}"] for axis, choices in enumerate(axes) for choice in choices]
     command = [sys.executable, "-c", COMPOSE, str(ROOT / "conf"), json.dumps(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)

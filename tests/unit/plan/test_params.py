@@ -61,8 +61,8 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
         load("corpus", path=path)
     head, *lines = str(caught.value).split("\n")
     known = (
-        "adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, "
-        "label_smoothing, lr, max_tokens, "
+        "accumulate, adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, "
+        "init, label_smoothing, lr, max_tokens, "
     )
     known += "pre_norm, updates, warmup, weight_decay"
     no_number = (

@@ -300,3 +300,32 @@ def test_valid_as_a_part_of_train_overlaps_it() -> None:
         "prepare.overlap: must be keep where prepare.valid_every (23) makes a part of train valid as it "
         "stands; got 'drop'; set it to keep, or valid_every to 0"
     ]
+
+
+def test_ladder_names_capacities_each_once() -> None:
+    assert problems(changed(ladder=["tiny", "tinny", "tiny"])) == [
+        "ladder: 'tinny' names nothing under `capacities:` (known: tiny); add it there or correct it",
+        "ladder: 'tiny' stands twice; remove one",
+    ]
+
+
+def test_no_training_starts_from_what_it_writes() -> None:
+    own = (
+        "is a run of this grid, which would start from itself; copy it elsewhere, or take it out of the grid"
+    )
+    raw = changed(training__init="models/student/../student/plain-tiny-clean-1/model")
+    raw["teacher"]["training"] = {**raw["training"], "init": "models/teacher/clean"}
+    assert problems(raw) == [
+        f"teacher.training.init: 'models/teacher/clean' {own}",
+        f"training.init: 'models/student/../student/plain-tiny-clean-1/model' {own}",
+    ]
+    validate(changed(training__init="models/student/plain-small-clean-1"))
+
+
+def test_a_start_is_said_and_written_out() -> None:
+    assert problems(changed(training__init=...)) == [
+        "training.init: missing; say conf/random_weights, or the folder of a run"
+    ]
+    assert problems(changed(training__init="~/runs/a")) == [
+        "training.init: '~/runs/a': nobody expands ~ here; write the home folder out"
+    ]

@@ -282,3 +282,92 @@ def test_killed_online_training_goes_on_as_if_nothing_were(tiny: Tiny, tmp_path:
     killed(tiny, adapt, tmp_path / "killed", dropout=0.3)
     found, _ = trained(tiny, adapt, tmp_path / "killed", dropout=0.3)
     assert all(torch.equal(found[name], weight) for name, weight in whole.items())
+
+
+# Several batches an update
+
+
+def updates_of(run: loop.Run, monkeypatch: pytest.MonkeyPatch) -> list[list[list[int]]]:
+    """The lines of each part of each update of a training."""
+    found: list[list[list[int]]] = []
+    step = Stepper.step
+
+    def stepped(stepper: Stepper, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        found.append([part["id"].tolist() for part in parts])
+        return step(stepper, parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "step", stepped)
+        run.to_the_end()
+    return found
+
+
+def begun(tiny: Tiny, folder: Path, **changes: Any) -> loop.Run:
+    folder.mkdir()
+    lines = tiny.sources, tiny.targets
+    text = data(tiny, lines, (lines[0][:3], lines[1][:3]))
+    return loop.begin(text, PLAIN, recipe(**changes), 1, folder, stage="t")
+
+
+def test_updates_of_several_batches_take_them_in_the_order_of_one(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch of eight batches is updates of three, three and two; as many updates as are asked for."""
+    one = begun(tiny, tmp_path / "one", updates=16, checkpoint_every=16, max_tokens=52)
+    assert len(one.epochs) == 8
+    single = updates_of(one, monkeypatch)
+    run = begun(tiny, tmp_path / "several", updates=6, checkpoint_every=6, max_tokens=52, accumulate=3)
+    several = updates_of(run, monkeypatch)
+    assert [len(parts) for parts in several] == [3, 3, 2, 3, 3, 2]
+    assert [part for parts in several for part in parts] == [part for parts in single for part in parts]
+    assert run.seen.updates == 6 and run.seen.sentences == 80 == one.seen.sentences
+    assert run.trainer.get_num_updates() == 6
+
+
+def test_update_of_several_batches_is_that_of_their_sum(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient is the sum over both batches, divided by the tokens of both; stock loss, by hand.
+
+    Adam's first moment after one update is the gradient times 1 - 0.9.
+    """
+    changes: dict[str, Any] = {
+        "updates": 1,
+        "checkpoint_every": 1,
+        "max_tokens": 52,
+        "accumulate": 2,
+        "clip_norm": 0.0,
+    }
+    run = begun(tiny, tmp_path / "run", warmup=1, **changes)
+    model = run.trainer.get_model()
+    start = {name: weight.clone() for name, weight in model.state_dict().items()}
+    (parts,) = updates_of(run, monkeypatch)
+    moments = run.trainer.optimizer.optimizer.state
+    found = {name: moments[weight]["exp_avg"] / 0.1 for name, weight in model.named_parameters()}
+    model.load_state_dict(start)
+    model.zero_grad()
+    criterion = run.task.build_criterion(bridge.configuration(run.command).criterion)
+    total, tokens = 0.0, 0
+    for lines in parts:
+        sources, targets = ([side[line] for line in lines] for side in (tiny.sources, tiny.targets))
+        batch = bridge.collate(bridge.pairs(run.loaded, sources, targets), range(len(lines)), "cpu")
+        summed, size, _ = criterion(model.train(), batch)
+        summed.backward()
+        total, tokens = total + float(summed.detach()), tokens + size
+    assert len(parts) == 2 and tokens == run.seen.target_tokens
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None
+        assert torch.allclose(found[name], weight.grad / tokens, atol=1e-6), name
+    ((_, _, loss, *_),) = run.curve.rows
+    assert float(loss) == pytest.approx(total / tokens / math.log(2), abs=1e-3)
+
+
+def test_killed_training_of_several_batches_an_update_goes_on_as_if_nothing_were(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"dropout": 0.1, "max_tokens": 52, "accumulate": 2}
+    whole, done = trained(tiny, use_chunked_cross_entropy, tmp_path / "whole", **changes)
+    killed(tiny, use_chunked_cross_entropy, tmp_path / "killed", **changes)
+    found, again = trained(tiny, use_chunked_cross_entropy, tmp_path / "killed", **changes)
+    assert all(torch.equal(found[name], weight) for name, weight in whole.items())
+    assert done.card == again.card
