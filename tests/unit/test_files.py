@@ -368,3 +368,10 @@ def test_hashes_are_checked_by_name(tmp_path: Path) -> None:
         DamagedError, match="/a: not the content that was written: its hash is another one; run"
     ):
         files.check_hashes(tmp_path, found)
+
+
+def test_an_error_without_a_number_is_about_the_content(tmp_path: Path) -> None:
+    """gzip.BadGzipFile is an OSError of that kind."""
+    with pytest.raises(files.DamagedError, match=r"no whole packed file \(BadGzipFile: Not a gzipped file"):
+        with files.reading(tmp_path / "a.gz", "packed file"):
+            raise gzip.BadGzipFile("Not a gzipped file")

@@ -161,6 +161,9 @@ def test_the_primary_score_alone_decides(
     assert written["bleu.csv"].split("\n")[0].endswith(f",valid_{primary}")
     plain, seq = (json.loads(written["metrics.json"])["valid"][name]["tiny"] for name in ("plain", "seq"))
     assert (seq > plain) is sign
+    points = json.loads(re.findall(r'application/json">(.*?)</script>', written["index.html"])[0])["points"]
+    beams = {(one["method"], one["capacity"]): one["bleu"]["beam"] for one in points}
+    assert round(beams["seq", "tiny"], 1) == (44.4 if sign else 5.0)
     assert f" {first} " in capsys.readouterr().out
 
 
