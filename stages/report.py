@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "corpus.name",
         "corpus.target",
         "corpus.tests",
+        "prepare.lowercase",
         "evaluate.long_words",
         "evaluate.primary",
         "evaluate.tokenize",

@@ -108,7 +108,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise damaged(path, "missing") from None
     except Exception as error:  # parsers and unpicklers raise what the bytes lead them to
         # A reader of a cut file may seek to a place before its start.
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        # Unpacking raises OSErrors without a number: they are about the content.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             error.filename = error.filename or str(path)
             raise
         said = str(error).strip().partition("\n")[0]

@@ -151,8 +151,8 @@ BUGS = [
         name="plots of the test set",
         module=ROWS,
         where="bleu_rows",
-        old="result.score(VALID, search, HEADLINE)",
-        new="result.score('test', search, HEADLINE)",
+        old="result.score(VALID, search, metric)",
+        new="result.score('test', search, metric)",
         tests=("test_rows_for_plots_are_of_the_validation_set",),
     ),
     Bug(

@@ -1,6 +1,7 @@
 """nmtkd.files: written whole or not at all, and hashes of the content."""
 
 import errno
+import gzip
 import os
 import pickle
 import shutil
@@ -368,3 +369,12 @@ def test_hashes_are_checked_by_name(tmp_path: Path) -> None:
         DamagedError, match="/a: not the content that was written: its hash is another one; run"
     ):
         files.check_hashes(tmp_path, found)
+
+
+def test_an_error_without_a_number_is_about_the_content(tmp_path: Path) -> None:
+    """gzip.BadGzipFile is an OSError of that kind."""
+    wanted = pytest.raises(
+        files.DamagedError, match=r"no whole packed file \(BadGzipFile: Not a gzipped file"
+    )
+    with wanted, files.reading(tmp_path / "a.gz", "packed file"):
+        raise gzip.BadGzipFile("Not a gzipped file")

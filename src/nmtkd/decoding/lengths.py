@@ -41,9 +41,17 @@ def try_all(
     translated: Callable[[float], Sequence[str]],
     references: Sequence[str],
     tokeniser: str,
+    *,
+    lowercase: bool = False,
 ) -> Tried:
-    """What each penalty makes of the validation set, of which `translated` gives the text by a penalty."""
-    return {penalty: measure(translated(penalty), references, tokeniser) for penalty in penalties}
+    """What each penalty makes of the validation set, of which `translated` gives the text by a penalty.
+
+    `tokeniser` is sacreBLEU's: none, where the text is tokens. Case counts if not `lowercase`.
+    """
+    return {
+        penalty: measure(translated(penalty), references, tokeniser, lowercase=lowercase)
+        for penalty in penalties
+    }
 
 
 def try_teacher(folder: Path, strategy: Decoding, stage: str) -> Tried:

@@ -25,14 +25,16 @@ Array = NDArray[Any]
 ORDER = 4  # BLEU's longest n-gram (Papineni et al. 2002); sacreBLEU's default
 
 
-def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str], tokeniser: str) -> Array:
+def sentence_statistics(
+    hypotheses: Sequence[str], references: Sequence[str], tokeniser: str, *, lowercase: bool = False
+) -> Array:
     """BLEU's sufficient statistics [segments, 2 + 2 * ORDER], counted by one of sacreBLEU's tokenisers.
 
     Columns: hypothesis length, reference length, matches by order, n-grams by order.
-    sacreBLEU counts them, cased, so that sums over segments give its corpus score.
+    sacreBLEU counts them, cased if not `lowercase`, so that sums over segments give its corpus score.
     """
     # sentence_score asks for effective_order; it changes the score, not the counts
-    metric = BLEU(tokenize=tokeniser, effective_order=True)
+    metric = BLEU(tokenize=tokeniser, lowercase=lowercase, effective_order=True)
     pairs = zip(hypotheses, references, strict=True)
     scores = (metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in pairs)
     rows = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.results import BEAM, TEACHER, CellKey
 from nmtkd.evidence.statistics import Spread
 from nmtkd.evidence.summaries import Summary
@@ -90,7 +89,7 @@ class FigureData:
 
     def bleu(self, summary: Summary, search: str = BEAM) -> Spread:
         """The headline score."""
-        return summary.spreads[self.headline.name, search, HEADLINE]
+        return summary.spreads[self.headline.name, search, self.headline.metric]
 
     def scope(self, noise: bool = True, decoding: bool = True, bars: bool = True) -> str:
         """The end of a caption: which part of the grid a figure shows, and what its marks are."""

@@ -22,7 +22,7 @@ CEILING_NOTE = (
 )
 LENGTH_NOTE = (
     "A beam search weighs hypotheses by their length: the larger its penalty, the longer they are. Each "
-    "model has the penalty that gives it the highest validation BLEU. BP is BLEU's brevity penalty; the "
+    "model has the penalty that gives it the highest validation {label}. BP is BLEU's brevity penalty; the "
     "ratio is that of words in hypotheses to words in references. Both are of the test set."
 )
 LENGTH_COLUMNS = ("BP", "ratio", "BP at 1", "ratio at 1")
@@ -77,10 +77,13 @@ def _row(name: str, values: Sequence[str]) -> str:
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{value}</td>" for value in values)}</tr>\n'
 
 
-def lengths(results: Sequence[Result], test: str) -> str:
-    """A table, a run a row: validation BLEU by length penalty, the one that was chosen, and what it does."""
+def lengths(results: Sequence[Result], test: str, label: str) -> str:
+    """A table, a run a row: validation BLEU by length penalty, the one that was chosen, and what it does.
+
+    `label` is the name of the BLEU that chose.
+    """
     penalties = sorted({penalty for result in results for penalty in result.length_penalties}, key=float)
-    head = _head(["model", "chosen", *(f"validation BLEU at {penalty}" for penalty in penalties)])
+    head = _head(["model", "chosen", *(f"validation {label} at {penalty}" for penalty in penalties)])
     rows = ""
     for result in results:
         tried = [result.length_penalties.get(penalty) for penalty in penalties]
@@ -91,7 +94,7 @@ def lengths(results: Sequence[Result], test: str) -> str:
         ]
         cells = [f"{result.length_penalty:g}", *("" if bleu is None else f"{bleu:.1f}" for bleu in tried)]
         rows += _row(result.key, [*cells, *("" if value is None else f"{value:.2f}" for value in found)])
-    return f"<p>{LENGTH_NOTE}</p>{wide(head + _head(LENGTH_COLUMNS), rows)}"
+    return f"<p>{LENGTH_NOTE.format(label=label)}</p>{wide(head + _head(LENGTH_COLUMNS), rows)}"
 
 
 def adapted(results: Sequence[Result]) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 
 from nmtkd.evidence.bootstrap import Array, bleu, bootstrap, by_group, sentence_statistics
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.results import SEARCHES, STUDENT, CellKey, Result, ResultsError
 from nmtkd.evidence.statistics import Comparison, Luck, pooled_luck
 from nmtkd.plan.schema import Report
@@ -69,13 +68,14 @@ class Comparer:
                 f"{result.key}: {search}: {len(text)} translations of {headline.name}, which has "
                 f"{len(headline.references)} segments; evaluate this cell again"
             )
-        counted = by_group(
-            sentence_statistics(text, headline.references, headline.tokeniser), headline.groups
-        )
-        found, stored = float(bleu(counted.sum(0))), result.score(headline.name, search, HEADLINE)
+        tokeniser, lowercase = headline.counted
+        statistics = sentence_statistics(text, headline.references, tokeniser, lowercase=lowercase)
+        counted = by_group(statistics, headline.groups)
+        found, stored = float(bleu(counted.sum(0))), result.score(headline.name, search, headline.metric)
         if stored is None or abs(found - stored) > ROUNDING:
             raise ResultsError(
-                f"{result.key}: {search}: the translations score {found:.4f} BLEU on {headline.name}, stored "
-                f"is {stored}; they are not of one evaluation: evaluate this cell again"
+                f"{result.key}: {search}: the translations score {found:.4f} {headline.label} on "
+                f"{headline.name}, stored is {stored}; they are not of one evaluation: "
+                "evaluate this cell again"
             )
         return counted

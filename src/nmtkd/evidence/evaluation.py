@@ -14,7 +14,7 @@ from nmtkd import files, machine
 from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import translate
-from nmtkd.evidence.metrics import HEADLINE, score
+from nmtkd.evidence.metrics import LABELS, TOKENISED, TOKENS, counted_on_tokens, score
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
 from nmtkd.network.stamps import checked_hash
@@ -50,17 +50,23 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
         "sha256": files.hashes(sorted(out.iterdir())),
         "references": {split: files.file_hash(_reference(split)) for split in splits},
         "length_penalty": searches[BEAM].length_penalty,
-        "length_penalties": {str(penalty): quality.rounded()[HEADLINE] for penalty, quality in tried.items()},
+        "length_penalties": {str(penalty): quality.rounded()["bleu"] for penalty, quality in tried.items()},
     }
     files.write_json(out / layout.scores_file(key).name, result)
     rates = {name: round(held_out.rate(searches[name]), 1) for name in (BEAM, GREEDY)}
     measured = machine.measurement(layout.DECODING, key, result["model"], sentences_per_second=rates)
     files.write_script(layout.machine_file(layout.DECODING, key), layout.MEASURED, measured)
-    bleu = {s["search"]: s["value"] for s in scores if (s["split"], s["metric"]) == (test, HEADLINE)}
+    bleu = {
+        s["search"]: s["value"]
+        for s in scores
+        if (s["split"], s["metric"]) == (test, settings.evaluate.primary)
+    }
+    label = LABELS[settings.evaluate.primary]
     chosen = lengths.named(searches[BEAM].length_penalty, list(tried))
     print(
-        f"[evaluate {key}] BLEU on {test}: {bleu[BEAM]:.2f} by beam ({chosen}), {bleu[BEAM_AT_1]:.2f} at "
-        f"{lengths.NEUTRAL}, {bleu[GREEDY]:.2f} greedy; {rates[BEAM]:.0f} sentences/s by beam"
+        f"[evaluate {key}] {label} on {test}: {bleu[BEAM]:.2f} by beam ({chosen}), "
+        f"{bleu[BEAM_AT_1]:.2f} at {lengths.NEUTRAL}, {bleu[GREEDY]:.2f} greedy; "
+        f"{rates[BEAM]:.0f} sentences/s by beam"
     )
 
 
@@ -108,12 +114,18 @@ def _tried(held_out: HeldOut, settings: Params) -> lengths.Tried:
     """What each length penalty makes of the validation set."""
     asked = settings.evaluate
 
+    counted = bleu_tokeniser(settings.corpus.target, asked.tokenize)
+    on_tokens = counted_on_tokens(asked.primary, counted)
+
     def translated(penalty: float) -> list[str]:
-        return as_text(VALID, held_out.tokens(Search.of(asked, penalty), VALID), settings)
+        tokens = held_out.tokens(Search.of(asked, penalty), VALID)
+        return words.spaced(tokens) if on_tokens else as_text(VALID, tokens, settings)
 
     references = read_lines(_reference(VALID))
-    counted = bleu_tokeniser(settings.corpus.target, asked.tokenize)
-    return lengths.try_all(asked.length_penalties, translated, references, counted)
+    if on_tokens:
+        references, counted = words.spaced(read_lines(layout.PREPARED / f"{VALID}.tgt")), "none"
+    lowercase = asked.primary == TOKENISED or settings.prepare.lowercase
+    return lengths.try_all(asked.length_penalties, translated, references, counted, lowercase=lowercase)
 
 
 def _searches(length_penalty: float, settings: Params) -> dict[str, Search]:
@@ -183,7 +195,10 @@ def judge(
     text = as_text(split, tokens, settings)
     write_lines(out / f"{split}.{search}", text)
     references, gold = (read_lines(layout.PREPARED / f"{split}.{side}") for side in ("ref", "tgt"))
-    units = [[" ".join(words.units(line)) for line in side] for side in (tokens, gold)]
+    units = [words.spaced(side) for side in (tokens, gold)]
+    tokeniser_of_text = bleu_tokeniser(corpus.target, asked.tokenize)
+    if counted_on_tokens(asked.primary, tokeniser_of_text):  # what the report counts again
+        write_lines(out / f"{split}.{search}{TOKENS}", units[0])
     subsets = {split: list(range(len(text)))}
     if asked.long_words and split != VALID:
         sources = read_lines(layout.PREPARED / f"{split}.src")
@@ -196,9 +211,11 @@ def judge(
         sides = [[side[i] for i in chosen] for side in (text, references, *units)]
         entries = score(
             *sides[:2],
-            tokeniser=bleu_tokeniser(corpus.target, settings.evaluate.tokenize),
+            tokeniser=tokeniser_of_text,
             tokenised_hypotheses=sides[2],
             tokenised_references=sides[3],
+            primary=asked.primary,
+            lowercase=settings.prepare.lowercase,
         )
         scores += [{"split": subset, "search": search, **entry} for entry in entries]
     return scores

@@ -78,11 +78,11 @@ def _bleu_by_capacity(data: FigureData) -> Drawn:
         )
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(y=0.09)
-    panels[0].set_ylabel(f"BLEU on {data.headline.name}")
+    panels[0].set_ylabel(f"{data.headline.label} on {data.headline.name}")
     for axes, labels in zip(panels, ends, strict=True):
         canvas.end_labels(axes, labels)
     caption = (
-        "BLEU of each method at each student size; "
+        f"{data.headline.label} of each method at each student size; "
         "the dashed line is the teacher, whose size is written above it."
     )
     return figure, caption + data.scope()
@@ -137,7 +137,10 @@ def _gain(data: FigureData) -> Drawn:
             if member is not None:
                 _interval(axes, data, member, search, y)
         axes.set(
-            title=f"{search} search", xlabel="BLEU over plain", yticks=range(len(rows)), yticklabels=names
+            title=f"{search} search",
+            xlabel=f"{data.headline.label} over plain",
+            yticks=range(len(rows)),
+            yticklabels=names,
         )
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.17)
@@ -149,7 +152,7 @@ def _gain(data: FigureData) -> Drawn:
 
 def _gain_caption(data: FigureData) -> str:
     paired = " Differences are paired by seed." if len(data.grid.seeds) > 1 else ""
-    what = "Difference in BLEU to the plain student of the same size"
+    what = f"Difference in {data.headline.label} to the plain student of the same size"
     if data.headline.is_small:
         return f"{what}, without intervals: {data.headline.smallness}.{paired}"
     others = " and other seeds" if paired else ""
@@ -186,8 +189,8 @@ def _by_noise(data: FigureData) -> Drawn:
             axes.plot(data.bleu(data.teacher(noise)).mean, y, color=INK, **stroke)
     canvas.legend(figure, data.styles, "|")
     caption = (
-        "BLEU by beam search after training under each noise condition; test sets are clean. "
-        "Stroke: that condition's teacher."
+        f"{data.headline.label} by beam search after training under each noise condition; "
+        "test sets are clean. Stroke: that condition's teacher."
     )
     return figure, caption + data.scope(noise=False)
 
@@ -206,7 +209,7 @@ def _by_decoding(data: FigureData) -> Drawn:
         axes.axvline(data.bleu(data.teacher(data.grid.noises[0])).mean, **TEACHER_LINE)
     canvas.legend(figure, data.styles, "--")
     caption = (
-        "BLEU by beam search of the methods that learn from the teacher's output, "
+        f"{data.headline.label} by beam search of the methods that learn from the teacher's output, "
         "by how the teacher decoded it. "
         "Dotted lines: methods that learn from no output, in their colours."
     )
@@ -230,7 +233,10 @@ def _dots(
                 spread.mean, y, xerr=bars, color=colour, marker=marker, linestyle="none", elinewidth=1
             )
         axes.set(
-            title=capacity, xlabel=f"BLEU on {data.headline.name}", yticks=range(len(rows)), yticklabels=rows
+            title=capacity,
+            xlabel=f"{data.headline.label} on {data.headline.name}",
+            yticks=range(len(rows)),
+            yticklabels=rows,
         )
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure

@@ -44,7 +44,8 @@ class Findings:
         """
         under = f" under `{self.teacher.noise}`" if self.several_noises else ""
         size, score = count(self.teacher.parameters), self._bleu(self.teacher)
-        teacher = f"The teacher ({size} parameters) scores {score:.1f} BLEU on `{self.headline.name}`{under}"
+        found = f"{score:.1f} {self.headline.label} on `{self.headline.name}`{under}"
+        teacher = f"The teacher ({size} parameters) scores {found}"
         sentences = [f"{teacher}."]
         if self.headline.is_small:
             sentences = [f"{teacher}, {self._range()}.", f"{self.headline.smallness}."]
@@ -95,12 +96,14 @@ class Findings:
         The teacher alone, if the test set is too small for a verdict.
         """
         teacher, top = self.teacher, self._bleu(self.teacher)
-        numbers = [("Teacher", f"{top:.1f}", f"BLEU, with {count(teacher.parameters)} parameters")]
+        numbers = [
+            ("Teacher", f"{top:.1f}", f"{self.headline.label}, with {count(teacher.parameters)} parameters")
+        ]
         if self.headline.is_small:
             return numbers
         best = max(self.beside, key=lambda summary: summary.bleu(VALID))
         share = f"{100 * best.parameters / teacher.parameters:.0f}% of the teacher's parameters"
-        explanation = f"test BLEU, {self._method(best)} at {self._setting(best)}: {share}"
+        explanation = f"test {self.headline.label}, {self._method(best)} at {self._setting(best)}: {share}"
         numbers.append(("Best student by validation", f"{self._bleu(best):.1f}", explanation))
         return numbers + self._gap()
 
@@ -140,7 +143,7 @@ class Findings:
             by_gain = sorted(members, key=lambda s: -s.gains[BEAM].difference)
             verdicts = "; ".join(self._verdict(summary) for summary in by_gain)
             parameters = sizes(summary.parameters for summary in members)
-            text = f"({parameters} parameters, `plain` {plain:.1f} BLEU): {verdicts}."
+            text = f"({parameters} parameters, `plain` {plain:.1f} {self.headline.label}): {verdicts}."
             sentences.append((setting, text + self._ranking(members)))
         return sentences
 
@@ -159,8 +162,8 @@ class Findings:
             ]
             parts += [f"{what} {_joined(others)}"] * bool(others)
         return (
-            f" {names[leader.cell]}, the first of these by validation BLEU, {_joined(parts)} "
-            f"on `{self.headline.name}`."
+            f" {names[leader.cell]}, the first of these by validation {self.headline.label}, "
+            f"{_joined(parts)} on `{self.headline.name}`."
         )
 
     def _extent(self, summaries: Sequence[Summary], what: str) -> str:
@@ -176,7 +179,7 @@ class Findings:
             gain = first.gains[BEAM]
             return f" ({where}, {signed(gain.difference)}, {self._interval(gain)})"
         ends = sorted(abs(summary.gains[BEAM].difference) for summary in (first, last))
-        return f" (by {ends[0]:.1f} to {ends[1]:.1f} BLEU; largest {what}: {where})"
+        return f" (by {ends[0]:.1f} to {ends[1]:.1f} {self.headline.label}; largest {what}: {where})"
 
     def _verdict(self, summary: Summary) -> str:
         name, gain = self._method(summary), summary.gains[BEAM]
@@ -185,7 +188,7 @@ class Findings:
         if gain.verdict == 0:
             return f"{name}: no clear difference ({signed(gain.difference)}, {self._interval(gain)})"
         size = f"gains {signed(gain.difference)}" if gain.verdict == 1 else f"loses {-gain.difference:.1f}"
-        return f"{name} {size} BLEU ({self._interval(gain)})"
+        return f"{name} {size} {self.headline.label} ({self._interval(gain)})"
 
     def _interval(self, gain: Comparison) -> str:
         assert gain.evidence is not None, "asked only where there is a verdict"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nmtkd.evidence.metrics import COLUMNS, HEADLINE, LABELS, TOKENISED, TOKENS, counted_on_tokens
 from nmtkd.text.ceiling import WARN_BELOW
 
 # For a verdict, where segments come in groups: with fewer the bootstrap says "difference" too often
@@ -15,9 +16,9 @@ LEAST_GROUPS = 30
 
 @dataclass(frozen=True)
 class Headline:
-    """A test set with its references, a segment an item.
+    """A test set with its references, a segment an item: tokens where `metric` counts those.
 
-    `tokeniser` is sacreBLEU's name of the one that BLEU is counted with.
+    `tokeniser` is sacreBLEU's name of the one that BLEU of text is counted with.
     `groups` has the name of the text that each segment is of: segments of one text resemble each other.
     `ceiling` is the BLEU of its references against themselves, through tokeniser, BPE and back.
     """
@@ -28,6 +29,35 @@ class Headline:
     tokeniser: str
     min_segments: int  # with fewer there is no interval, no p and no verdict
     ceiling: float
+    metric: str = HEADLINE  # evaluate.primary
+    lowercase: bool = False  # models write lower-cased text: no metric is cased
+
+    @property
+    def label(self) -> str:
+        """The metric's name in a sentence and on an axis."""
+        return LABELS[self.metric]
+
+    @property
+    def column(self) -> str:
+        """The metric's column in a table."""
+        return COLUMNS[self.metric]
+
+    @property
+    def beside(self) -> str:
+        """The other BLEU, which stands beside it."""
+        return HEADLINE if self.metric == TOKENISED else TOKENISED
+
+    def hypotheses(self, search: str) -> str:
+        """The file of a model's translations that the metric counts: text, or tokens beside it."""
+        is_tokens = counted_on_tokens(self.metric, self.tokeniser)
+        return f"{self.name}.{search}{TOKENS * is_tokens}"
+
+    @property
+    def counted(self) -> tuple[str, bool]:
+        """How sacreBLEU counts the metric: its tokeniser, and whether it ignores case."""
+        if self.metric == HEADLINE:
+            return self.tokeniser, self.lowercase
+        return ("none" if counted_on_tokens(self.metric, self.tokeniser) else self.tokeniser), True
 
     @property
     def number_of_groups(self) -> int:
@@ -70,6 +100,6 @@ class Headline:
         if self.ceiling >= WARN_BELOW:
             return ""
         return (
-            f"No model can score more than {self.ceiling:.1f} BLEU on `{self.name}`: "
+            f"No model can score more than {self.ceiling:.1f} {self.label} on `{self.name}`: "
             "so much its references score against themselves, through tokeniser, BPE and back."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import BREVITY, CHARACTERS, HEADLINE, TOKENISED, definitions
+from nmtkd.evidence.metrics import BREVITY, CHARACTERS, COLUMNS, definitions
 from nmtkd.evidence.numbers import show_p
 from nmtkd.evidence.results import BEAM
 from nmtkd.evidence.statistics import least_p
@@ -48,15 +48,17 @@ def notes(summaries: Sequence[Summary], settings: Report, headline: Headline, lo
 
 def _scores(headline: Headline, long_words: int) -> list[str]:
     """The columns of scores."""
-    defined = definitions(headline.tokeniser)
-    words = f"{long_words}+ words: BLEU of the segments of {long_words} source words and more{COUNTED}."
+    defined = definitions(headline.tokeniser, lowercase=headline.lowercase)
+    long = f"the segments of {long_words} source words and more{COUNTED}"
+    words = f"{long_words}+ words: {headline.label} of {long}."
     return [
-        f"BLEU: {defined[HEADLINE]}; test set `{headline.name}`, beam search. "
+        f"{headline.column}: {defined[headline.metric]}; test set `{headline.name}`, beam search. "
         "greedy: the same by greedy search.",
         f"BP: {defined[BREVITY]}.",
-        "lp: the length penalty of the beam search, each model's best by validation BLEU; greedy has none.",
+        f"lp: the length penalty of the beam search, each model's best by validation {headline.label}; "
+        "greedy has none.",
         *[words] * bool(long_words),
-        f"tok-lc: {defined[TOKENISED]}.",
+        f"{COLUMNS[headline.beside]}: {defined[headline.beside]}.",
         f"chrF2: {defined[CHARACTERS].removeprefix('chrF2, ')}.",
     ]
 
@@ -64,7 +66,8 @@ def _scores(headline: Headline, long_words: int) -> list[str]:
 def _gains(seeds: int, comparisons: int, settings: Report, headline: Headline) -> list[str]:
     """The columns of differences: how intervals and p are found, or why there are none."""
     mean = f", mean of {seeds} differences paired by seed" if seeds > 1 else ""
-    what = f"{GAIN_COLUMN}: BLEU minus that of the plain student of the same capacity, noise and seed{mean}"
+    plain = f"that of the plain student of the same capacity, noise and seed{mean}"
+    what = f"{GAIN_COLUMN}: {headline.label} minus {plain}"
     at_1 = f"{AT_1_COLUMN}: the same with length penalty 1 for both."
     if headline.is_small:
         return [f"{what}; no interval and no p: {headline.smallness}.", at_1]

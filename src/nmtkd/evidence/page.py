@@ -79,7 +79,7 @@ def build(
         ("findings", "What this shows", _findings(findings, len(grid.seeds) == 1)),
         ("table", "Scores", _table(table, figure_data)),
         ("figures", "Figures", "".join(map(_figure, drawings)) + speed_figure.figure(figure_data)),
-        ("length", "Length", cards.lengths(results, figure_data.headline.name)),
+        ("length", "Length", cards.lengths(results, figure_data.headline.name, figure_data.headline.label)),
         *chosen,
         ("data", "Data", cards.data(card)),
         ("reading", "How to read this", _reading(figure_data, findings.has_verdicts)),

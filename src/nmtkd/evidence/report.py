@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from nmtkd.evidence import canvas, curves, figures, page, results, rows, screen,
 from nmtkd.evidence.bootstrap import bleu, sentence_statistics
 from nmtkd.evidence.findings import Findings
 from nmtkd.evidence.headline import Headline
+from nmtkd.evidence.metrics import counted_on_tokens
 from nmtkd.evidence.results import Result, ResultsError
 from nmtkd.evidence.summaries import summarise
 from nmtkd.plan import layout
 from nmtkd.plan.runs import methods
 from nmtkd.plan.schema import Params
-from nmtkd.text import provenance
+from nmtkd.text import provenance, words
 from nmtkd.text.languages import bleu_tokeniser
 
+PERFECT = 100.0  # BLEU of a text against itself
 KEPT = ("table.md", "results.csv", "runs.csv")  # of a study, for good: small files
 
 
@@ -30,7 +33,7 @@ def write(settings: Params, out: Path) -> None:
     level = f"{100 * settings.report.confidence:g}%"
     card = files.read_object(layout.PREPARED / layout.CARD, "splits", "ceiling")
     headline = _headline(settings, card)
-    runs = results.read(grid, settings.corpus.tests)
+    runs = results.read(grid, settings.corpus.tests, metric=headline.metric)
     points = {run.key: curves.read_curve(layout.translations_dir(run.key) / layout.CURVE) for run in runs}
     climbs = {key: curves.climb(curve) for key, curve in points.items()}
     summaries = summarise(
@@ -38,7 +41,7 @@ def write(settings: Params, out: Path) -> None:
         grid,
         settings.report,
         headline,
-        lambda key, search: results.read_lines(layout.translations_dir(key) / f"{headline.name}.{search}"),
+        lambda key, search: results.read_lines(layout.translations_dir(key) / headline.hypotheses(search)),
         climbs,
     )
     table = tables.build(summaries, grid, settings.report, headline, settings.evaluate.long_words)
@@ -52,7 +55,7 @@ def write(settings: Params, out: Path) -> None:
     drawings = figures.draw(data, folders[0])
     for run in runs:
         shutil.copy(layout.scores_file(run.key), folders[1] / layout.result_file(run.key).name)
-    _write_data(runs, points, climbs, out)
+    _write_data(runs, points, climbs, headline.metric, out)
     metrics = tables.as_metrics(summaries, grid)
     # in the grid's order
     files.write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
@@ -67,32 +70,49 @@ def write(settings: Params, out: Path) -> None:
 def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
     """The first test set. `card` is the data card of the prepared corpus."""
     name = settings.corpus.tests[0]
-    provenance.check_written(layout.PREPARED, [f"{name}.ref", f"{name}.groups"])
-    references, groups = (results.read_lines(layout.PREPARED / f"{name}.{end}") for end in ("ref", "groups"))
+    tokeniser = bleu_tokeniser(settings.corpus.target, settings.evaluate.tokenize)
+    on_tokens = counted_on_tokens(settings.evaluate.primary, tokeniser)
+    ends = ("tgt" if on_tokens else "ref", "groups")
+    provenance.check_written(layout.PREPARED, [f"{name}.{end}" for end in ends])
+    references, groups = (results.read_lines(layout.PREPARED / f"{name}.{end}") for end in ends)
+    if on_tokens:
+        references = words.spaced(references)
     if len(references) != len(groups):
         raise ResultsError(
             f"{layout.PREPARED / name}.groups: names a group for each of the {len(references)} segments; "
             f"got {len(groups)} lines; prepare the corpus again"
         )
-    tokeniser = bleu_tokeniser(settings.corpus.target, settings.evaluate.tokenize)
     # References of three words and fewer score 0: BLEU counts n-grams of four words.
-    own = float(bleu(sentence_statistics(references, references, tokeniser).sum(0)))
-    with files.reading(layout.PREPARED / layout.CARD, "data card"):
-        ceiling = min(own, float(card["ceiling"][name]["BLEU"]))
-    return Headline(name, references, groups, tokeniser, settings.report.min_segments, ceiling)
+    headline = Headline(
+        name,
+        references,
+        groups,
+        tokeniser,
+        settings.report.min_segments,
+        PERFECT,
+        settings.evaluate.primary,
+        settings.prepare.lowercase,
+    )
+    counted, lowercase = headline.counted
+    ceiling = float(bleu(sentence_statistics(references, references, counted, lowercase=lowercase).sum(0)))
+    if not on_tokens:  # tokens are scored as models write them: nothing is lost on the way back to text
+        with files.reading(layout.PREPARED / layout.CARD, "data card"):
+            ceiling = min(ceiling, float(card["ceiling"][name]["BLEU"]))
+    return replace(headline, ceiling=ceiling)
 
 
 def _write_data(
     runs: list[Result],
     points: Mapping[str, list[canvas.Point]],
     climbs: Mapping[str, float | None],
+    metric: str,
     reports: Path,
 ) -> None:
     """The files for other programs."""
     files.write_csv(reports / "results.csv", rows.RESULTS_HEADER, rows.tidy_rows(runs))
     files.write_csv(reports / "runs.csv", rows.RUNS_HEADER, rows.run_rows(runs, climbs))
     files.write_csv(reports / "adapted.csv", rows.ADAPTED_HEADER, rows.adapted_rows(runs))
-    files.write_csv(reports / "bleu.csv", rows.BLEU_HEADER, rows.bleu_rows(runs))
+    files.write_csv(reports / "bleu.csv", rows.bleu_header(metric), rows.bleu_rows(runs, metric))
     files.write_csv(reports / "curves.csv", curves.CURVES_HEADER, curves.curve_rows(runs, points))
 
 

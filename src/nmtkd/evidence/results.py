@@ -116,10 +116,10 @@ def teacher_axes(noise: str) -> dict[str, str | int]:
     return {"method": TEACHER, "capacity": TEACHER, "noise": noise, "decoding": layout.NONE, "seed": 0}
 
 
-def read(grid: Grid, tests: Sequence[str], root: Path = Path()) -> list[Result]:
+def read(grid: Grid, tests: Sequence[str], root: Path = Path(), metric: str = HEADLINE) -> list[Result]:
     """The results of all teachers, by noise condition, then of all students in the grid's order.
 
-    `root` holds `data/`.
+    `root` holds `data/`. All need `metric` of the validation set and the first test set.
     Raises ResultsError that names all missing, unreadable, mixed-up and incomparable results, and those whose
     translations, curve or references are not the files that were scored.
     """
@@ -158,7 +158,7 @@ def read(grid: Grid, tests: Sequence[str], root: Path = Path()) -> list[Result]:
             if result.references.get(name) != digest
         ]
         results.append(result)
-    problems += _differences(results, tests[0])
+    problems += _differences(results, tests[0], metric)
     if missing:
         problems.append(
             f"{len(missing)} of {len(identities)} cells of the grid are missing: "
@@ -182,7 +182,7 @@ def _other_files(result: Result, path: Path) -> list[str]:
     return faults
 
 
-def _differences(results: Sequence[Result], headline: str) -> list[str]:
+def _differences(results: Sequence[Result], headline: str, primary: str) -> list[str]:
     """What makes results incomparable: other test sets, other scores, other signatures."""
     lines = []
     for name, value_of in (
@@ -203,8 +203,8 @@ def _differences(results: Sequence[Result], headline: str) -> list[str]:
         lines += _problem(problem, signatures)
     for result in results:
         for split, search in itertools.product((VALID, headline), SEARCHES):
-            if result.score(split, search, HEADLINE) is None:
-                lines.append(f"{result.key}: no {HEADLINE} of {split} by {search}; evaluate this cell again")
+            if result.score(split, search, primary) is None:
+                lines.append(f"{result.key}: no {primary} of {split} by {search}; evaluate this cell again")
     return lines
 
 

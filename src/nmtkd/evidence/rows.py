@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.results import PLOTTED, VALID, Data, Result
 
 RESULTS_HEADER = "corpus,pair,method,capacity,noise,decoding,seed,split,search,metric,value,signature"
 ADAPTED_HEADER = "key,fact,value"
-BLEU_HEADER = "capacity,parameters,method,noise,decoding,seed,search,valid_bleu"
 RUNS_HEADER = (
     f"key,method,capacity,noise,decoding,seed,parameters,{','.join(Data.model_fields)},length_penalty,climb"
 )
@@ -39,13 +37,18 @@ def adapted_rows(results: Iterable[Result]) -> list[list[str]]:
     return rows
 
 
-def bleu_rows(results: Iterable[Result]) -> list[list[str]]:
-    """bleu.csv without its header: validation BLEU, for plots by which parameters are chosen."""
+def bleu_header(metric: str) -> str:
+    """Of bleu.csv: its last column is named after the metric that models are compared by."""
+    return f"capacity,parameters,method,noise,decoding,seed,search,valid_{metric}"
+
+
+def bleu_rows(results: Iterable[Result], metric: str) -> list[list[str]]:
+    """bleu.csv without its header: `metric` on the validation set, by which parameters are chosen."""
     rows = []
     for result in results:
         facts = [result.capacity, str(result.parameters), result.method, result.noise, result.decoding]
         for search in PLOTTED:
-            rows.append([*facts, str(result.seed), search, f"{result.score(VALID, search, HEADLINE):.4f}"])
+            rows.append([*facts, str(result.seed), search, f"{result.score(VALID, search, metric):.4f}"])
     return rows
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nmtkd import files
 from nmtkd.evidence import machine_facts
+from nmtkd.evidence.metrics import COLUMNS
 from nmtkd.evidence.notes import MARKS, SHORTLY
 from nmtkd.evidence.results import ResultsError, teacher_axes
 from nmtkd.evidence.tables import INTERVAL, WORDS, Table, as_text, axes, from_markdown
@@ -23,7 +24,7 @@ PAGE = layout.REPORTS / "index.html"
 PAGE_LINE = "Page   "  # how the line begins that names the page: what stands above it is the result
 WIDTH = 110  # columns
 # Columns that are left out in this order where the table is wider. What carries the verdict stays.
-EXPENDABLE = ("tok-lc", "lp", "climb", "chrF2", "MB", "p", "passes", WORDS, "greedy", "params")
+EXPENDABLE = ("lp", "climb", "chrF2", "MB", "p", "passes", WORDS, "greedy", "params")
 NEXT = {  # whether the grid has several seeds: the command, and why
     False: ("dvc exp run -S study=capacity", "three seeds, with your other -S choices: do methods differ?"),
     True: ("dvc exp run -S study=noise", "which gains remain under noise"),
@@ -109,7 +110,8 @@ def _hashes(keys: list[str], root: Path) -> dict[str, str]:
 def _fitted(table: Table, width: int = WIDTH) -> Table:
     """The table without as many expendable columns as it takes to fit the screen."""
     left_out: list[str] = []
-    for name in ("", *EXPENDABLE):
+    beside = [name for name in table.header if name in COLUMNS.values()][1:]  # the first is the primary one
+    for name in ("", *beside, *EXPENDABLE):
         left_out.append(name)
         chosen = [i for i, column in enumerate(table.header) if not _is_named(column, left_out)]
         fitted = Table(

@@ -51,10 +51,13 @@ def figure(data: FigureData) -> str:
         }
         for summary in data.base()
     ]
-    content = json.dumps({"axis": f"BLEU on {data.headline.name}", "points": points}, sort_keys=True)
+    content = json.dumps(
+        {"axis": f"{data.headline.label} on {data.headline.name}", "points": points}, sort_keys=True
+    )
     content = content.replace("<", "\\u003c")  # a script ends at the next "</"
     caption = (
-        "BLEU by translation speed: filled marks by beam search, hollow marks by greedy search."
+        f"{data.headline.label} by translation speed: filled marks by beam search, "
+        "hollow marks by greedy search."
         f"{data.scope(bars=False)}"
     )
     return (

@@ -35,6 +35,7 @@ class Summary:
     climb: float | None  # BLEU that the curves still gain, mean (curves.climb); None if it was not measured
     climbs: bool  # whether that is more than report.max_climb
     is_uneven: bool  # whether a run saw another number of sentences, or trainings, than its plain student
+    metric: str = HEADLINE  # evaluate.primary
 
     @property
     def cell(self) -> CellKey:
@@ -46,13 +47,13 @@ class Summary:
         """Whether the verdict at length penalty 1 is another one."""
         return bool(self.gains) and self.gains[BEAM].verdict != self.gains[BEAM_AT_1].verdict
 
-    def spread(self, split: str, search: str = BEAM, metric: str = HEADLINE) -> Spread | None:
-        """One score over the seeds. None if it was not computed."""
-        return self.spreads.get((split, search, metric))
+    def spread(self, split: str, search: str = BEAM, metric: str = "") -> Spread | None:
+        """One score over the seeds, the primary one if none is named. None if it was not computed."""
+        return self.spreads.get((split, search, metric or self.metric))
 
     def bleu(self, split: str) -> float:
-        """Mean BLEU by beam search."""
-        return self.spreads[split, BEAM, HEADLINE].mean
+        """Mean of the primary BLEU, by beam search."""
+        return self.spreads[split, BEAM, self.metric].mean
 
 
 def summarise(
@@ -95,6 +96,7 @@ def summarise(
                 climb=climb,
                 climbs=climb is not None and climb > settings.max_climb,
                 is_uneven=any(_share(one) != _share(plain.get(one.key, one)) for one in members),
+                metric=headline.metric,
             )
         )
     return summaries
@@ -144,12 +146,15 @@ def _rivals(
     It leads by validation BLEU: if the test set chose it, its lead there would be chance in part.
     """
     settings: dict[tuple[str, str], list[CellKey]] = {}
+    metric = comparer.headline.metric
     for cell in students:
         _, capacity, noise, _ = cell
         settings.setdefault((capacity, noise), []).append(cell)
     found = {}
     for members in settings.values():
-        leader = max(members, key=lambda cell: _mean([_value(run, VALID, BEAM) for run in cells[cell]]))
+        leader = max(
+            members, key=lambda cell: _mean([_value(run, VALID, BEAM, metric) for run in cells[cell]])
+        )
         for other in members:
             if other != leader:
                 found[leader, other] = comparer.compare(cells[leader], cells[other], BEAM)
@@ -169,7 +174,7 @@ def baselines(grid: Grid, results: Sequence[Result]) -> dict[str, Result]:
     return {result.key: plain[result.capacity, result.noise, result.seed] for result in students}
 
 
-def _value(result: Result, split: str, search: str, metric: str = HEADLINE) -> float:
+def _value(result: Result, split: str, search: str, metric: str) -> float:
     value = result.score(split, search, metric)
     assert value is not None, "results.read checks that all results hold the same scores"
     return value

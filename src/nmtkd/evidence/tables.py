@@ -11,7 +11,7 @@ from typing import Any
 
 from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.machine_facts import NOTHING
-from nmtkd.evidence.metrics import BREVITY, CHARACTERS, TOKENISED
+from nmtkd.evidence.metrics import BREVITY, CHARACTERS, COLUMNS
 from nmtkd.evidence.notes import AT_1_COLUMN, GAIN_COLUMN, MARKS, P_HOLM_COLUMN, marks, notes
 from nmtkd.evidence.numbers import count, show, show_p, signed, span
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, TEACHER, VALID, Result
@@ -59,12 +59,12 @@ def build(
     has_long = any(summary.spread(test + LONG) for summary in summaries)
     columns: list[tuple[str, Callable[[Summary], str]]] = [
         ("params", lambda s: count(s.parameters)),
-        ("BLEU", lambda s: show(s.spread(test))),
+        (headline.column, lambda s: show(s.spread(test))),
         ("BP", lambda s: f"{s.spreads[test, BEAM, BREVITY].mean:.2f}"),
         ("lp", lambda s: span(s.penalties)),
         ("greedy", lambda s: show(s.spread(test, GREEDY))),
         *([(f"{long_words}{WORDS}", lambda s: show(s.spread(test + LONG)))] * has_long),
-        ("tok-lc", lambda s: show(s.spread(test, BEAM, TOKENISED))),
+        (COLUMNS[headline.beside], lambda s: show(s.spread(test, BEAM, headline.beside))),
         ("chrF2", lambda s: show(s.spread(test, BEAM, CHARACTERS))),
         ("passes", lambda s: f"{s.passes:.1f}"),
         ("climb", lambda s: NOTHING if s.climb is None else signed(s.climb)),

@@ -24,10 +24,13 @@ class Quality:
         return {name: round(value, DECIMALS) for name, value in asdict(self).items()}
 
 
-def measure(translations: Sequence[str], references: Sequence[str], tokeniser: str) -> Quality:
-    """Scores of text, one segment an item, cased. `tokeniser` is one of sacreBLEU's."""
+def measure(
+    translations: Sequence[str], references: Sequence[str], tokeniser: str, *, lowercase: bool = False
+) -> Quality:
+    """Scores of text, one segment an item, cased if not `lowercase`. `tokeniser` is one of sacreBLEU's."""
     # force: an early model may say what sacreBLEU takes for tokens, and would warn of.
-    score = BLEU(tokenize=tokeniser, force=True).corpus_score(translations, [references])
+    metric = BLEU(tokenize=tokeniser, lowercase=lowercase, force=True)
+    score = metric.corpus_score(translations, [references])
     return Quality(bleu=float(score.score), brevity_penalty=float(score.bp), length_ratio=float(score.ratio))
 
 

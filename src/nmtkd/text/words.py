@@ -114,6 +114,11 @@ def units(tokens: str) -> Iterator[str]:
         yield from split_token(token)[1]
 
 
+def spaced(lines: Sequence[str]) -> list[str]:
+    """Each line as its units joined by spaces, without joiners: the form in which BLEU counts tokens."""
+    return [" ".join(units(line)) for line in lines]
+
+
 def count_units(tokens: str) -> int:
     """How many units a line of tokens has."""
     return sum(1 for _ in units(tokens))

@@ -120,7 +120,7 @@ def write(root: Path, study: Grid) -> None:
     """Everything that the report of `study` reads, below `root`."""
     prepared = root / layout.PREPARED
     prepared.mkdir(parents=True)
-    for name, lines in (("ref", REFERENCES), ("groups", GROUPS)):
+    for name, lines in (("ref", REFERENCES), ("tgt", REFERENCES), ("groups", GROUPS)):
         (prepared / f"test.{name}").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (prepared / "card.json").write_text(json.dumps(CARD), encoding="utf-8")
     for noise in study.noises:
@@ -133,11 +133,60 @@ def write(root: Path, study: Grid) -> None:
     stamp(root)
 
 
+def same_text(root: Path, study: Grid, primary: str) -> None:
+    """All students write the text of the plain one of their size; their tokens are as they were."""
+    for run in runs(study):
+        folder, scores = root / layout.translations_dir(run.key), list[dict[str, Any]]()
+        for search in ("beam", "beam_at_1", "greedy"):
+            tokens = translate(run.method, run.capacity, search, run.seed)
+            text = translate("plain", run.capacity, "beam" if search != "greedy" else search, run.seed)
+            files.write_text(folder / f"test.{search}", "".join(f"{line}\n" for line in text))
+            if primary == metrics.TOKENISED:
+                lines = "".join(f"{line}\n" for line in tokens)
+                files.write_text(folder / f"test.{search}{metrics.TOKENS}", lines)
+            for split, size in (("valid", len(text) // 2), ("test", len(text))):
+                sides = [side[:size] for side in (text, REFERENCES, tokens, REFERENCES)]
+                found = metrics.score(
+                    sides[0],
+                    sides[1],
+                    tokeniser="13a",
+                    tokenised_hypotheses=sides[2],
+                    tokenised_references=sides[3],
+                    primary=primary,
+                )
+                scores += [{"split": split, "search": search, **one} for one in found]
+        edit(root, run.key, {"scores": scores})
+    if primary == metrics.TOKENISED:
+        for noise in study.noises:
+            folder = root / layout.translations_dir(layout.teacher_key(noise))
+            for search in ("beam", "beam_at_1", "greedy"):
+                text_file = folder / f"test.{search}"
+                files.write_text(folder / f"{text_file.name}{metrics.TOKENS}", files.read_text(text_file))
+    for noise in study.noises:
+        path = root / layout.scores_file(layout.teacher_key(noise))
+        raw = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        edit(root, layout.teacher_key(noise), {"scores": [one for one in raw if one["split"] != "test_long"]})
+    if primary == metrics.TOKENISED:
+        _sign_by_tokens(root, study)
+    stamp(root)
+
+
+def _sign_by_tokens(root: Path, study: Grid) -> None:
+    """The teacher's length counts tokens, as that of the students does."""
+    for noise in study.noises:
+        key = layout.teacher_key(noise)
+        raw = json.loads((root / layout.scores_file(key)).read_text(encoding="utf-8"))["scores"]
+        signature = next(one["signature"] for one in raw if one["metric"] == metrics.TOKENISED)
+        length = (metrics.BREVITY, metrics.LENGTH_RATIO)
+        changed = [one | ({"signature": signature} if one["metric"] in length else {}) for one in raw]
+        edit(root, key, {"scores": changed})
+
+
 def stamp(root: Path) -> None:
     """Puts the hashes of the files as they are onto the data card and into all results."""
     prepared = root / layout.PREPARED
     card = json.loads((prepared / "card.json").read_text(encoding="utf-8"))
-    card |= provenance.written(prepared, ["test.ref", "test.groups"])
+    card |= provenance.written(prepared, ["test.ref", "test.tgt", "test.groups"])
     (prepared / "card.json").write_text(json.dumps(card), encoding="utf-8")
     references = {"test": files.file_hash(prepared / "test.ref")}
     for folder in sorted((root / layout.translations_dir("")).iterdir()):

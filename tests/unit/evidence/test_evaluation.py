@@ -220,6 +220,28 @@ def test_a_models_own_penalty_is_its_best_on_the_validation_set(
     assert f"[evaluate {KEY}] BLEU on test: {said}; " in capsys.readouterr().out
 
 
+def test_a_primary_score_of_tokens_chooses_and_leaves_the_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """References have a capital that lower-cased models cannot write: it costs nothing in any score."""
+    _write(tmp_path, layout.student_dir(KEY))
+    raw = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    raw["evaluate"]["primary"], raw["prepare"]["lowercase"] = "bleu_tok_lc", True
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    files.write_text(tmp_path / layout.PREPARED / "test.ref", "".join(f"{x.upper()}\n" for x in SETS["test"]))
+    _stamp(tmp_path)
+    outs, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    folder = f"data/translations/{KEY}"
+    stored = json.loads(outs[f"{folder}/scores.json"])
+    values = {(s["search"], s["split"], s["metric"]): s["value"] for s in stored["scores"]}
+    assert values["beam", "test", "bleu"] == values["beam", "test", "bleu_tok_lc"] == 100.0
+    assert stored["length_penalties"] == {"0.6": SHORT, "1.0": SHORT, "1.4": 100.0}
+    tokens = outs[f"{folder}/test.greedy.tokens"]
+    assert tokens.decode().splitlines()[2] == "the door is shut"
+    assert stored["sha256"]["test.greedy.tokens"] == hashlib.sha256(tokens).hexdigest()
+    assert "tok-lc BLEU on test: 100.00 by beam" in capsys.readouterr().out
+
+
 def test_length_stands_beside_each_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line lacks its last word, by both beams: 10 words of 13 are worth exp(1 - 13/10)."""
     _write(tmp_path, layout.student_dir(KEY), (1.2,))

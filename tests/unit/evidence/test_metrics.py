@@ -134,6 +134,32 @@ def test_signatures_tell_the_metrics_apart() -> None:
     assert signatures[3] == signatures[4] == signatures[0]
 
 
+def test_lower_cased_models_are_scored_without_case() -> None:
+    """6 of 6 words: a model that writes no capitals lacks none. The signatures say so."""
+    text = ["the cat sat on the mat"], ["The cat sat on the MAT"]
+    found = score(
+        *text,
+        tokeniser="13a",
+        tokenised_hypotheses=["the cat sat on"],
+        tokenised_references=["the cat sat on a mat"],
+        primary="bleu_tok_lc",
+        lowercase=True,
+    )
+    # Length is that of the primary score: 4 of 6 tokens, exp(1 - 6/4).
+    assert [(one["metric"], one["value"]) for one in found] == [
+        ("bleu", 100.0),
+        ("bleu_tok_lc", 60.6531),
+        ("chrf2", 100.0),
+        ("brevity_penalty", 0.6065),
+        ("length_ratio", 0.6667),
+    ]
+    signatures = [str(one["signature"]).partition("|smooth")[0] for one in found]
+    assert signatures[0] == "nrefs:1|case:lc|eff:no|tok:13a"
+    assert signatures[1] == signatures[3] == signatures[4] == "nrefs:1|case:lc|eff:no|tok:none"
+    assert signatures[2].startswith("nrefs:1|case:lc|")
+    assert "detokenised text, lower-cased, 13a" in definitions("13a", lowercase=True)["bleu"]
+
+
 def test_unequal_numbers_are_refused() -> None:
     with pytest.raises(
         ValueError,

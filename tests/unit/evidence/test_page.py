@@ -115,7 +115,7 @@ def test_length_has_its_section(tmp_path: Path) -> None:
         for score in found[1].scores
         if score.split == "test"
     ]
-    section = cards.lengths([found[1].model_copy(update={"scores": scores})], "test")
+    section = cards.lengths([found[1].model_copy(update={"scores": scores})], "test", "BLEU")
     assert "<td>0.61</td><td>0.67</td><td>0.72</td><td>0.75</td></tr>" in section
 
 

@@ -23,14 +23,19 @@ FILES = {*DATA, "table.md", "index.html"}
 KEPT = {name: f"studies/homeassistant-lamps/{name}" for name in ("table.md", "results.csv", "runs.csv")}
 
 
-def write(root: Path, study: Grid, **settings: Any) -> None:
+def write(root: Path, study: Grid, primary: str = "bleu", **settings: Any) -> None:
     """Everything that the stage reads; `settings` are of `report`."""
     report_tree.write(root, study)
     raw: dict[str, Any] = {}
     for name in ("config", "corpus/homeassistant", "scale/quick"):
-        raw |= yaml.safe_load((ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8"))
+        for section, values in yaml.safe_load(
+            (ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8")
+        ).items():
+            merged = isinstance(values, dict) and isinstance(raw.get(section), dict)
+            raw[section] = raw[section] | values if merged else values
     del raw["defaults"]
     raw["report"] |= {"bootstrap_samples": 200, "min_segments": 12, "study": "lamps"} | settings
+    raw["evaluate"] |= {"primary": primary}
     (root / "params.yaml").write_text(yaml.safe_dump(raw | {"grid": study.model_dump()}), encoding="utf-8")
 
 
@@ -103,13 +108,63 @@ def test_no_test_score_is_where_choices_are_made(tmp_path: Path, monkeypatch: py
     after = contents()
     assert {name for name in DATA if before[name] != after[name]} == {"results.csv"}
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    shown = {(file, column) for plot in plots for one in plot.values() for file, column in one["y"].items()}
+    shown = {
+        (file, column.replace("${evaluate.primary}", "bleu"))
+        for plot in plots
+        for one in plot.values()
+        for file, column in one["y"].items()
+    }
     assert {column.split("_")[0] for _, column in shown} == {"valid"}
     headers = {
         file: after[file.removeprefix("reports/")].decode().split("\n")[0].split(",") for file, _ in shown
     }
     assert all(column in headers[file] for file, column in shown)
     assert list(json.loads(after["metrics.json"])) == ["valid"]
+
+
+def _row(table: str, column: str) -> str:
+    """The cell of `seq` at `tiny`."""
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line[:1] == "|"]
+    row = next(line for line in lines if line[1:3] == ["seq", "tiny"])
+    return row[lines[0].index(column)]
+
+
+@pytest.mark.parametrize(
+    ("primary", "first", "second", "p_holm", "sign"),
+    [("bleu", "BLEU", "tok-lc", "1.000", False), ("bleu_tok_lc", "tok-lc", "BLEU", "0.020", True)],
+)
+def test_the_primary_score_alone_decides(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    primary: str,
+    first: str,
+    second: str,
+    p_holm: str,
+    sign: bool,
+) -> None:
+    """All students write the plain student's text, `seq` better tokens: the verdict hangs on what counts."""
+    write(tmp_path, report_tree.grid(), primary)
+    monkeypatch.chdir(tmp_path)
+    report_tree.same_text(Path(), report_tree.grid(), primary)
+    report.main([])
+    written = {name: content.decode() for name, content in contents().items() if ".png" not in name}
+    table, label = written["table.md"], "tok-lc BLEU" if sign else "BLEU"
+    head = table.splitlines()[2]
+    assert head.index(f" {first} ") < head.index(f" {second} ")
+    assert (_row(table, "BLEU"), _row(table, "tok-lc")) == ("5.0", "44.4")
+    assert _row(table, "vs plain") == ("+39.4" if sign else "+0.0")
+    assert (_row(table, "p Holm") == p_holm, "2 score higher" in table) == (True, sign)
+    assert f"scores 61.8 {label} on `test`" in table
+    assert f"{first}: " in table and f"vs plain: {label} minus" in table
+    assert f">{label} on test<" in written["figures/bleu_by_capacity.svg"]
+    assert written["bleu.csv"].split("\n")[0].endswith(f",valid_{primary}")
+    plain, seq = (json.loads(written["metrics.json"])["valid"][name]["tiny"] for name in ("plain", "seq"))
+    assert (seq > plain) is sign
+    points = json.loads(re.findall(r'application/json">(.*?)</script>', written["index.html"])[0])["points"]
+    beams = {(one["method"], one["capacity"]): one["bleu"]["beam"] for one in points}
+    assert round(beams["seq", "tiny"], 1) == (44.4 if sign else 5.0)
+    assert f" {first} " in capsys.readouterr().out
 
 
 def test_each_segment_has_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

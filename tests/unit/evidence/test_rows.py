@@ -19,16 +19,17 @@ def test_tidy_rows_are_the_golden_ones(tmp_path: Path) -> None:
 def test_rows_for_plots_are_of_the_validation_set(tmp_path: Path) -> None:
     report_tree.write(tmp_path, report_tree.grid())
     found = results.read(report_tree.grid(), ["test"], tmp_path)
-    assert rows.BLEU_HEADER.endswith(",search,valid_bleu")
+    assert rows.bleu_header("bleu").endswith(",search,valid_bleu")
     valid, test = (f"{found[1].score(split, 'greedy', 'bleu'):.4f}" for split in ("valid", "test"))
     assert valid != test
-    written = rows.bleu_rows(found)
+    written = rows.bleu_rows(found, "bleu")
     assert [row[:-1] for row in written[:3]] == [
         ["teacher", "2614784", "teacher", "clean", "none", "7", "beam"],
         ["teacher", "2614784", "teacher", "clean", "none", "7", "greedy"],
         ["tiny", "51234", "plain", "clean", "none", "1", "beam"],
     ]
     assert written[3][-2:] == ["greedy", valid]
+    assert rows.bleu_header("bleu_tok_lc").endswith(",search,valid_bleu_tok_lc")
 
 
 def test_what_a_run_learnt_from_is_a_row(tmp_path: Path) -> None:
