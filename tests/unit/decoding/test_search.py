@@ -30,5 +30,6 @@ def test_search_is_what_params_ask_for() -> None:
         kind="sample", engine="fairseq", beam=4, nbest=3, length_penalties=[0.8], sampling=draws, **length
     )
     assert Search.of(asked, 0.8) == Search(beam=4, nbest=3, length_penalty=0.8, sampling=draws, **length)
-    test_time = Evaluate(tokenize="auto", engine="ctranslate2", beam=6, length_penalties=[0.6, 1.4], **length)
+    scored: dict[str, Any] = {"primary": "bleu", "long_words": 0, "tokenize": "auto", "engine": "ctranslate2"}
+    test_time = Evaluate(beam=6, length_penalties=[0.6, 1.4], **scored, **length)
     assert Search.of(test_time, 1.4) == Search(beam=6, nbest=1, length_penalty=1.4, **length)

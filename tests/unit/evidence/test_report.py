@@ -26,14 +26,7 @@ KEPT = {name: f"studies/homeassistant-lamps/{name}" for name in ("table.md", "re
 def write(root: Path, study: Grid, primary: str = "bleu", **settings: Any) -> None:
     """Everything that the stage reads; `settings` are of `report`."""
     report_tree.write(root, study)
-    raw: dict[str, Any] = {}
-    for name in ("config", "corpus/homeassistant", "scale/quick"):
-        for section, values in yaml.safe_load(
-            (ROOT / f"conf/{name}.yaml").read_text(encoding="utf-8")
-        ).items():
-            merged = isinstance(values, dict) and isinstance(raw.get(section), dict)
-            raw[section] = raw[section] | values if merged else values
-    del raw["defaults"]
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     raw["report"] |= {"bootstrap_samples": 200, "min_segments": 12, "study": "lamps"} | settings
     raw["evaluate"] |= {"primary": primary}
     (root / "params.yaml").write_text(yaml.safe_dump(raw | {"grid": study.model_dump()}), encoding="utf-8")
