@@ -84,17 +84,6 @@ def idle_noises(params: Params) -> list[str]:
     return lines
 
 
-def unsplit_overlaps(params: Params) -> list[str]:
-    """The problem of a validation set that is taken from train, and may not share a side with it."""
-    prepare = params.prepare
-    if not prepare.valid_every or prepare.overlap == "keep":
-        return []
-    return [
-        f"prepare.overlap: must be keep where prepare.valid_every ({prepare.valid_every}) makes a part of "
-        f"train valid as it stands; got {prepare.overlap!r}; set it to keep, or valid_every to 0"
-    ]
-
-
 def few_samples(params: Params) -> list[str]:
     """The problem of a bootstrap whose smallest p, 2 / (1 + samples), is no gain at the confidence asked for.
 
@@ -137,7 +126,7 @@ def own_starts(params: Params) -> list[str]:
 def cross_checks(params: Params) -> list[str]:
     """Problems between sections."""
     lines = misplaced_methods(params) + taken_names(params) + late_gates(params) + endless_warmups(params)
-    lines += few_samples(params) + idle_noises(params) + unsplit_overlaps(params) + own_starts(params)
+    lines += few_samples(params) + idle_noises(params) + own_starts(params)
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")

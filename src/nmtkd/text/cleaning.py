@@ -30,6 +30,9 @@ LONGEST_WORD = 1000  # characters: the default of Moses' clean-corpus-n.perl, fo
 # Lines of both sides as they lie in the files, and a mask that says which of them are train.
 RawBlock = tuple[bytes, bytes, NDArray[np.bool_]]
 
+CHUNK = 500  # lines of a worker's task: few enough for progress, enough to outweigh the hand-over
+# Pairs below which one process finishes before others would have started: about 150 microseconds each.
+SERIAL_BELOW = 5_000
 FILES = ("src", "tgt", "raw", "ref", "names")  # of a split, as Tokenised has them
 
 
@@ -44,6 +47,11 @@ class Train:
     target: Path
     mask_N: NDArray[np.bool_]
     ratio: float
+
+    @property
+    def pairs(self) -> int:
+        """How many are train."""
+        return int(self.mask_N.sum())
 
 
 def raw_blocks(train: Train, size: int) -> Iterator[RawBlock]:
@@ -144,22 +152,21 @@ class Cleaner:
 
     def __init__(self, corpus: Corpus, settings: Prepare, tests: Sequence[str], ratio: float) -> None:
         self._corpus, self._settings, self._ratio = corpus, settings, ratio
-        self._tests = NearDuplicates([words.compared(test)[0] for test in tests], settings.near_duplicate)
+        self._tests = NearDuplicates(
+            [plain((test, ""), settings)[0] for test in tests], settings.near_duplicate
+        )
         self._near = set[int]()  # tests that an earlier block resembled: they need no second look
 
     def __call__(self, block: RawBlock) -> Cleaned:
         """The clean pairs of a block."""
         tokenise = PairTokeniser(self._corpus, self._settings)
         dropped, pairs, near = Counter[str](), list[Tokenised](), set[int]()
-        for source, target, is_train in zip(*map(lines_of, block[:2]), block[2], strict=True):
-            if not is_train:
-                continue
-            pair, plain = tokenise((source, target)), words.compared(source, target)
-            if reason := why_dropped(pair, plain, self._settings, self._ratio):
+        for _, pair, compared, reason in judged(block, tokenise, self._settings, self._ratio):
+            if reason:
                 dropped[reason] += 1
                 continue
             pairs.append(pair.lower() if self._settings.lowercase else pair)
-            near.update(self._tests.of(plain[0], self._near))
+            near.update(self._tests.of(compared[0], self._near))
         self._near |= near
         return Cleaned(files_of(pairs), sizes(pairs), dropped, tokenise.changed, near)
 
@@ -174,28 +181,50 @@ class Judge:
         """A mask of the block's lines, and how many were dropped for which reason."""
         tokenise, dropped = PairTokeniser(self._corpus, self._settings), Counter[str]()
         kept = block[2].copy()
-        for index, (source, target) in enumerate(zip(*map(lines_of, block[:2]), strict=True)):
-            if kept[index]:
-                pair, plain = tokenise((source, target)), words.compared(source, target)
-                reason = why_dropped(pair, plain, self._settings, self._ratio)
-                kept[index] = not reason
-                dropped.update([reason] if reason else [])
+        for index, *_, reason in judged(block, tokenise, self._settings, self._ratio):
+            kept[index] = not reason
+            dropped.update([reason] if reason else [])
         return kept, dropped
 
 
-def why_dropped(pair: Tokenised, plain: Pair, settings: Prepare, ratio: float) -> str:
-    """A member of REASONS, or "" for a pair that stays. `plain` is words.compared of it."""
-    by_tokens = settings.ratio_of == "tokens"
-    sides = pair.src.split(), pair.tgt.split()
-    lengths = (len(sides[0]), len(sides[1])) if by_tokens else pair.lengths
-    if not all(lengths):
+def judged(
+    block: RawBlock, tokenise: PairTokeniser, settings: Prepare, ratio: float
+) -> Iterator[tuple[int, Tokenised, Pair, str]]:
+    """Of each pair of train in a block: its line, its tokens, `plain` of it, and why it is dropped, or ""."""
+    for index, (*raw, is_train) in enumerate(zip(*map(lines_of, block[:2]), block[2], strict=True)):
+        if is_train:
+            pair, compared = tokenise((raw[0], raw[1])), plain((raw[0], raw[1]), settings)
+            yield index, pair, compared, why_dropped(pair, compared, settings, ratio)
+
+
+def plain(raw: Pair, settings: Prepare) -> Pair:
+    """A raw pair as pairs are compared: placeholders are numbered, unless they are text like any other."""
+    return (
+        words.compared(*raw) if settings.placeholders else (words.canonical(raw[0]), words.canonical(raw[1]))
+    )
+
+
+def lengths(pair: Tokenised, settings: Prepare) -> tuple[int, int]:
+    """What prepare.max_words counts of each side: units, or tokens as they are."""
+    return (len(pair.src.split()), len(pair.tgt.split())) if by_tokens(settings) else pair.lengths
+
+
+def by_tokens(settings: Prepare) -> bool:
+    """Whether pairs are cleaned by their tokens, as Moses' clean-corpus-n.perl does."""
+    return settings.ratio_of == "tokens"
+
+
+def why_dropped(pair: Tokenised, compared: Pair, settings: Prepare, ratio: float) -> str:
+    """A member of REASONS, or "" for a pair that stays. `compared` is `plain` of it."""
+    sizes = lengths(pair, settings)
+    if not all(sizes):
         return EMPTY
-    if lengths[0] > settings.max_words.source or lengths[1] > settings.max_words.target:
+    if sizes[0] > settings.max_words.source or sizes[1] > settings.max_words.target:
         return LONG
-    if by_tokens:  # the rules of Moses' clean-corpus-n.perl
-        if max(lengths) > settings.max_ratio * min(lengths):
+    if by_tokens(settings):
+        if max(sizes) > settings.max_ratio * min(sizes):
             return UNEVEN
-        return ENDLESS if max(len(word) for side in sides for word in side) > LONGEST_WORD else ""
-    short, long = sorted((len(plain[0]), len(plain[1]) / ratio))
+        return ENDLESS if max(map(len, f"{pair.src} {pair.tgt}".split())) > LONGEST_WORD else ""
+    short, long = sorted((len(compared[0]), len(compared[1]) / ratio))
     uneven = long > settings.max_ratio * short and long - short > settings.ratio_slack
     return UNEVEN if uneven else ""

@@ -12,47 +12,56 @@ from numpy.typing import NDArray
 from nmtkd import machine
 from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.text import workers
-from nmtkd.text.cleaning import REASONS, Judge, Train, raw_blocks
+from nmtkd.text.cleaning import CHUNK, REASONS, SERIAL_BELOW, Judge, Train, raw_blocks
 from nmtkd.text.parallel import ParallelTextError
 
-CHUNK = 500  # lines of a worker's task, as in preparation
-SERIAL_BELOW = 5_000
-CLEAN = "clean_pairs"  # on the card: pairs of train after cleaning, before valid and train_pairs take theirs
+STEPS = "steps"  # on the card: pairs that are clean; of these train, before train_pairs; and valid
+SAID = {
+    "clean": "pairs after cleaning",
+    "train": "pairs of train, before prepare.train_pairs",
+    "valid": "pairs of valid",
+}
 PART = "not in the part that train_pairs asks for"
 
 
-def select(
-    train: Train, corpus: Corpus, settings: Prepare, card: dict[str, Any]
-) -> tuple[Train, list[int] | None]:
-    """The pairs of train that stay, and the indices of those that are valid; None if valid is no part of it.
+def clean(train: Train, corpus: Corpus, settings: Prepare, card: dict[str, Any]) -> Train:
+    """Train without the pairs that cleaning drops: which of them is the 23rd is known only then.
 
-    A pair's number among the clean ones decides, so all are cleaned here, and those of the result once more
-    where they are written. Counts go into the card. Raises ParallelTextError where train_pairs asks for more
-    than there are.
+    They are cleaned once more where they are written. Counts go into the card.
     """
     mask, dropped = _clean(train, corpus, settings)
     card["dropped"].update({reason: dropped[reason] for reason in REASONS})
-    card[CLEAN] = int(mask.sum())
-    clean = np.flatnonzero(mask)
-    valid = None
-    if settings.valid_every:
-        numbers = np.arange(1, len(clean) + 1)
-        is_valid = numbers % settings.valid_every == 0
-        valid, clean = clean[is_valid].tolist(), clean[~is_valid]
-    card["taken_for_valid"] = len(valid or [])
-    if settings.train_pairs > len(clean):
+    return replace(train, mask_N=mask)
+
+
+def every(train: Train, settings: Prepare) -> tuple[Train, list[int]]:
+    """Clean train without each valid_every-th pair, and the indices of those; of 0 none."""
+    indices = np.flatnonzero(train.mask_N)
+    number = settings.valid_every
+    valid = indices[number - 1 :: number] if number else indices[:0]
+    return _without(train, valid), valid.tolist()
+
+
+def part(train: Train, settings: Prepare, card: dict[str, Any]) -> Train:
+    """train_pairs of the pairs of train, 0 for all. Raises ParallelTextError where there are fewer."""
+    indices = np.flatnonzero(train.mask_N)
+    if settings.train_pairs > len(indices):
         raise ParallelTextError(
-            f"prepare.train_pairs: {settings.train_pairs} pairs wanted, train has {len(clean)} after "
+            f"prepare.train_pairs: {settings.train_pairs} pairs wanted, train has {len(indices)} after "
             "cleaning; ask for fewer, or 0 for all"
         )
-    if settings.train_pairs:
-        # The first ones of one order: a smaller part lies in a larger. RandomState's draws never change.
-        order = np.random.RandomState(settings.seed).permutation(len(clean))
-        card["dropped"][PART] = len(clean) - settings.train_pairs
-        clean = clean[order[: settings.train_pairs]]
-    chosen = np.zeros_like(train.mask_N)
-    chosen[clean] = True
-    return replace(train, mask_N=chosen), valid
+    if not settings.train_pairs:
+        return train
+    card["dropped"][PART] = len(indices) - settings.train_pairs
+    # The first ones of one order: a smaller part lies in a larger. RandomState's draws never change.
+    order = np.random.RandomState(settings.seed).permutation(len(indices))
+    return _without(train, indices[order[settings.train_pairs :]])
+
+
+def _without(train: Train, indices: NDArray[np.int64]) -> Train:
+    mask = train.mask_N.copy()
+    mask[indices] = False
+    return replace(train, mask_N=mask)
 
 
 def _clean(train: Train, corpus: Corpus, settings: Prepare) -> tuple[NDArray[np.bool_], Counter[str]]:
@@ -71,23 +80,21 @@ def _clean(train: Train, corpus: Corpus, settings: Prepare) -> tuple[NDArray[np.
     return mask, dropped
 
 
-def check(card: dict[str, Any], settings: Prepare, valid: int) -> None:
-    """Raises ParallelTextError that names each step whose count is not the one that a recipe is known for."""
-    if settings.expected is None:
-        return
-    clean = card[CLEAN]
-    found = {"clean": clean, "train": clean - card["taken_for_valid"], "valid": valid}
-    steps = {
-        "clean": "pairs after cleaning (prepare.max_words, max_ratio, duplicates, overlap)",
-        "train": "pairs of train",
-        "valid": "pairs of valid (prepare.valid_every)",
-    }
+def check(card: dict[str, Any], settings: Prepare, steps: dict[str, int]) -> None:
+    """Puts the counts of `steps` on the card.
+
+    Raises ParallelTextError that names each step whose count is not the one that a recipe is known for.
+    """
+    card[STEPS] = steps
+    expected = settings.expected.model_dump() if settings.expected else steps
     if wrong := [
-        f"prepare.expected.{name}: {steps[name]}: {number} expected, got {found[name]}"
-        for name, number in settings.expected.model_dump().items()
-        if number != found[name]
+        f"prepare.expected.{name}: {number} expected, got {steps[name]} {SAID[name]}"
+        for name, number in expected.items()
+        if number != steps[name]
     ]:
+        dropped = ", ".join(f"{number} {reason}" for reason, number in card["dropped"].items() if number)
         raise ParallelTextError(
-            "\n".join(wrong) + "\nThe recipe is not the one that these counts are known for; if its params "
-            "were changed on purpose, set prepare.expected to null"
+            "\n".join(wrong) + f"\nOf {card['raw_pairs']} raw pairs were dropped: {dropped or 'none'}. This "
+            "is not the text that the recipe's counts are of. If params of prepare or of the corpus were "
+            "changed on purpose, add -S prepare.expected=null; if not, fetch the corpus again"
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nmtkd import machine
 from nmtkd.plan.data import Corpus, Prepare
 from nmtkd.text import words, workers
-from nmtkd.text.cleaning import PairTokeniser
+from nmtkd.text.cleaning import PairTokeniser, lengths, plain
 from nmtkd.text.parallel import BLOCK, blocks, lines_of
 from nmtkd.text.splitting import Pair
 
@@ -21,6 +21,7 @@ from nmtkd.text.splitting import Pair
 SERIAL_BELOW = 100_000
 # Bytes that stand for a text. The chance that two of 10^9 texts share them is 1 in 10^21.
 DIGEST = 16
+GROWING = ("nfkc", "punctuation")  # kinds of normalisation that make several characters of one
 # Properties of a pair, one bit each.
 VISIBLE, SAME_PLACEHOLDERS, SHORT = 1, 2, 4
 
@@ -45,6 +46,11 @@ class Survey:
         """The pairs that have a property, as a mask [N]."""
         return (self.bits & bit) != 0
 
+    def equal_to(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The pairs that equal one of `mask`, as a mask [N]."""
+        pairs = self.digests.view(f"V{2 * DIGEST}").ravel()
+        return np.isin(pairs, pairs[mask])
+
     def unique(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """`mask` without the pairs that equal an earlier one in it."""
         indices = np.flatnonzero(mask)
@@ -62,15 +68,16 @@ def digests(pairs: Iterable[Pair]) -> NDArray[np.void]:
     return np.frombuffer(data, f"V{DIGEST}").reshape(-1, 2)
 
 
-def survey(source: Path, target: Path, count: int, bound: tuple[Corpus, Prepare] | None = None) -> Survey:
+def survey(source: Path, target: Path, count: int, settings: Prepare, bound: Corpus | None = None) -> Survey:
     """The survey of `count` pairs of checked files.
 
-    With a `bound` a pair is SHORT if neither side is longer than prepare.max_words; else all are.
+    With a `bound`, the corpus, a pair is SHORT if neither side is longer than prepare.max_words; else all
+    are.
     """
     all_digests, bits = np.empty((count, 2), f"V{DIGEST}"), np.empty(count, np.uint8)
     characters, done = [0, 0], 0
     tasks = zip(blocks(source), blocks(target), strict=True)
-    for block in workers.each(_Surveyor, (bound,), tasks, serial=count < SERIAL_BELOW):
+    for block in workers.each(_Surveyor, (settings, bound), tasks, serial=count < SERIAL_BELOW):
         span = slice(done, done + len(block.bits))
         all_digests[span], bits[span] = block.digests, block.bits
         characters = [total + part for total, part in zip(characters, block.characters, strict=True)]
@@ -82,14 +89,14 @@ def survey(source: Path, target: Path, count: int, bound: tuple[Corpus, Prepare]
 class _Surveyor:
     """Surveys a block of each side."""
 
-    def __init__(self, bound: tuple[Corpus, Prepare] | None) -> None:
-        self._max_words = bound[1].max_words if bound else None
-        self._tokenise = PairTokeniser(*bound) if bound else None
-        self._grows = bound is not None and "nfkc" in bound[1].normalise  # several characters of one
+    def __init__(self, settings: Prepare, bound: Corpus | None) -> None:
+        self._settings = settings
+        self._tokenise = PairTokeniser(bound, settings) if bound else None
+        self._grows = any(kind in GROWING for kind in settings.normalise)
 
     def __call__(self, sides: tuple[bytes, bytes]) -> Survey:
         raw = list(zip(*map(lines_of, sides), strict=True))
-        pairs = [words.compared(*pair) for pair in raw]
+        pairs = [plain(pair, self._settings) for pair in raw]
         bits = np.fromiter(map(self._bits, raw, pairs), np.uint8, len(pairs))
         visible = [pair for pair in pairs if all(pair)]
         characters = sum(len(source) for source, _ in visible), sum(len(target) for _, target in visible)
@@ -97,18 +104,19 @@ class _Surveyor:
 
     def _bits(self, raw: Pair, pair: Pair) -> int:
         bits = VISIBLE if all(pair) else 0
-        if not any("{" in side for side in raw) or _same_placeholders(raw):
+        is_text = not self._settings.placeholders or not any("{" in side for side in raw)
+        if is_text or _same_placeholders(raw):
             bits |= SAME_PLACEHOLDERS
         return bits | SHORT if self._is_short(raw) else bits
 
     def _is_short(self, raw: Pair) -> bool:
-        if self._max_words is None or self._tokenise is None:
+        if self._tokenise is None:
             return True
-        bounds = self._max_words.source, self._max_words.target
+        bounds = self._settings.max_words.source, self._settings.max_words.target
         if not self._grows and all(len(side) <= bound for side, bound in zip(raw, bounds, strict=True)):
             return True  # a token has one character and more
-        lengths = self._tokenise(raw).lengths
-        return all(length <= bound for length, bound in zip(lengths, bounds, strict=True))
+        sizes = lengths(self._tokenise(raw), self._settings)
+        return all(size <= bound for size, bound in zip(sizes, bounds, strict=True))
 
 
 def _same_placeholders(pair: Pair) -> bool:

@@ -84,7 +84,7 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("prepare__near_duplicate", [0.1, 1.0], [0.0, 0.09, ABOVE_ONE]),
     ("prepare__ratio_slack", [0, 10**9], [-1, 10**9 + 1]),
     ("prepare__train_pairs", [0, 10**9], [-1, 10**9 + 1]),
-    ("prepare__valid_every", [0], [-1, 1, 10**9 + 1]),
+    ("prepare__valid_every", [0, 2, 10**9], [-1, 1, 10**9 + 1]),
     ("bpe__max_pieces", [None, 1, 10**9], [0, 10**9 + 1]),
     ("bpe__max_ratio", [None, 1.1, 1000.0], [1.0, 1001.0]),
     ("bpe__merges", [1, 10**6], [0, 10**6 + 1]),

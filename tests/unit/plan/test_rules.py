@@ -293,15 +293,6 @@ def test_bare_no_in_the_grid_is_explained() -> None:
     ]
 
 
-def test_valid_as_a_part_of_train_overlaps_it() -> None:
-    asked = {"prepare__valid_every": 23}
-    validate(changed(**asked, prepare__overlap="keep"))
-    assert problems(changed(**asked)) == [
-        "prepare.overlap: must be keep where prepare.valid_every (23) makes a part of train valid as it "
-        "stands; got 'drop'; set it to keep, or valid_every to 0"
-    ]
-
-
 def test_ladder_names_capacities_each_once() -> None:
     assert problems(changed(ladder=["tiny", "tinny", "tiny"])) == [
         "ladder: 'tinny' names nothing under `capacities:` (known: tiny); add it there or correct it",

@@ -42,11 +42,11 @@ def test_every_third_clean_pair_is_valid(tmp_path: Path) -> None:
     numbers = ["0", "1", "4", "5", "4", "9", "11"]  # the eighth pair is the fourth one's twin
     assert lines(tmp_path / "out/train.tgt") == [f"es ist {number} a ." for number in numbers]
     assert lines(tmp_path / "out/test.tgt") == ["es ist 4 a ."]
-    assert (card["clean_pairs"], card["taken_for_valid"]) == (10, 3)
+    assert card["steps"] == {"clean": 10, "train": 7, "valid": 3}
     assert card["train_pairs_with_a_side_in_a_held_out_set"] == 2  # with the test set: overlap stays
     counts = {name: split["pairs"] for name, split in card["splits"].items()}
     assert counts == {"valid": 3, "test": 1, "train": 7}
-    assert card["raw_pairs"] == counts["train"] + card["taken_for_valid"] + sum(card["dropped"].values())
+    assert card["raw_pairs"] == counts["train"] + counts["valid"] + sum(card["dropped"].values())
     assert card["ceiling"]["valid"]["BLEU"] == 100.0  # references are compared without their case, too
 
 
@@ -61,9 +61,9 @@ def test_counts_of_a_recipe_are_checked(tmp_path: Path) -> None:
             settings(**RECIPE, expected=known | {"clean": 11, "train": 8}),
         )
     message = str(caught.value)
-    assert "prepare.expected.clean: pairs after cleaning (" in message and ": 11 expected, got 10" in message
-    assert "prepare.expected.train: pairs of train: 8 expected, got 7" in message
-    assert "expected.valid" not in message and "set prepare.expected to null" in message
+    assert "prepare.expected.clean: 11 expected, got 10 pairs after cleaning" in message
+    assert "prepare.expected.train: 8 expected, got 7 pairs of train" in message
+    assert "expected.valid" not in message and "-S prepare.expected=null" in message
 
 
 def test_a_part_of_train_lies_in_a_larger_one(tmp_path: Path) -> None:

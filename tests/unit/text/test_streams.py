@@ -133,12 +133,12 @@ def test_a_survey_says_what_each_pair_is(tmp_path: Path) -> None:
     ]
     write_lines(tmp_path / "a", [source for source, _ in pairs])
     write_lines(tmp_path / "b", [target for _, target in pairs])
-    bound = toys.corpus(), toys.settings(words=3)
-    result = survey.survey(tmp_path / "a", tmp_path / "b", len(pairs), bound)
+    corpus, settings = toys.corpus(), toys.settings(words=3)
+    result = survey.survey(tmp_path / "a", tmp_path / "b", len(pairs), settings, corpus)
     assert result.which(VISIBLE).tolist() == [True, True, False, True, True, True]
     assert result.which(SHORT).tolist() == [True, False, True, True, True, True]
     assert result.which(SAME_PLACEHOLDERS).tolist() == [True, True, True, True, False, False]
-    free = survey.survey(tmp_path / "a", tmp_path / "b", len(pairs))
+    free = survey.survey(tmp_path / "a", tmp_path / "b", len(pairs), settings)
     assert free.which(SHORT).all() and (free.digests == result.digests).all()
 
 
@@ -163,22 +163,25 @@ def test_short_is_what_has_few_units(
 ) -> None:
     write_lines(tmp_path / "a", [pair[0]])
     write_lines(tmp_path / "b", [pair[1]])
-    bound = toys.corpus(), toys.settings(max_words={"source": source, "target": target})
-    assert survey.survey(tmp_path / "a", tmp_path / "b", 1, bound).which(SHORT).tolist() == [short]
+    corpus, settings = toys.corpus(), toys.settings(max_words={"source": source, "target": target})
+    assert survey.survey(tmp_path / "a", tmp_path / "b", 1, settings, corpus).which(SHORT).tolist() == [short]
 
 
 def test_short_is_what_has_few_units_after_normalisation(tmp_path: Path) -> None:
     write_lines(tmp_path / "a", ["㍿", "ok"])
     write_lines(tmp_path / "b", ["x", "y"])
-    bound = toys.corpus(), toys.settings(words=3, normalise=["nfkc"])  # four characters of one
-    assert survey.survey(tmp_path / "a", tmp_path / "b", 2, bound).which(SHORT).tolist() == [False, True]
+    corpus, settings = toys.corpus(), toys.settings(words=3, normalise=["nfkc"])  # four characters of one
+    assert survey.survey(tmp_path / "a", tmp_path / "b", 2, settings, corpus).which(SHORT).tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_characters_are_those_of_the_pairs_with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel.blocks, "__defaults__", (2,))
     write_lines(tmp_path / "a", ["abcd  e", "\u200b", "u\u0308"])
     write_lines(tmp_path / "b", ["fg\u00a0h ", "ijklmnop", "qr"])
-    result = survey.survey(tmp_path / "a", tmp_path / "b", 3)
+    result = survey.survey(tmp_path / "a", tmp_path / "b", 3, toys.settings())
     assert result.characters == (6 + 1, 4 + 2)  # in the compared form
     assert result.ratio == 6 / 7
     assert Survey(digests([]), np.zeros(0, np.uint8), (0, 0)).ratio == 1.0
@@ -200,7 +203,7 @@ def test_duplicates_are_found_across_blocks(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(parallel.blocks, "__defaults__", (2,))
     write_lines(tmp_path / "a", ["x", "y", "x", "x\u00a0", "z"])
     write_lines(tmp_path / "b", ["1", "2", "1", "1", "2"])
-    result = survey.survey(tmp_path / "a", tmp_path / "b", 5)
+    result = survey.survey(tmp_path / "a", tmp_path / "b", 5, toys.settings())
     assert result.unique(np.ones(5, bool)).tolist() == [True, True, False, False, True]
 
 
