@@ -78,8 +78,9 @@ def part(folder: Path, what: str) -> None:
     from nmtkd.decoding import scoring, translate
     from nmtkd.decoding.search import Search
     from nmtkd.distil import hypotheses, targets
+    from nmtkd.network.fairseq_bridge import token_counts
     from nmtkd.plan import layout
-    from nmtkd.text.lines import open_pair, token_counts
+    from nmtkd.text.lines import open_pair
 
     text, model = layout.noise_dir(NOISE), layout.model_dir(layout.teacher_dir(NOISE))
     sources, gold = open_pair(text / "train.src", text / "train.tgt")

@@ -8,9 +8,10 @@ from stages import entry, output  # first: it puts src/ on the path
 from nmtkd import files, machine
 from nmtkd.decoding import scoring
 from nmtkd.distil import hypotheses, targets
+from nmtkd.network.fairseq_bridge import token_counts
 from nmtkd.network.stamps import checked_hash
 from nmtkd.plan import layout, params
-from nmtkd.text.lines import open_pair, token_counts
+from nmtkd.text.lines import open_pair
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -326,8 +326,8 @@ BUGS = [
         name="length: the ratio stands for the penalty",
         module="nmtkd.evidence.metrics",
         where="score",
-        old="counted.bp",
-        new="min(1.0, counted.ratio)",
+        old="found.bp",
+        new="min(1.0, found.ratio)",
         tests=("test_length_is_told_beside_bleu", "test_length_stands_beside_each_score"),
     ),
     Bug(

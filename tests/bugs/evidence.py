@@ -12,8 +12,8 @@ BUGS = [
         name="bootstrap forgets the groups",
         module=COMPARISONS,
         where="Comparer._count",
-        old="by_group(sentence_statistics(text, headline.references, headline.tokeniser), headline.groups)",
-        new="(sentence_statistics(text, headline.references, headline.tokeniser))",
+        old="by_group(statistics, headline.groups)",
+        new="statistics",
         tests=("test_groups_of_the_test_set_are_resampled",),
     ),
     Bug(
@@ -119,8 +119,8 @@ BUGS = [
         name="the test set says who leads",
         module=SUMMARIES,
         where="_rivals",
-        old="_value(run, VALID, BEAM)",
-        new="_value(run, comparer.headline.name, BEAM)",
+        old="_value(run, VALID, BEAM, metric)",
+        new="_value(run, comparer.headline.name, BEAM, metric)",
         tests=("test_validation_says_who_is_compared_with_all_others",),
     ),
     Bug(

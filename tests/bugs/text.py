@@ -85,16 +85,16 @@ BUGS = [
     Bug(
         name="text: a target is as long as its characters",
         module=CLEANING,
-        where="Cleaner._why_dropped",
-        old="len(plain[1]) / self._ratio",
-        new="len(plain[1])",
+        where="why_dropped",
+        old="len(compared[1]) / ratio",
+        new="len(compared[1])",
         tests=("test_a_target_is_scaled_by_the_corpus_ratio", "test_the_ratio_is_measured_on_the_corpus"),
     ),
     Bug(
         name="text: the ceiling is of what tokens say",
         module=PREPARATION,
         where="_write_held_out",
-        old="[pair.ref for pair in pairs]",
+        old="[lower(pair.ref) if settings.lowercase else pair.ref for pair in pairs]",
         new="[ceiling.back(pair.tgt, pair.names, back) for pair in pairs]",
         tests=(
             "test_moses_glues_czech_numbers",
@@ -103,7 +103,7 @@ BUGS = [
     ),
     Bug(
         name="text: held-out sets are as long as they like",
-        module=PREPARATION,
+        module="nmtkd.text.raw_corpus",
         where="_unsplit",
         old="usable & surveyed.which(SHORT)",
         new="usable",

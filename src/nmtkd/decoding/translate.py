@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.network import fairseq_bridge as bridge
-from nmtkd.text.lines import token_counts
 
 Progress = Callable[[int, int], None]
 Numbers = NDArray[np.int64]
@@ -44,7 +43,7 @@ def translations(
     single = len(bridge.members(folder)) == 1
     nbest_lists = (with_ctranslate2 if engine == "ctranslate2" and single else with_fairseq).nbest_lists
     positions = bridge.positions(folder)
-    lengths = token_counts(sources)
+    lengths = bridge.token_counts(sources)
     bridge.check_lengths("source", lengths, positions)
     most = positions - 1  # EOS has a position too
     groups = _groups(lengths - 1, lambda length: min(search.limit(length), most))
@@ -91,7 +90,7 @@ def greedy(loaded: bridge.Loaded, sources: Sequence[str]) -> list[str]:
     from nmtkd.decoding.conversion import InMemory
 
     most = loaded.positions() - 1  # EOS has a position too
-    lengths = token_counts(sources) - 1
+    lengths = bridge.token_counts(sources) - 1
     groups = _groups(lengths, lambda length: min((1 << length.bit_length()) + CURVE_OFFSET, most))
     search = Search(beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=CURVE_OFFSET)
     limited = [([sources[i] for i in group.tolist()], limit) for group, limit in groups]

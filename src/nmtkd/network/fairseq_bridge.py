@@ -24,6 +24,7 @@ import torch
 from fairseq import checkpoint_utils, options, tasks, utils
 from fairseq.data import Dictionary, LanguagePairDataset, data_utils, indexed_dataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
@@ -212,12 +213,17 @@ def pairs(
     )
 
 
+def token_counts(lines: Iterable[str]) -> NDArray[np.int64]:
+    """Tokens of each line of BPE, EOS included [N]."""
+    return np.fromiter((len(line.split()) + 1 for line in lines), np.int64)
+
+
 class Encoded(Sequence[Tensor]):
     """BPE lines as token ids, EOS last. A line is encoded when it is asked for; `lengths` are known."""
 
     def __init__(self, lines: Sequence[str], dictionary: Dictionary) -> None:
         self._lines, self._dictionary = lines, dictionary
-        self.lengths = np.fromiter((len(line.split()) + 1 for line in lines), np.int64)
+        self.lengths = token_counts(lines)
 
     def __len__(self) -> int:
         return len(self._lines)

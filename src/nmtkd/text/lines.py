@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nmtkd.text.parallel import count_pairs
 
@@ -55,11 +54,6 @@ class Lines(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         for start, end in zip(self._ends, self._ends[1:], strict=False):
             yield self._content[start + 1 : end].decode("utf-8")
-
-
-def token_counts(lines: Iterable[str]) -> NDArray[np.int64]:
-    """Tokens of each line of BPE, with the end of the sentence [N]."""
-    return np.fromiter((len(line.split()) + 1 for line in lines), np.int64)
 
 
 def open_pair(source: Path, target: Path) -> tuple[Lines, Lines]:
