@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "b64851f12178387881e131653699e5ccd8ee21114a3986b357e53981b0d99888", "sentences_per_second": {"beam": 1526.3, "greedy": 3919.3}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "b64851f12178387881e131653699e5ccd8ee21114a3986b357e53981b0d99888", "sentences_per_second": {"beam": 1583.0, "greedy": 4366.3}});

@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "11a35e9ac55a2a5f1a5a58aeaefd8bf566721f6d600d279154acb9bf9d83de37", "sentences_per_second": {"beam": 1508.3, "greedy": 4106.9}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "11a35e9ac55a2a5f1a5a58aeaefd8bf566721f6d600d279154acb9bf9d83de37", "sentences_per_second": {"beam": 1586.8, "greedy": 4283.3}});

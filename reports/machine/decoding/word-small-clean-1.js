@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "sentences_per_second": {"beam": 1044.0, "greedy": 2718.1}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "sentences_per_second": {"beam": 1058.2, "greedy": 2665.0}});

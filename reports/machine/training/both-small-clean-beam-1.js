@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8cbcc554d871280330184e7a32828ff1cddd8eaa2ab192ae1656e15286ebb39c", "seconds": 67.0, "target_tokens_per_second": 16646.8});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8cbcc554d871280330184e7a32828ff1cddd8eaa2ab192ae1656e15286ebb39c", "seconds": 68.1, "target_tokens_per_second": 16385.4});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "473f45d3b7a38acfdd0f62416407ae787f2debe45c876cd081043134e936f527", "seconds": 70.6, "target_tokens_per_second": 20122.1});
+machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "473f45d3b7a38acfdd0f62416407ae787f2debe45c876cd081043134e936f527", "seconds": 64.0, "target_tokens_per_second": 22193.5});

@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "227bbd4eebcc9467ef38643e771ac696eaf04db1269b137c58308cb7312d82c9", "seconds": 45.8, "target_tokens_per_second": 31004.5});
+machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "227bbd4eebcc9467ef38643e771ac696eaf04db1269b137c58308cb7312d82c9", "seconds": 41.3, "target_tokens_per_second": 34405.8});

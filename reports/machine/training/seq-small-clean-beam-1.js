@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c611d75c65eaa8a1494ac0b1702446b226d5a509ee083587d29c34b732b3af1f", "seconds": 69.8, "target_tokens_per_second": 15984.6});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c611d75c65eaa8a1494ac0b1702446b226d5a509ee083587d29c34b732b3af1f", "seconds": 67.2, "target_tokens_per_second": 16597.0});

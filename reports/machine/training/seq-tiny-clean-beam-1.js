@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "11a35e9ac55a2a5f1a5a58aeaefd8bf566721f6d600d279154acb9bf9d83de37", "seconds": 40.9, "target_tokens_per_second": 27271.6});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "11a35e9ac55a2a5f1a5a58aeaefd8bf566721f6d600d279154acb9bf9d83de37", "seconds": 39.0, "target_tokens_per_second": 28613.7});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba7a4712447f72d7a6f67b31ae8f34473ff0e5042b570c4a44d05cdb5f401b5f", "seconds": 316.1, "target_tokens_per_second": 8977.2});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba7a4712447f72d7a6f67b31ae8f34473ff0e5042b570c4a44d05cdb5f401b5f", "seconds": 238.5, "target_tokens_per_second": 11897.8});

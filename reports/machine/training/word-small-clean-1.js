@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "seconds": 72.1, "target_tokens_per_second": 19692.4});
+machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "seconds": 68.1, "target_tokens_per_second": 20841.3});

@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c80b0f3f923e87f317498ebcda5c80ea6f873a844fe9a24f43e7705a7688e687", "seconds": 46.7, "target_tokens_per_second": 30411.6});
+machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c80b0f3f923e87f317498ebcda5c80ea6f873a844fe9a24f43e7705a7688e687", "seconds": 42.5, "target_tokens_per_second": 33382.1});
