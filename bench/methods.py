@@ -45,7 +45,7 @@ SIDE_BY_SIDE = 200  # updates of each of two students
 
 def begun(method: str, capacity: str, folder: Path) -> Any:
     """The training of a student of the default noise and decoding."""
-    from nmtkd.plan import params
+    from nmtkd.plan import layout, params
     from nmtkd.plan.methods import FAMILIES
     from nmtkd.plan.runs import Run, prefix
     from nmtkd.training import loop, options, student
@@ -55,7 +55,7 @@ def begun(method: str, capacity: str, folder: Path) -> Any:
     family, noise = FAMILIES[name], settings.grid.noises[0]
     decoding = settings.grid.decodings[0] if family.hypotheses else prefix(family)
     run = Run(family=name, method=method, capacity=capacity, noise=noise, decoding=decoding, seed=1)
-    material = student.gather(run, how, 1.0)
+    material = student.gather(run, how, 1.0, layout.DICTIONARIES["joint"])
     adapt = options.distil(
         name,
         how,

@@ -42,7 +42,8 @@ MODEL = "model/model.pt model/model.sha256 model/dict.src.txt model/dict.tgt.txt
 FILES = {
     "data/raw": "train.src train.tgt card.json",
     "data/prepared": f"card.json {PREPARED}",
-    "data/bpe": "codes.bpe dict.txt card.json text.json valid.src valid.tgt test.src test.tgt",
+    "data/bpe": "codes.bpe dict.txt dict.src.txt dict.tgt.txt card.json text.json "
+    "valid.src valid.tgt test.src test.tgt",
     "data/noise": "train.src train.tgt card.json",
     "models/teacher": f"{MODEL} card.json curve.csv",
     "data/hypotheses": "hypotheses.jsonl card.json",

@@ -43,7 +43,7 @@ def generate(model: Path, data: Path, lines: int, beam: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = text(data, lines)
-        bridge.write_data(Path(folder), data / "bpe" / "dict.txt", {"test": (source, target)})
+        bridge.write_data(Path(folder), (data / "bpe" / "dict.txt",) * 2, {"test": (source, target)})
         command = [
             folder,
             "--path",

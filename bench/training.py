@@ -68,7 +68,7 @@ def text(data: Path) -> Any:
     dictionary, (source, target) = lines(data)
     form = text_form.read(data / "bpe")
     return Data(
-        dictionary=dictionary,
+        dictionaries=(dictionary, dictionary),
         form=form,
         train=(source, target),
         valid=(source[:HELD], target[:HELD]),
@@ -92,7 +92,7 @@ def stock(
 
     dictionary, train = lines(data)
     with tempfile.TemporaryDirectory() as folder:
-        bridge.write_data(Path(folder), dictionary, {"train": train})
+        bridge.write_data(Path(folder), (dictionary, dictionary), {"train": train})
         command = command_line.arguments(Architecture(**SHAPE), recipe(dropout, updates), 1)
         command[0], command[command.index("--save-dir") + 1] = folder, str(save or folder)
         command += [*device, "--disable-validation", "--log-format", "json", "--log-interval", str(LOGGED)]

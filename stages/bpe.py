@@ -1,4 +1,4 @@
-"""`bpe`: learn joint subwords and the dictionary on the training text, and encode the held-out sets."""
+"""`bpe`: learn joint subwords and the dictionaries on the training text, and encode the held-out sets."""
 
 from typing import Any
 
@@ -29,7 +29,11 @@ def main() -> None:
         files.write_json(out / layout.CARD, card)
         form = {"target": settings.corpus.target, "tokeniser": settings.prepare.tokeniser}
         files.write_json(out / layout.TEXT, {**form, "longest": max(card["longest_line"].values())})
-    print(f"[bpe] {card['merges']} merges, {card['dictionary']} pieces in the dictionary")
+    pieces = card["dictionary"]
+    print(
+        f"[bpe] {card['merges']} merges, {pieces['joint']} pieces in the joint dictionary, "
+        f"{pieces['src']} and {pieces['tgt']} in those of the sides"
+    )
     for reason, number in card["dropped"].items():
         if number:
             print(f"[bpe] dropped of train: {number:,} pairs, {reason}; {card['pairs']:,} are left")

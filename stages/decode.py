@@ -9,7 +9,7 @@ from nmtkd import files, machine
 from nmtkd.decoding import lengths, scoring, translate
 from nmtkd.decoding.search import Search
 from nmtkd.distil import hypotheses
-from nmtkd.network.stamps import checked_hash
+from nmtkd.network.stamps import checked_hash, dictionary_hash
 from nmtkd.plan import layout, params
 from nmtkd.text import provenance
 from nmtkd.text.lines import open_pair
@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     strategy = settings.decodings[args.decoding]
     folder, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
     files.existing(folder)
-    provenance.check_written(layout.BPE, [layout.DICTIONARY, *provenance.sides(["valid"])])
-    teacher = checked_hash(model, layout.BPE / layout.DICTIONARY)
+    provenance.check_written(layout.BPE, [*layout.DICTIONARY_FILES, *provenance.sides(["valid"])])
+    teacher = checked_hash(model)
     sources, targets = open_pair(folder / "train.src", folder / "train.tgt")
 
     def progress(done: int, total: int) -> None:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         facts = {
             "decoding": strategy.model_dump(),
             "teacher_hash": teacher,
-            "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
+            "dictionary_hash": dictionary_hash(model),
             "length_penalty": search.length_penalty,
             "validation": {str(penalty): quality.rounded() for penalty, quality in tried.items()},
         }

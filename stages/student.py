@@ -18,9 +18,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     run = Run.from_key(args.family, args.key)
     online = ["targets.temperature"] if FAMILIES[run.family].teacher else []
-    settings = params.load(f"methods.{run.method}", f"capacities.{run.capacity}", "training", *online)
+    settings = params.load(
+        f"methods.{run.method}", f"capacities.{run.capacity}", "architecture", "training", *online
+    )
     method, architecture = settings.methods[run.method], settings.capacities[run.capacity]
-    material = student.gather(run, method, settings.targets.temperature if online else 1.0)
+    temperature = settings.targets.temperature if online else 1.0
+    dictionaries = layout.DICTIONARIES[settings.architecture.embeddings]
+    material = student.gather(run, method, temperature, dictionaries)
     with output(layout.student_dir(run.key)) as out:
         trained = student.train(run, method, architecture, settings.training, material, out)
     print(f"[student {run.key}] {trained.record(run.key, layout.student_dir(run.key))}")

@@ -9,7 +9,7 @@ from nmtkd import files, machine
 from nmtkd.decoding import scoring
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import token_counts
-from nmtkd.network.stamps import checked_hash
+from nmtkd.network.stamps import checked_hash, dictionary_hash
 from nmtkd.plan import layout, params
 from nmtkd.text.lines import open_pair
 
@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     text, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
     files.existing(text)
     hashes = {
-        "teacher_hash": checked_hash(model, layout.BPE / layout.DICTIONARY),
-        "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
+        "teacher_hash": checked_hash(model),
+        "dictionary_hash": dictionary_hash(model),
     }
     sources, gold = open_pair(text / "train.src", text / "train.tgt")
     prefix: Sequence[str] = gold

@@ -14,9 +14,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("noise")
     noise = parser.parse_args(argv).noise
-    settings = params.load("teacher").teacher
+    settings = params.load("architecture", "teacher")
+    dictionaries = layout.DICTIONARIES[settings.architecture.embeddings]
     with output(layout.teacher_dir(noise)) as out:
-        trained = teacher.train(noise, settings, out)
+        trained = teacher.train(noise, settings.teacher, dictionaries, out)
     if isinstance(trained, Path):
         print(f"[teacher {noise}] the same as {trained}: copied")
     else:

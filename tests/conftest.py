@@ -68,6 +68,12 @@ class Tiny:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Random weights. Outputs are varied, some end by themselves, none holds a special token."""
+    words = [f"w{number}" for number in range(20)]
+    return tiny_model(tmp_path_factory.mktemp("tiny"), words, words)
+
+
+def tiny_model(folder: Path, source: list[str], target: list[str]) -> Tiny:
+    """A model with a dictionary of these words for each side, in `folder`."""
     from fairseq import tasks
 
     from nmtkd.network import command_line
@@ -75,16 +81,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     from nmtkd.plan import layout
     from nmtkd.plan.models import Architecture, Training
 
-    folder = tmp_path_factory.mktemp("tiny")
-    words = [f"w{number}" for number in range(20)]
-    for side in (bridge.SOURCE, bridge.TARGET):
+    for side, words in ((bridge.SOURCE, source), (bridge.TARGET, target)):
         text = "".join(f"{word} {100 - i}\n" for i, word in enumerate(words))
-        (folder / f"dict.{side}.txt").write_text(text, encoding="utf-8")
+        bridge.dictionary_of(folder, side).write_text(text, encoding="utf-8")
     recipe: dict[str, Any] = {"updates": 10, "max_tokens": 100, "lr": 0.001, "warmup": 5}
     recipe |= {"adam_betas": [0.9, 0.98], "weight_decay": 0.0, "dropout": 0.3, "label_smoothing": 0.1}
     recipe |= {"clip_norm": 1.0, "pre_norm": True, "checkpoint_every": 5, "average": 1, "curve_pairs": 0}
     architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-    command = command_line.arguments(architecture, Training(**recipe), 1)
+    command = command_line.arguments(architecture, Training(**recipe), 1, joint=source == target)
     cfg = bridge.configuration(command)
     cfg.task.data = str(folder)
     task = tasks.setup_task(cfg.task)
@@ -93,7 +97,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     bridge.save_model(folder / layout.MODEL, command, model.state_dict(), recipe["updates"])
     draw = random.Random(3)
     sources, targets = (
-        [" ".join(draw.choices(words, k=draw.randint(1, 9))) for _ in range(40)] for _ in range(2)
+        [" ".join(draw.choices(words, k=draw.randint(1, 9))) for _ in range(40)] for words in (source, target)
     )
     return Tiny(folder, command, sources, targets)
 
@@ -108,7 +112,7 @@ def randomise(model: Any, dictionary: Any) -> None:
         for name, weight in model.named_parameters():
             if "layer_norm" not in name:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
-        norm, table = model.decoder.layer_norm, model.encoder.embed_tokens.weight
+        norm, table = model.decoder.layer_norm, model.decoder.embed_tokens.weight
         norm.weight.fill_(-1.0)  # else the input token, EOS at first, would be the likeliest output
         norm.weight[0], norm.bias[0] = 0.0, 1.0
         table[:, 0] = 0.0

@@ -68,7 +68,7 @@ def text(data: Path) -> Data:
     """The pipeline's text, with a few validation pairs."""
     source, target = (shared.lines(data / "bpe" / f"valid.{side}")[:VALID] for side in ("src", "tgt"))
     return Data(
-        dictionary=data / "bpe" / layout.DICTIONARY,
+        dictionaries=(data / "bpe" / layout.DICTIONARY,) * 2,
         form=text_form.read(data / "bpe"),
         train=shared.train_text(data),
         valid=(source, target),
@@ -130,7 +130,7 @@ def prepare(asked: shared.Asked) -> None:
     """Writes WORK, as shared.py describes it."""
     data, work = text(asked.data), asked.work
     work.mkdir(parents=True, exist_ok=True)
-    words = [line.rsplit(" ", 1)[0] for line in shared.lines(data.dictionary)]
+    words = [line.rsplit(" ", 1)[0] for line in shared.lines(data.dictionaries[1])]
     (work / "words.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
     first = sorted(data.train[0][: shared.SENTENCES], key=lambda line: -len(line.split()))
     (work / "decode.src").write_text("".join(f"{line}\n" for line in first), encoding="utf-8")
@@ -154,7 +154,7 @@ def our_batches(data: Data) -> list[list[int]]:
     """Lines of the first batches, from fairseq's iterator with our options; `train` checks their tokens."""
     cfg = bridge.configuration(command_line.arguments(ARCHITECTURE, recipe(shared.UPDATES), shared.SEED))
     with tempfile.TemporaryDirectory() as folder, bridge.quiet():
-        bridge.write_data(Path(folder), data.dictionary, {"train": data.train})
+        bridge.write_data(Path(folder), data.dictionaries, {"train": data.train})
         with open_dict(cfg):
             cfg.task.data = folder
         task = tasks.setup_task(cfg.task)

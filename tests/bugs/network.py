@@ -206,4 +206,20 @@ BUGS = [
         new="int(lengths.max()).bit_length()",
         tests=("test_curves_view_has_a_limit_for_each_line",),
     ),
+    Bug(
+        name="source is read by the target's dictionary",
+        module="nmtkd.network.fairseq_bridge",
+        where="pairs",
+        old="Encoded(sources, loaded.source_dictionary)",
+        new="Encoded(sources, loaded.dictionary)",
+        tests=("test_each_side_is_read_by_its_own_dictionary",),
+    ),
+    Bug(
+        name="CTranslate2 reads the source by the target's words",
+        module="nmtkd.decoding.conversion",
+        where="specification",
+        old="stock._get_vocab(loaded.source_dictionary)",
+        new="stock._get_vocab(loaded.dictionary)",
+        tests=("test_both_engines_translate_into_words_of_the_target",),
+    ),
 ]

@@ -47,9 +47,8 @@ def specification(loaded: bridge.Loaded) -> TransformerSpec:
         for side in ("encoder", "decoder") if gated else ():
             for layer, layer_spec in zip(getattr(model, side).layers, getattr(spec, side).layer, strict=True):
                 stock.set_linear(layer_spec.ffn.linear_0_noact, layer.fc1.value)
-    words = stock._get_vocab(loaded.dictionary)
-    spec.register_source_vocabulary(words)
-    spec.register_target_vocabulary(words)
+    spec.register_source_vocabulary(stock._get_vocab(loaded.source_dictionary))
+    spec.register_target_vocabulary(stock._get_vocab(loaded.dictionary))
     spec.config.decoder_start_token = spec.config.eos_token
     spec.config.add_source_eos = True
     return spec

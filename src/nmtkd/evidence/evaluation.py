@@ -37,7 +37,7 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
     """
     splits = [VALID, *settings.corpus.tests]
     model, test = layout.model_dir(files.existing(trained)), splits[1]
-    checked = checked_hash(model, layout.BPE / layout.DICTIONARY)
+    checked = checked_hash(model)
     _check_text(splits)
     files.read_csv(trained / layout.CURVE)  # that it is whole
     held_out = HeldOut(key, model, settings)

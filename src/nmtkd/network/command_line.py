@@ -34,11 +34,17 @@ def positions_for(longest: int) -> int:
 
 
 def arguments(
-    architecture: Architecture, training: Training, seed: int, positions: int = LEAST_POSITIONS
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    positions: int = LEAST_POSITIONS,
+    *,
+    joint: bool = True,
 ) -> list[str]:
     """The fairseq-train command line of a run, without paths and settings of the machine.
 
-    `seed` is the user's.
+    `seed` is the user's. With a `joint` dictionary source, target and output embeddings are one matrix; else
+    the source has one of its own.
     """
     beta1, beta2 = training.adam_betas
     command = [PLACE, "--source-lang", SOURCE, "--target-lang", TARGET, "--task", "translation"]
@@ -48,7 +54,7 @@ def arguments(
         if gates
         else ["--arch", "transformer"]
     )
-    command += ["--share-all-embeddings"]
+    command += ["--share-all-embeddings" if joint else "--share-decoder-input-output-embed"]
     for side, layers in (("encoder", architecture.encoder_layers), ("decoder", architecture.decoder_layers)):
         command += [f"--{side}-layers", str(layers), f"--{side}-embed-dim", str(architecture.width)]
         command += [

@@ -13,7 +13,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,9 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 SOURCE, TARGET = "src", "tgt"  # "languages": files are named by side, whatever the pair
 PLACE = "."  # replaces every path inside a model file
 MOST_POSITIONS = 100_000  # that fairseq allows whatever is asked for
+
+
+Dictionaries = tuple[Path, Path]  # of the source and of the target; one file twice if they are joint
 
 
 class ModelError(ValueError):
@@ -73,21 +76,22 @@ def binarise(lines: Sequence[str], dictionary: Dictionary, prefix: Path) -> int:
     return longest
 
 
-def write_data(folder: Path, dictionary: Path, splits: dict[str, tuple[Sequence[str], Sequence[str]]]) -> int:
-    """Writes a fairseq data folder: the joint dictionary for both sides, and each split's BPE lines.
+def write_data(
+    folder: Path, dictionaries: Dictionaries, splits: Mapping[str, tuple[Sequence[str], Sequence[str]]]
+) -> int:
+    """Writes a fairseq data folder: the dictionary of each side, and each split's BPE lines.
 
     Returns the length of the longest line in tokens, EOS included.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = read_text(dictionary)
-    for side in (SOURCE, TARGET):
-        (folder / f"dict.{side}.txt").write_text(text, encoding="utf-8")
-    words = read_dictionary(dictionary)
-    return max(
-        binarise(lines, words, folder / f"{split}.{SOURCE}-{TARGET}.{side}")
-        for split, sides in splits.items()
-        for side, lines in zip((SOURCE, TARGET), sides, strict=True)
-    )
+    longest = 0
+    for number, side in enumerate((SOURCE, TARGET)):
+        words = read_dictionary(dictionaries[number])
+        dictionary_of(folder, side).write_text(read_text(dictionaries[number]), encoding="utf-8")
+        for split, lines in splits.items():
+            place = folder / f"{split}.{SOURCE}-{TARGET}.{side}"
+            longest = max(longest, binarise(lines[number], words, place))
+    return longest
 
 
 def save_model(path: Path, command: Sequence[str], weights: dict[str, Tensor], updates: int) -> None:
@@ -122,12 +126,17 @@ def _shared_once(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model in eval mode, ready to score or translate."""
+    """A model in eval mode, ready to score or translate. `dictionary` is the target's."""
 
     model: Any
     task: Any
     dictionary: Dictionary
     device: str
+
+    @property
+    def source_dictionary(self) -> Dictionary:
+        """The source's dictionary: the target's too, where both are joint."""
+        return self.task.source_dictionary
 
     def parameters(self) -> int:
         """Trainable parameters; a shared matrix counts once."""
@@ -157,9 +166,14 @@ def read_dictionary(path: Path) -> Dictionary:
         return Dictionary.load(str(path))
 
 
+def dictionary_of(folder: Path, side: str) -> Path:
+    """The file of a side's dictionary in a folder of fairseq's: of a model, or of a data set."""
+    return folder / f"dict.{side}.txt"
+
+
 def target_dictionary(folder: Path) -> Dictionary:
     """The target dictionary of a model's folder."""
-    return read_dictionary(folder / f"dict.{TARGET}.txt")
+    return read_dictionary(dictionary_of(folder, TARGET))
 
 
 def positions(folder: Path) -> int:
@@ -202,14 +216,14 @@ def pairs(
     loaded: Loaded, sources: Sequence[str], targets: Sequence[str] | None = None
 ) -> LanguagePairDataset:
     """BPE lines as a fairseq data set, in order. Raises ModelError for a line beyond the positions."""
-    source = Encoded(sources, loaded.dictionary)
+    source = Encoded(sources, loaded.source_dictionary)
     target = Encoded(targets, loaded.dictionary) if targets is not None else None
     for side, items in (("source", source), ("target", target)):
         if items is not None:
             check_lengths(side, items.lengths, loaded.positions())
     lengths = target.lengths if target is not None else None
     return LanguagePairDataset(
-        source, source.lengths, loaded.dictionary, target, lengths, loaded.dictionary, shuffle=False
+        source, source.lengths, loaded.source_dictionary, target, lengths, loaded.dictionary, shuffle=False
     )
 
 

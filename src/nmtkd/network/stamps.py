@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from nmtkd.files import SHOWN, damaged, read_text
-from nmtkd.network.fairseq_bridge import SOURCE, TARGET, ModelError, model_hash
-from nmtkd.plan.layout import HASH, MODEL
+from nmtkd.files import SHOWN, damaged, file_hash, read_text
+from nmtkd.network.fairseq_bridge import SOURCE, TARGET, Dictionaries, ModelError, dictionary_of, model_hash
+from nmtkd.plan.layout import DICTIONARIES, HASH, MODEL
 
 DIGEST = re.compile("[0-9a-f]{64}")  # SHA-256
 
@@ -39,17 +40,28 @@ def stamped_hash(folder: Path) -> str:
     return digest
 
 
-def checked_hash(folder: Path, dictionary: Path) -> str:
-    """stamped_hash of a model that is about to be used with text in the pieces of `dictionary`.
+def checked_hash(folder: Path, allowed: Iterable[Dictionaries] = DICTIONARIES.values()) -> str:
+    """stamped_hash of a model that is about to be used with text in the pieces of these dictionaries.
 
-    Raises ModelError if its own dictionaries are other ones: it was trained on another corpus or other codes.
+    Raises ModelError if its own are none of the `allowed` pairs: it was trained on another corpus, with other
+    codes, or with embeddings of the other kind.
     """
-    digest = stamped_hash(folder)
-    wanted = read_text(dictionary)
-    for own in (folder / f"dict.{side}.txt" for side in (SOURCE, TARGET)):
-        if read_text(own) != wanted:
-            raise ModelError(
-                f"{own}: not {dictionary}, the dictionary of the text at hand: the model was trained on "
-                f"other text; train it again, or run `dvc checkout --force {folder} {dictionary.parent}`"
-            )
+    digest, pairs = stamped_hash(folder), list(allowed)
+    own = [dictionary_of(folder, side) for side in (SOURCE, TARGET)]
+    texts = [read_text(path) for path in own]
+    fits = [[read_text(path) == text for path, text in zip(pair, texts, strict=True)] for pair in pairs]
+    if not any(map(all, fits)):
+        side = int(
+            any(source for source, _ in fits)
+        )  # the source's, or else the target's that is not its own
+        named = " or ".join(dict.fromkeys(str(pair[side]) for pair in pairs))
+        raise ModelError(
+            f"{own[side]}: not {named}, the dictionary of the text at hand: the model was trained on "
+            f"other text; train it again, or run `dvc checkout --force {folder} {pairs[0][side].parent}`"
+        )
     return digest
+
+
+def dictionary_hash(folder: Path) -> str:
+    """Content hash of a model's target dictionary: that of the tokens it writes and scores."""
+    return file_hash(dictionary_of(folder, TARGET))

@@ -18,7 +18,10 @@ CARD = "card.json"  # in most folders: counts, and how the folder was made
 CURVE = "curve.csv"  # validation by update
 CODES = "codes.bpe"
 TEXT = "text.json"  # beside the codes: how pieces become text again, and the longest line of the corpus
-DICTIONARY = "dict.txt"  # fairseq's format: a token and its count a line, most frequent first
+# In fairseq's format: a token and its count a line, most frequent first.
+DICTIONARY = "dict.txt"  # joint: of both sides
+SIDE_DICTIONARIES = {"src": "dict.src.txt", "tgt": "dict.tgt.txt"}  # of each side's own training text
+DICTIONARY_FILES = [DICTIONARY, *SIDE_DICTIONARIES.values()]
 # Beside the codes: tokens of each pair of train [N, 2], clean and gold. By them all arms cut batches.
 LENGTHS = "lengths.npy"
 # Beside the codes: which pairs of prepared train are train, as a mask [pairs]; bpe.max_pieces and max_ratio.
@@ -39,6 +42,13 @@ TEACHER = "teacher"  # the teacher's method and capacity among results
 LONG = "_long"  # ending of the name of a test set's subset of evaluate.long_words words and more
 # Parts of a corpus beside its test sets; UNSPLIT is what a corpus without splits is called in RAW.
 TRAIN, VALID, UNSPLIT = "train", "valid", "all"
+
+
+# Of the source and of the target, by `architecture.embeddings`.
+DICTIONARIES = {
+    "joint": (BPE / DICTIONARY, BPE / DICTIONARY),
+    "separate": (BPE / SIDE_DICTIONARIES["src"], BPE / SIDE_DICTIONARIES["tgt"]),
+}
 
 
 def noise_dir(noise: str) -> Path:

@@ -40,8 +40,17 @@ class UnitGates(Section):
     opening: Annotated[float, Field(ge=-10.0, le=10.0), NOT_DUST]
 
 
+class Shared(Section):
+    """What all models of an experiment have in common, since students read their teacher's tokens."""
+
+    # joint: one dictionary, and one matrix for source, target and output. separate: a dictionary for each
+    # side, and a matrix for the source beside one for target and output, as most published counts have it.
+    # The codes are joint either way.
+    embeddings: Literal["joint", "separate"]
+
+
 class Architecture(Section):
-    """A Transformer's size. Source, target and output embeddings share one matrix (joint dictionary)."""
+    """A Transformer's size, without its embeddings."""
 
     encoder_layers: Layers
     decoder_layers: Layers

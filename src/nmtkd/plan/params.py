@@ -9,6 +9,7 @@ track for it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,15 @@ def _with(parts: Any, whole: Any, entries: list[str], name: str, path: Path) -> 
     return had if isinstance(whole, dict) else type(whole).model_construct(_fields_set=None, **had)
 
 
-def check_dictionary(pieces: int, path: Path = PARAMS_FILE) -> None:
-    """Raises ParamsError for a method of the grid that ranks more tokens than the dictionary has `pieces`.
+def check_dictionary(sizes: Mapping[str, int], path: Path = PARAMS_FILE) -> None:
+    """Raises ParamsError for a method of the grid that ranks more tokens than the target dictionary has.
+
+    `sizes` counts the pieces of the joint dictionary and of the target's own, as `joint` and `tgt`.
 
     The stage `bpe` asks, before a teacher is trained: its students would fail.
     """
     params = validate(read_yaml(path), path)
+    pieces = sizes["joint" if params.architecture.embeddings == "joint" else "tgt"]
     asked = [name for family in FAMILIES for name in getattr(params.grid.methods, family)]
     lines = [
         f"methods.{name}.ranking.tokens: must be {pieces} or less, the pieces of the dictionary; "

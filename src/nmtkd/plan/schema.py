@@ -9,7 +9,7 @@ from pydantic import Field
 from nmtkd.plan.data import Bpe, Corpus, Noise, Prepare
 from nmtkd.plan.decoding import Decoding, Evaluate, Targets
 from nmtkd.plan.methods import Method
-from nmtkd.plan.models import Architecture, Teacher, Training
+from nmtkd.plan.models import Architecture, Shared, Teacher, Training
 from nmtkd.plan.values import SMALLEST, Name, Positive, Section, Seed
 
 
@@ -59,6 +59,7 @@ class Params(Section):
     prepare: Prepare
     bpe: Bpe
     noises: dict[Name, Noise]
+    architecture: Shared
     teacher: Teacher
     decodings: dict[Name, Decoding]
     targets: Targets

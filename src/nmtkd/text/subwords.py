@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nmtkd import machine
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY, KEPT, LENGTHS
+from nmtkd.plan.layout import CODES, DICTIONARY, DICTIONARY_FILES, KEPT, LENGTHS, SIDE_DICTIONARIES
 from nmtkd.text import provenance, workers
 from nmtkd.text.frequencies import frequencies
 from nmtkd.text.merges import merges
@@ -80,7 +80,7 @@ def learn(counts: Counter[str], settings: Bpe, codes: Path) -> int:
 
 
 def write_dictionary(path: Path, counts: Counter[str]) -> int:
-    """Writes the joint dictionary: pieces and counts, equal counts by piece. Returns its size."""
+    """Writes a dictionary: pieces and counts, equal counts by piece. Returns its size."""
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     write_lines(path, [f"{piece} {count}" for piece, count in rows])
     return len(counts)
@@ -145,13 +145,13 @@ def _kept(lengths_N2: NDArray[np.int32], settings: Bpe) -> tuple[NDArray[np.bool
 
 
 def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) -> dict[str, Any]:
-    """The `bpe` stage: learns codes and dictionary on the clean training text and encodes the held-out sets.
+    """The `bpe` stage: learns codes and dictionaries on the clean training text, encodes the held-out sets.
 
     Codes are learnt on all pairs, then those with too many pieces or too uneven ones are dropped, by a mask:
-    dictionary and lengths are of the others. Returns the card. It counts what was dropped, the unknown pieces
-    of each held-out set (characters that training never showed) and those of its longest line, and has the
-    hashes of what was read and written. Of the training text only the distinct words are in memory. Raises
-    ParallelTextError if no pair is left.
+    dictionaries and lengths are of the others. Returns the card. It counts what was dropped, the pieces of
+    each held-out set that training never showed, or never on this side, and those of its longest line, and
+    has the hashes of what was read and written. Of the training text only the distinct words are in memory.
+    Raises ParallelTextError if no pair is left.
     """
     files = {side: prepared / f"train.{side}" for side in ("src", "tgt")}
     every = np.ones(count_pairs(*files.values()), bool)
@@ -169,25 +169,31 @@ def encode(prepared: Path, out: Path, held_out: Sequence[str], settings: Bpe) ->
     np.save(out / KEPT, kept)
     np.save(out / LENGTHS, lengths_N2[kept])
     known = pieces["src"] + pieces["tgt"]
-    size = write_dictionary(out / DICTIONARY, known)
+    sizes = {"joint": write_dictionary(out / DICTIONARY, known)}
+    sizes |= {side: write_dictionary(out / SIDE_DICTIONARIES[side], pieces[side]) for side in pieces}
     subwords = Subwords(out / CODES)
-    unknown, longest = {}, {}
+    unknown, new_to_side, longest = {}, {}, {}
     for done, name in enumerate(held_out, start=1):
         for side in ("src", "tgt"):
             encoded = [subwords.split(line) for line in read_lines(prepared / f"{name}.{side}")]
             write_lines(out / f"{name}.{side}", encoded)
             pieces_of_lines = [line.split() for line in encoded]
             unknown[f"{name}.{side}"] = sum(piece not in known for line in pieces_of_lines for piece in line)
+            new_to_side[f"{name}.{side}"] = sum(
+                piece not in pieces[side] for line in pieces_of_lines for piece in line
+            )
             longest[f"{name}.{side}"] = 1 + max(map(len, pieces_of_lines), default=0)  # with EOS
         machine.progress("bpe", done, len(held_out), "held-out sets encoded")
+    made = [CODES, KEPT, LENGTHS, *DICTIONARY_FILES, *provenance.sides(held_out)]
     return {
         "merges": learnt,
         "pairs": int(kept.sum()),
         "dropped": dropped,
-        "dictionary": size,
+        "dictionary": sizes,
         "train_pieces": {side: counts.total() for side, counts in pieces.items()},
         "unknown_pieces": unknown,
+        "unknown_to_own_side": new_to_side,
         "longest_line": longest,
         **provenance.encoded(prepared, ["train", *held_out]),
-        **provenance.written(out, [CODES, KEPT, LENGTHS, DICTIONARY, *provenance.sides(held_out)]),
+        **provenance.written(out, made),
     }

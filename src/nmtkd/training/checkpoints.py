@@ -165,8 +165,12 @@ def average(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
     }
 
 
-def parameters(architecture: Architecture, vocabulary: int) -> int:
-    """Number of trainable parameters of an architecture. `vocabulary` counts fairseq's special tokens."""
+def parameters(architecture: Architecture, rows: int, *, pre_norm: bool) -> int:
+    """Number of trainable parameters of an architecture.
+
+    Its embeddings have `rows`, one a token of each dictionary, fairseq's special tokens included. Only a
+    model that normalises before its blocks normalises once more at the end of both sides.
+    """
     width, ffn = architecture.width, architecture.ffn
     attention = 4 * (width * width + width)
     inputs = 2 if architecture.gates else 1  # a gated block has a second input matrix, for its gates
@@ -175,16 +179,17 @@ def parameters(architecture: Architecture, vocabulary: int) -> int:
     encoder = attention + feedforward + 2 * norm
     decoder = 2 * attention + feedforward + 3 * norm
     return (
-        vocabulary * width
+        rows * width
         + architecture.encoder_layers * encoder
         + architecture.decoder_layers * decoder
-        + 2 * norm
+        + 2 * norm * pre_norm
     )
 
 
-def need_bytes(architecture: Architecture, training: Training, dictionary: Path) -> int:
+def need_bytes(architecture: Architecture, training: Training, dictionaries: bridge.Dictionaries) -> int:
     """Disk space of a training's checkpoints at their most: the weights to average and two states."""
-    weights = FP32_BYTES * parameters(architecture, len(bridge.read_dictionary(dictionary)))
+    rows = sum(len(bridge.read_dictionary(path)) for path in set(dictionaries))
+    weights = FP32_BYTES * parameters(architecture, rows, pre_norm=training.pre_norm)
     tensors = (
         architecture.encoder_layers * ENCODER_TENSORS
         + architecture.decoder_layers * DECODER_TENSORS
@@ -194,9 +199,13 @@ def need_bytes(architecture: Architecture, training: Training, dictionary: Path)
 
 
 def check_room(
-    folder: Path, architecture: Architecture, training: Training, dictionary: Path, stage: str
+    folder: Path,
+    architecture: Architecture,
+    training: Training,
+    dictionaries: bridge.Dictionaries,
+    stage: str,
 ) -> None:
     """Raises outputs.DiskFullError if the disk has no room for what a training has yet to write."""
     there = Checkpoints(folder, training, stage).size()
-    need = need_bytes(architecture, training, dictionary) - there
+    need = need_bytes(architecture, training, dictionaries) - there
     outputs.check_room(folder, need, stage, "checkpoints in scratch space")

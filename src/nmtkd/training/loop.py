@@ -73,7 +73,9 @@ def train(
     (folder / layout.HASH).write_text(bridge.model_hash(folder) + "\n", encoding="utf-8")
     if name == layout.MODEL:
         for side in (bridge.SOURCE, bridge.TARGET):
-            shutil.copyfile(texts.folder(scratch) / f"dict.{side}.txt", folder / f"dict.{side}.txt")
+            shutil.copyfile(
+                bridge.dictionary_of(texts.folder(scratch), side), bridge.dictionary_of(folder, side)
+            )
         files.write_csv(out / layout.CURVE, CURVE, run.curve.rows)
     card: dict[str, Any] = {"parameters": run.loaded.parameters(), "updates": training.updates}
     card["data"] = run.seen.facts()
@@ -98,8 +100,9 @@ def begin(
     torch.set_num_threads(machine.threads())
     # Held-out lines are to be translated too, and noise or a teacher may have made longer ones.
     longest = max(data.form.longest, texts.binarise(data, scratch))
-    checkpoints.check_room(scratch, architecture, training, data.dictionary, stage)
-    command = command_line.arguments(architecture, training, seed, command_line.positions_for(longest))
+    checkpoints.check_room(scratch, architecture, training, data.dictionaries, stage)
+    positions, joint = command_line.positions_for(longest), len(set(data.dictionaries)) == 1
+    command = command_line.arguments(architecture, training, seed, positions, joint=joint)
     run = Run(command, scratch, training, stage, section, data, adapt)
     if architecture.gates:
         run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid, data.form)

@@ -40,11 +40,11 @@ class Start:
         return self.models[min(number, len(self.models)) - 1]
 
 
-def find(training: Training, dictionary: Path, section: str) -> Start | None:
+def find(training: Training, dictionaries: bridge.Dictionaries, section: str) -> Start | None:
     """The start that a recipe names, or None for random weights.
 
-    Raises StartError if there is no model, or if it has other pieces than `dictionary`; bridge.ModelError if
-    it is not the model that its hash names.
+    Raises StartError if there is no model, or if it has other pieces than `dictionaries`; bridge.ModelError
+    if it is not the model that its hash names.
     """
     if training.init is None or training.init == layout.RANDOM_WEIGHTS:
         return None
@@ -56,12 +56,13 @@ def find(training: Training, dictionary: Path, section: str) -> Start | None:
             f"models/student/KEY, or {layout.RANDOM_WEIGHTS}"
         )
     digest = stamped_hash(folder) if (folder / layout.HASH).exists() else bridge.model_hash(folder)
-    wanted = bridge.read_dictionary(dictionary).symbols
-    for side in (bridge.SOURCE, bridge.TARGET):
-        if bridge.read_dictionary(folder / f"dict.{side}.txt").symbols != wanted:
+    for side, dictionary in zip((bridge.SOURCE, bridge.TARGET), dictionaries, strict=True):
+        found = bridge.read_dictionary(bridge.dictionary_of(folder, side))
+        if found.symbols != bridge.read_dictionary(dictionary).symbols:
             raise StartError(
                 f"{section}.init: dict.{side}.txt of {folder} has other pieces than {dictionary}, so that "
-                "its weights mean nothing here; start from a model of this corpus and these codes"
+                "its weights mean nothing here; start from a model of this corpus, these codes and the same "
+                "architecture.embeddings"
             )
     card: dict[str, Any] = {"run": run.name, "model": digest}
     if (run / layout.CARD).is_file():

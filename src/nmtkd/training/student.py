@@ -12,7 +12,7 @@ import numpy as np
 
 from nmtkd import files
 from nmtkd.distil import hypotheses, targets
-from nmtkd.network.fairseq_bridge import members
+from nmtkd.network.fairseq_bridge import Dictionaries, members
 from nmtkd.network.stamps import checked_hash, stamp
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
@@ -39,16 +39,17 @@ class Material:
     teachers: Sequence[Path] = ()
 
 
-def gather(run: Run, method: Method, temperature: float) -> Material:
+def gather(run: Run, method: Method, temperature: float, dictionaries: Dictionaries) -> Material:
     """Reads and checks the inputs of the run's family.
 
-    `temperature` is for a teacher in memory; stored targets have their own. Raises
+    `temperature` is for a teacher in memory; stored targets have their own. `dictionaries` are of the source
+    and of the target. Raises
     hypotheses.HypothesesError, targets.TargetsError or bridge.ModelError if an input belongs to another text,
     dictionary or teacher, files.DamagedError if it is not the content that its stage wrote.
     """
     family = FAMILIES[run.family]
-    text, dictionary = files.existing(layout.noise_dir(run.noise)), layout.BPE / layout.DICTIONARY
-    read = [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
+    text = files.existing(layout.noise_dir(run.noise))
+    read = [*layout.DICTIONARY_FILES, layout.LENGTHS, *provenance.sides(["valid"])]
     provenance.check_written(layout.BPE, read)
     provenance.check_cut(text, layout.BPE)
     paths = [
@@ -56,7 +57,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         text / "train.tgt",
         layout.BPE / "valid.src",
         layout.BPE / "valid.tgt",
-        dictionary,
+        *dictionaries,
         layout.BPE / layout.TEXT,
         layout.BPE / layout.LENGTHS,
     ]
@@ -64,11 +65,11 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
     train_target: Sequence[str] = gold
     translations: Sequence[str] | None = None
     if family.hypotheses:
-        translations, path = _translations(run, method, sources, gold)
+        translations, path = _translations(run, method, sources, gold, dictionaries)
         paths.append(path)
         train_target = gold if family.targets == "gold" else translations
     data = Data(
-        dictionary=dictionary,
+        dictionaries=dictionaries,
         form=text_form.read(layout.BPE),
         train=(sources, train_target),
         valid=read_pair(paths[2], paths[3]),
@@ -77,7 +78,7 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
     )
     material = Material(data=data, paths=paths, temperature=temperature)
     if family.targets:
-        stored = _stored_targets(run, train_target)
+        stored = _stored_targets(run, train_target, dictionaries)
         material = replace(
             material,
             temperature=stored.header.temperature,
@@ -86,17 +87,17 @@ def gather(run: Run, method: Method, temperature: float) -> Material:
         )
     if family.teacher:
         folder = layout.model_dir(layout.teacher_dir(run.noise))
-        checked_hash(folder, dictionary)
+        checked_hash(folder, [dictionaries])
         material = replace(material, teachers=members(folder), paths=[*material.paths, *members(folder)])
     return material
 
 
 def _translations(
-    run: Run, method: Method, sources: Sequence[str], gold: Sequence[str]
+    run: Run, method: Method, sources: Sequence[str], gold: Sequence[str], dictionaries: Dictionaries
 ) -> tuple[Sequence[str], Path]:
     """The translation of each line that the method selects, and the file with all hypotheses."""
     folder = layout.hypotheses_dir(run.noise, run.decoding)
-    nbest = hypotheses.read(folder, sources, **_at_hand(run))
+    nbest = hypotheses.read(folder, sources, **_at_hand(run, dictionaries))
     entries = None
     if method.sequence == "closest":
         pairs = zip(nbest, gold, strict=True)
@@ -104,20 +105,22 @@ def _translations(
     return hypotheses.Chosen(nbest, entries), folder / hypotheses.RECORDS
 
 
-def _stored_targets(run: Run, train_target: Sequence[str]) -> targets.TokenTargets:
+def _stored_targets(
+    run: Run, train_target: Sequence[str], dictionaries: Dictionaries
+) -> targets.TokenTargets:
     """The token targets along `train_target`, checked."""
     family = FAMILIES[run.family]
     prefix = layout.GOLD if family.targets == "gold" else run.decoding
     stored = targets.TokenTargets(layout.targets_dir(run.noise, prefix))
-    stored.check(**_at_hand(run), prefix=train_target)
+    stored.check(**_at_hand(run, dictionaries), prefix=train_target)
     return stored
 
 
-def _at_hand(run: Run) -> dict[str, str]:
-    """Hashes of the teacher and the dictionary that the teacher's output must be of."""
+def _at_hand(run: Run, dictionaries: Dictionaries) -> dict[str, str]:
+    """Hashes of the teacher and the target dictionary that the teacher's output must be of."""
     return {
         "teacher_hash": stamp(layout.model_dir(layout.teacher_dir(run.noise))),
-        "dictionary_hash": files.file_hash(layout.BPE / layout.DICTIONARY),
+        "dictionary_hash": files.file_hash(dictionaries[1]),
     }
 
 
@@ -179,7 +182,7 @@ def _train_one(
 ) -> Trained:
     """One training, into `folder`. The key of its scratch space hashes all that decides its result."""
     # Of a start its content counts, not its place.
-    start = warm.find(training, material.data.dictionary, "training")
+    start = warm.find(training, material.data.dictionaries, "training")
     recipe = training.model_dump_json(exclude={"init"})
     parts: list[Any] = [method.model_dump_json(), architecture.model_dump_json(), recipe]
     parts += [run, gate, material.temperature, start.digest if start else ""]

@@ -8,7 +8,7 @@ from typing import Any
 
 from nmtkd import files
 from nmtkd.network.command_line import positions_for
-from nmtkd.network.fairseq_bridge import ModelError, member_name
+from nmtkd.network.fairseq_bridge import Dictionaries, ModelError, member_name
 from nmtkd.network.stamps import stamped_hash
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
@@ -24,13 +24,15 @@ from nmtkd.training.texts import Data
 from nmtkd.training.trained import Trained, together
 
 
-def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
+def train(noise: str, teacher: Teacher, dictionaries: Dictionaries, output: Output) -> Trained | Path:
     """Trains the teacher of `noise` into `output`, or copies an equal teacher and returns that one's folder.
 
     Conditions whose teacher sees clean text share one teacher: another training would give the same bytes.
     """
     students = text = files.existing(layout.noise_dir(noise))
-    provenance.check_written(layout.BPE, [layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])])
+    provenance.check_written(
+        layout.BPE, [*layout.DICTIONARY_FILES, layout.LENGTHS, *provenance.sides(["valid"])]
+    )
     form = text_form.read(layout.BPE)
     if (text / layout.TEACHER_TEXT).exists():
         text = text / layout.TEACHER_TEXT
@@ -43,11 +45,11 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
         text / "train.tgt",
         bpe / "valid.src",
         bpe / "valid.tgt",
-        bpe / layout.DICTIONARY,
+        *dictionaries,
         bpe / layout.TEXT,
         bpe / layout.LENGTHS,
     ]
-    start = warm.find(teacher.training, bpe / layout.DICTIONARY, "teacher.training")
+    start = warm.find(teacher.training, dictionaries, "teacher.training")
     settings = teacher.model_dump_json(exclude={"training": {"init"}})  # its content counts, not its place
     settings += f"{positions_for(form.longest)}{start.digest if start else ''}"
     recipe = files.fingerprint(settings, [*paths, layout.manifest("teacher")])
@@ -57,7 +59,7 @@ def train(noise: str, teacher: Teacher, output: Output) -> Trained | Path:
         shutil.copytree(twins[0], output.path, dirs_exist_ok=True)
         return twins[0]
     data = Data(
-        dictionary=bpe / layout.DICTIONARY,
+        dictionaries=dictionaries,
         form=form,
         train=open_pair(*paths[:2]),
         valid=read_pair(*paths[2:4]),

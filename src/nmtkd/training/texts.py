@@ -24,7 +24,7 @@ class Data:
     Raises files.DamagedError for lengths that none has.
     """
 
-    dictionary: Path
+    dictionaries: bridge.Dictionaries
     form: TextForm
     train: Sides
     valid: Sides
@@ -55,7 +55,7 @@ def binarise(data: Data, scratch: Path) -> int:
     splits = {"train": data.train, "valid": data.valid}
     if data.hypotheses is not None:
         splits["hypotheses"] = (data.train[0], data.hypotheses)
-    return bridge.write_data(folder(scratch), data.dictionary, splits)
+    return bridge.write_data(folder(scratch), data.dictionaries, splits)
 
 
 def folder(scratch: Path) -> Path:

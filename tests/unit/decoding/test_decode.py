@@ -44,12 +44,14 @@ def run(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decode:
     write_pair(layout.noise_dir("clean"), "train", zip(tiny.sources[:20], tiny.targets[:20], strict=True))
     layout.BPE.mkdir(parents=True)
     shutil.copy(model / "dict.src.txt", layout.BPE / layout.DICTIONARY)
+    for name in layout.SIDE_DICTIONARIES.values():
+        files.write_text(layout.BPE / name, "w0 1\n")
     form = {"target": "de", "tokeniser": "reversible", "longest": 9}
     files.write_json(layout.BPE / layout.TEXT, form)
 
     def go(valid: list[str], **changes: Any) -> dict[str, Any]:
         write_pair(layout.BPE, "valid", zip(tiny.sources[20:], valid, strict=True))
-        card = provenance.written(layout.BPE, [layout.DICTIONARY, "valid.src", "valid.tgt"])
+        card = provenance.written(layout.BPE, [*layout.DICTIONARY_FILES, "valid.src", "valid.tgt"])
         files.write_json(layout.BPE / layout.CARD, card)
         asked = {"beam": 3, "nbest": 2, "max_length_offset": 5} | changes
         raw = changed(**{f"decodings__beam__{name}": value for name, value in asked.items()})
@@ -134,7 +136,7 @@ def test_a_teacher_of_other_text_translates_nothing(tiny: Tiny, run: Decode, sid
     own = layout.model_dir(layout.teacher_dir("clean")) / f"dict.{side}.txt"
     own.write_text(own.read_text(encoding="utf-8").replace("w1 ", "v1 "), encoding="utf-8")
     with pytest.raises(
-        ModelError, match=rf"^{own}: not data/bpe/dict\.txt, the dictionary of the text at hand"
+        ModelError, match=rf"^{own}: not data/bpe/dict\.txt or data/bpe/dict\.{side}\.txt, the dict"
     ):
         run(tiny.targets[20:], **ONE)
     assert not layout.hypotheses_dir("clean", "beam").exists()
@@ -176,7 +178,7 @@ def test_no_targets_with_another_dictionary(tiny: Tiny, run: Decode, prefix: str
     dictionary = layout.BPE / layout.DICTIONARY
     dictionary.write_text(dictionary.read_text(encoding="utf-8") + "more 1\n", encoding="utf-8")
     with pytest.raises(
-        ModelError, match=r"dict\.src\.txt: not data/bpe/dict\.txt, the dictionary of the text at"
+        ModelError, match=r"dict\.src\.txt: not data/bpe/dict\.txt or data/bpe/dict\.src\.txt, the dict"
     ):
         targets.main(["clean", prefix])
     assert not layout.targets_dir("clean", prefix).exists()

@@ -56,6 +56,8 @@ def _write(root: Path, trained: Path, penalties: Sequence[float] = (0.6, 1.0, 1.
     files.write_text(model / layout.HASH, f"{HASH}\n")
     for path in (root / layout.BPE / "dict.txt", model / "dict.src.txt", model / "dict.tgt.txt"):
         files.write_text(path, "lamp 1\n")
+    for name in layout.SIDE_DICTIONARIES.values():
+        files.write_text(root / layout.BPE / name, "stair 1\n")
     _stamp(root)
     files.write_text(root / trained / layout.CURVE, "update,valid_loss\n")
     files.write_json(
@@ -483,7 +485,7 @@ def test_a_model_of_other_text_is_not_scored_on_this(tmp_path: Path, monkeypatch
     files.write_text(tmp_path / layout.BPE / "dict.txt", "door 1\n")
     own = layout.model_dir(layout.student_dir(KEY)) / "dict.src.txt"
     assert _refused(tmp_path, monkeypatch).startswith(
-        f"{own}: not data/bpe/dict.txt, the dictionary of the te"
+        f"{own}: not data/bpe/dict.txt or data/bpe/dict.src.txt, the dictionary of the te"
     )
 
 

@@ -58,7 +58,7 @@ def test_data_folder_is_what_fairseqs_task_reads(tiny: Tiny, tmp_path: Path, loa
         "train": (["w1 w2", "w3"], ["w4", "w5 w6 w7"]),
         "valid": (["w8"], ["w9"]),
     }
-    assert bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits) == 4
+    assert bridge.write_data(tmp_path / "data", (tiny.folder / "dict.tgt.txt",) * 2, splits) == 4
     for side in ("src", "tgt"):
         assert (tmp_path / "data" / f"dict.{side}.txt").read_bytes() == (
             tiny.folder / "dict.tgt.txt"

@@ -20,6 +20,7 @@ bpe: {merges: 4000, min_frequency: 2, max_pieces: null, max_ratio: null}
 noises:
   clean: {kind: none, side: both, seed: 1}
   del10: {kind: deletion, rate: 0.1, side: both, seed: 1}
+architecture: {embeddings: joint}
 teacher:
   architecture: {encoder_layers: 3, decoder_layers: 3, width: 128, ffn: 512, heads: 4}
   training: &recipe

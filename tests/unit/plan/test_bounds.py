@@ -171,11 +171,16 @@ def test_rates_of_a_mixture_may_hit_every_word() -> None:
 def test_a_dictionary_has_the_tokens_that_a_method_of_the_grid_ranks(tmp_path: Any) -> None:
     text = GOOD.replace("forward_kl}", "forward_kl, ranking: {weight: 1.0, tokens: 40}}", 1)
     path = saved(tmp_path, text)
-    check_dictionary(40, path)
+    check_dictionary({"joint": 40, "tgt": 30}, path)
     with pytest.raises(ParamsError) as caught:
-        check_dictionary(39, path)
+        check_dictionary({"joint": 39, "tgt": 30}, path)
     assert str(caught.value).split("\n")[1:] == [
         "  methods.word.ranking.tokens: must be 39 or less, the pieces of the dictionary; got 40; "
         "lower it, or raise bpe.merges"
     ]
-    check_dictionary(39, saved(tmp_path, text.replace("word: [word]", "word: []")))  # nobody trains it
+    nobody = saved(tmp_path, text.replace("word: [word]", "word: []"))
+    check_dictionary({"joint": 39, "tgt": 30}, nobody)  # nobody trains it
+    separate = saved(tmp_path, text.replace("embeddings: joint", "embeddings: separate"))
+    check_dictionary({"joint": 50, "tgt": 40}, separate)
+    with pytest.raises(ParamsError, match="must be 39 or less"):
+        check_dictionary({"joint": 50, "tgt": 39}, separate)

@@ -102,8 +102,8 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
     [
         (
             changed(trainig={}),
-            "trainig: unknown key; remove it or correct its spelling (known: bpe, capacities, corpus, "
-            "decodings, evaluate, ",
+            "trainig: unknown key; remove it or correct its spelling (known: architecture, bpe, "
+            "capacities, corpus, decodings, evaluate, ",
         ),
         (
             changed(capacities__tiny__depth=1),

@@ -9,11 +9,15 @@ from stages import bpe
 
 from nmtkd.plan import params
 
-CARD = {"dictionary": 70, "longest_line": {"valid.src": 9, "valid.tgt": 8, "test.src": 2, "test.tgt": 2}}
+SIZES = {"joint": 70, "src": 50, "tgt": 40}
+CARD = {
+    "dictionary": SIZES,
+    "longest_line": {"valid.src": 9, "valid.tgt": 8, "test.src": 2, "test.tgt": 2},
+}
 
 
 def test_held_out_sets_have_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    asked: list[dict[str, int]] = []
     monkeypatch.setattr(params, "check_dictionary", asked.append)
     bpe.check(CARD)
     card: dict[str, Any] = copy.deepcopy(CARD)
@@ -24,4 +28,4 @@ def test_held_out_sets_have_text(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(ValueError, match=message):
         bpe.check(card)
-    assert asked == [70, 70]
+    assert asked == [SIZES, SIZES]

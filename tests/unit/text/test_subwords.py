@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nmtkd import files
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY, KEPT, LENGTHS
+from nmtkd.plan.layout import CODES, DICTIONARY, KEPT, LENGTHS, SIDE_DICTIONARIES
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.subwords import Subwords, encode, learn, write_dictionary
 from nmtkd.text.words import characters, join
@@ -107,7 +107,7 @@ def test_a_corpus_of_single_characters_is_encoded(tmp_path: Path) -> None:
         write_lines(prepared / f"{name}.tgt", ["3 2 1"])
     out.mkdir()
     card = encode(prepared, out, ["valid", "test"], Bpe(merges=20, min_frequency=2))
-    assert (card["merges"], card["dictionary"]) == (0, 3)
+    assert (card["merges"], card["dictionary"]["joint"]) == (0, 3)
     assert (out / "test.tgt").read_text(encoding="utf-8") == "3 2 1\n"
     assert card["longest_line"] == {"valid.src": 4, "valid.tgt": 4, "test.src": 4, "test.tgt": 4}
 
@@ -142,6 +142,8 @@ def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Pat
     card = encode(prepared, out, ["valid", "test"], Bpe(merges=20, min_frequency=2))
     dictionary = (out / DICTIONARY).read_text(encoding="utf-8").splitlines()
     assert dictionary == ["low 3", "wide 3", "｟0｠ 2", "e@@ 1", "lo@@ 1", "r 1", "w@@ 1"]
+    own = [(out / name).read_text(encoding="utf-8").splitlines() for name in SIDE_DICTIONARIES.values()]
+    assert own == [["low 3", "e@@ 1", "lo@@ 1", "r 1", "w@@ 1", "｟0｠ 1"], ["wide 3", "｟0｠ 1"]]
     assert (out / "valid.src").read_text(encoding="utf-8") == "low wide\n"
     assert (out / "test.src").read_text(encoding="utf-8") == "z@@ o@@ o ｟0｠\n"
     assert (out / "test.tgt").read_text(encoding="utf-8") == "q@@ q wide ｟9｠\n"
@@ -149,9 +151,10 @@ def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Pat
         "merges": len((out / CODES).read_text().splitlines()) - 1,
         "pairs": 2,
         "dropped": {"more pieces than max_pieces": 0, "pieces of the sides too uneven": 0},
-        "dictionary": 7,
+        "dictionary": {"joint": 7, "src": 6, "tgt": 2},
         "train_pieces": {"src": 8, "tgt": 4},
         "unknown_pieces": {"valid.src": 0, "valid.tgt": 0, "test.src": 3, "test.tgt": 3},
+        "unknown_to_own_side": {"valid.src": 1, "valid.tgt": 1, "test.src": 3, "test.tgt": 3},
         "longest_line": {"valid.src": 3, "valid.tgt": 3, "test.src": 5, "test.tgt": 5},  # with the end
         "encoded": files.hashes(path for path in sorted(prepared.iterdir())),
         "sha256": files.hashes(path for path in sorted(out.iterdir())),

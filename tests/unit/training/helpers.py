@@ -41,6 +41,7 @@ METHODS = {
     "hybrid": method(**HYBRID),
     "online": method(on_policy=DRAWN),
 }
+JOINT = layout.DICTIONARIES["joint"]
 FORM = TextForm(target="de", tokeniser="reversible", longest=1)
 LINES = (3, 0, 7, 12)
 V = 24
@@ -86,11 +87,14 @@ def write_corpus(
         write_pair(folder, name, zip(sources, targets, strict=True))
     pieces = dict.fromkeys(" ".join([*sources, *targets]).split())
     write_lines(layout.BPE / layout.DICTIONARY, [f"{piece} 1" for piece in pieces])
+    for side, text in (("src", sources), ("tgt", targets)):
+        own = dict.fromkeys(" ".join(text).split())
+        write_lines(layout.BPE / layout.SIDE_DICTIONARIES[side], [f"{piece} 1" for piece in own])
     form = {"target": target, "tokeniser": "reversible", "longest": longest}
     files.write_json(layout.BPE / layout.TEXT, form)
     np.save(layout.BPE / layout.LENGTHS, lengths(sources, targets))
     write_lines(layout.BPE / layout.CODES, ["#version: 0.2"])
-    read = [layout.CODES, layout.DICTIONARY, layout.LENGTHS, *provenance.sides(["valid"])]
+    read = [layout.CODES, *layout.DICTIONARY_FILES, layout.LENGTHS, *provenance.sides(["valid"])]
     files.write_json(layout.BPE / layout.CARD, provenance.written(layout.BPE, read))
     folder = layout.noise_dir(noise)
     files.write_json(folder / layout.CARD, provenance.cut(folder, layout.BPE))
@@ -109,7 +113,7 @@ def data(
 ) -> Data:
     """A training's text in the tiny model's words, in batches by its own lengths."""
     given = {"form": FORM, "lengths": lengths(*train)} | changes
-    return Data(dictionary=tiny.folder / "dict.src.txt", train=train, valid=valid, **given)
+    return Data(dictionaries=(tiny.folder / "dict.src.txt",) * 2, train=train, valid=valid, **given)
 
 
 def on_disk(rows: list[Row], folder: Path) -> Path:

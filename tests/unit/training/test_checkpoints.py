@@ -18,14 +18,16 @@ from tests.unit.network.building import GATED, built, recipe
 def test_parameters_are_known_before_a_model_is_built(tiny: Tiny) -> None:
     uneven = GATED.model_copy(update={"encoder_layers": 1, "ffn": 31})
     for architecture in (GATED, uneven, GATED.model_copy(update={"gates": None})):
-        assert built(tiny, architecture=architecture)[0].parameters() == checkpoints.parameters(
-            architecture, 24
-        )
+        for pre_norm in (True, False):
+            model = built(tiny, architecture=architecture, pre_norm=pre_norm)[0]
+            known = checkpoints.parameters(architecture, 24, pre_norm=pre_norm)
+            assert model.parameters() == known
 
 
 def test_parameters_of_the_tiny_model_are_known(tiny: Tiny) -> None:
     architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-    assert bridge.load_model(tiny.folder, "cpu").parameters() == checkpoints.parameters(architecture, 24)
+    known = checkpoints.parameters(architecture, 24, pre_norm=True)
+    assert bridge.load_model(tiny.folder, "cpu").parameters() == known
 
 
 @pytest.mark.parametrize("layers", [(1, 1), (2, 3)])
@@ -36,7 +38,8 @@ def test_parameters_of_a_gated_model_are_known_before_it_is_built(
     architecture = Architecture(
         encoder_layers=layers[0], decoder_layers=layers[1], width=16, ffn=24, heads=2, gates=gates
     )
-    assert built(tiny, architecture=architecture)[0].parameters() == checkpoints.parameters(architecture, 24)
+    known = checkpoints.parameters(architecture, 24, pre_norm=True)
+    assert built(tiny, architecture=architecture)[0].parameters() == known
 
 
 # What is kept
@@ -201,5 +204,5 @@ def test_need_is_what_checkpoints_take_at_their_most(
     monkeypatch.setattr(checkpoints, "write", watched)
     for update in range(2, 13, 2):
         kept.save(update, model.state_dict(), state)
-    need = checkpoints.need_bytes(architecture, how, tiny.folder / "dict.tgt.txt")
+    need = checkpoints.need_bytes(architecture, how, (tiny.folder / "dict.tgt.txt",) * 2)
     assert most <= need <= 1.6 * most

@@ -18,7 +18,7 @@ DEEP = PLAIN.model_copy(update={"decoder_layers": 2})  # the tiny model's
 
 
 def found(tiny: Tiny, folder: Path) -> start.Start | None:
-    return start.find(recipe(init=str(folder)), tiny.folder / "dict.src.txt", "training")
+    return start.find(recipe(init=str(folder)), (tiny.folder / "dict.src.txt",) * 2, "training")
 
 
 def loaded(tiny: Tiny, folder: Path, **changes: Any) -> Any:

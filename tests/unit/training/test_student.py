@@ -19,7 +19,7 @@ from nmtkd.training.student import gather
 from nmtkd.training.trained import Seen, Trained
 from tests.conftest import Tiny
 from tests.unit.network.building import PLAIN, recipe
-from tests.unit.training.helpers import METHODS, unfinished, write_corpus
+from tests.unit.training.helpers import JOINT, METHODS, unfinished, write_corpus
 
 SOURCES, TARGETS = ["a b", "c"], ["今天天@@ 气很好", "他来"]
 TEACHER = "a" * 64
@@ -44,7 +44,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("corpus")
 def test_closest_translation_is_told_by_characters_in_chinese() -> None:
-    material = gather(Run.from_key("seq", "interp-tiny-clean-beam-1"), METHODS["seq"], 1.0)
+    material = gather(Run.from_key("seq", "interp-tiny-clean-beam-1"), METHODS["seq"], 1.0, JOINT)
     assert list(material.data.train[1]) == ["今天@@ 气很好", "他来"]
 
 
@@ -52,7 +52,7 @@ def test_closest_translation_is_told_by_characters_in_chinese() -> None:
 def test_student_knows_the_form_of_its_text_and_is_known_by_it() -> None:
     """The form decides the model's positions and the curve, the lengths its batches: a killed training of
     other ones is another."""
-    material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0)
+    material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0, JOINT)
     assert material.data.form == TextForm(target="zh", tokeniser="reversible", longest=9)
     assert material.data.lengths.tolist() == [[3, 3], [2, 2]]
     assert {layout.BPE / layout.TEXT, layout.BPE / layout.LENGTHS} < set(material.paths)
@@ -73,7 +73,7 @@ def test_best_of_several_says_what_all_of_them_saw(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(student, "_train_one", one)
     monkeypatch.setattr(validation, "quality", lambda *_: next(scores))
     method = METHODS["hybrid"].model_copy(update={"gate": Gate(kind="validated", values=[0.25, 0.5, 0.75])})
-    material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0)
+    material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0, JOINT)
     out = tmp_path / "out"
     run = Run.from_key("hybrid", "hybrid_best-tiny-clean-beam-1")
     with unfinished(out) as output:
@@ -130,7 +130,7 @@ def taught(corpus: None) -> None:
 
 
 def gathered(family: str) -> student.Material:
-    return gather(Run.from_key(family, KEYS[family]), METHODS[family], 1.0)
+    return gather(Run.from_key(family, KEYS[family]), METHODS[family], 1.0, JOINT)
 
 
 @pytest.mark.usefixtures("taught")
@@ -177,7 +177,7 @@ def test_other_words_of_the_teacher_are_not_learnt(family: str) -> None:
 
 @pytest.mark.usefixtures("taught")
 @pytest.mark.parametrize("family", KEYS)
-@pytest.mark.parametrize("name", [layout.DICTIONARY, layout.LENGTHS, "valid.src", "valid.tgt"])
+@pytest.mark.parametrize("name", [*layout.DICTIONARY_FILES, layout.LENGTHS, "valid.src", "valid.tgt"])
 def test_every_student_reads_the_text_that_bpe_wrote(family: str, name: str) -> None:
     path = layout.BPE / name
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
@@ -190,7 +190,7 @@ def test_a_student_of_no_condition_is_refused() -> None:
     with pytest.raises(
         files.DamagedError, match=r"^data/noise/nosuch: no such folder; correct the name; run"
     ):
-        gather(Run.from_key("plain", "plain-tiny-nosuch-1"), METHODS["plain"], 1.0)
+        gather(Run.from_key("plain", "plain-tiny-nosuch-1"), METHODS["plain"], 1.0, JOINT)
 
 
 @pytest.mark.usefixtures("corpus")
@@ -202,7 +202,7 @@ def test_an_online_students_teacher_reads_its_text(tiny: Tiny) -> None:
     with pytest.raises(
         bridge.ModelError, match=rf"^{model}/dict\.src\.txt: not data/bpe/dict\.txt, the diction"
     ):
-        gather(run, METHODS["online"], 1.0)
+        gather(run, METHODS["online"], 1.0, JOINT)
     for side in ("src", "tgt"):
         shutil.copy(layout.BPE / layout.DICTIONARY, model / f"dict.{side}.txt")
-    assert list(gather(run, METHODS["online"], 1.0).teachers) == [model / layout.MODEL]
+    assert list(gather(run, METHODS["online"], 1.0, JOINT).teachers) == [model / layout.MODEL]

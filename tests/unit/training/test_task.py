@@ -21,7 +21,7 @@ from tests.unit.training.four_words import write_targets
 def test_train_split_alone_carries_what_the_teacher_says(tiny: Tiny, tmp_path: Path) -> None:
     sides = ["w1", "w2 w3", "w4"], ["w1", "w1 w2 w3 w4", "w5"]
     splits: Any = {"train": sides, "valid": (["w1"], ["w2"]), "hypotheses": (sides[0], ["w6", "w7", "w8 w9"])}
-    bridge.write_data(tmp_path / "data", tiny.folder / "dict.tgt.txt", splits)
+    bridge.write_data(tmp_path / "data", (tiny.folder / "dict.tgt.txt",) * 2, splits)
     write_targets(tmp_path / "t")
     asked = method(teacher_weight=0.25)
     adapt, cfg, before = (

@@ -11,7 +11,7 @@ from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
 from nmtkd.training import teacher
 from tests.unit.network.building import PLAIN, long_line, recipe
-from tests.unit.training.helpers import unfinished, write_corpus
+from tests.unit.training.helpers import JOINT, unfinished, write_corpus
 
 SOURCES, TARGETS = ["w1 w2", "w3"], ["w4", "w5"]
 
@@ -29,7 +29,7 @@ def asked(noise: str) -> Any:
     out = layout.teacher_dir(noise)
     how = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1])
     with unfinished(out) as output:
-        found = teacher.train(noise, how, output)
+        found = teacher.train(noise, how, JOINT, output)
     return found if isinstance(found, Path) else bridge.positions(layout.model_dir(out))
 
 
@@ -57,7 +57,7 @@ def test_ensembles_card_says_what_all_its_members_saw() -> None:
     out = Path("out")
     asked = Teacher(architecture=PLAIN, training=recipe(updates=2), seeds=[1, 2])
     with unfinished(out) as output:
-        teacher.train("clean", asked, output)
+        teacher.train("clean", asked, JOINT, output)
     assert files.read_json(out / layout.CARD)["data"] == {
         "updates": 4,
         "sentences": 8,
