@@ -155,9 +155,9 @@ def main() -> None:
             for number in range(-1, asked.rounds):  # the first round is not counted
                 sums = dict.fromkeys(found, 0.0)
                 for batch in batches:
-                    sums["all"] += harness.seconds(lambda batch=batch: run.stepper.step(batch))
+                    sums["all"] += harness.seconds(lambda batch=batch: run.stepper.step([batch]))
                     with off(run):
-                        sums["off"] += harness.seconds(lambda batch=batch: run.stepper.step(batch))
+                        sums["off"] += harness.seconds(lambda batch=batch: run.stepper.step([batch]))
                 for side, values in found.items() if number >= 0 else ():
                     values.append(1000 * sums[side] / len(batches))
             rows.append(

@@ -72,7 +72,7 @@ def updates(run: Any) -> Iterator[None]:
     while True:
         run.trainer.begin_epoch(run.epochs.next_epoch_idx)
         for batch in run.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True):
-            yield run.stepper.step(batch)
+            yield run.stepper.step([batch])
 
 
 def in_turn(capacity: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 NMTKD_DEVICE   auto (a GPU if there is one), cpu or cuda
 NMTKD_THREADS  cores to use; all by default
+NMTKD_PROCESSES  processes that share a training; one a GPU by default, and one on a CPU
 NMTKD_SCRATCH  folder for checkpoints of training; `.scratch` of the repository by default
 """
 
@@ -20,6 +21,8 @@ PROGRESS_SECONDS = 5.0  # least time between two progress lines
 # Threads beyond the cores only wait for each other, and a process of text/workers.py or a translator of
 # CTranslate2 for each costs its memory. Some more are allowed, for a share of cores that was rounded up.
 MOST_THREADS_A_CORE = 4
+PATIENCE = 10.0  # seconds that a process has to end by itself
+MOST_PROCESSES = 1024  # that share a training: as many GPUs are the largest machines' that train such models
 SHOWN = 40  # characters of a setting that a message quotes
 
 
@@ -60,6 +63,31 @@ def device() -> str:
     if requested == "cuda" and not has_gpu:
         raise MachineError("NMTKD_DEVICE: cuda was asked for, but torch finds no GPU; set it to auto or cpu")
     return "cuda" if has_gpu and requested != "cpu" else "cpu"
+
+
+def gpus() -> int:
+    """GPUs that may be used: 0 on a CPU."""
+    import torch
+
+    return torch.cuda.device_count() if device() == "cuda" else 0
+
+
+def processes() -> int:
+    """Processes that share a training. Raises MachineError for a bad NMTKD_PROCESSES, or too few GPUs."""
+    text = os.environ.get("NMTKD_PROCESSES", "")
+    if not text:
+        return max(1, gpus())
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST_PROCESSES))) or not (
+        1 <= int(text) <= MOST_PROCESSES
+    ):
+        raise MachineError(
+            f"NMTKD_PROCESSES: must be a whole number from 1 to {MOST_PROCESSES}; got {_cut(text)}"
+        )
+    if 0 < gpus() < int(text):
+        raise MachineError(
+            f"NMTKD_PROCESSES: each has a GPU of its own; {text} were asked for, there are {gpus()}; lower it"
+        )
+    return int(text)
 
 
 def description() -> dict[str, str | int]:

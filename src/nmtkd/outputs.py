@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from nmtkd import files, locks, machine
+from nmtkd import files, locks, machine, processes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -53,6 +53,8 @@ class Output:
         """
         root = machine.scratch_root()
         folder = root / f"{kind}-{key}"
+        if not processes.first():
+            return folder  # the first process of the training holds it
         try:
             self._held.enter_context(locks.held(root / f"{folder.name}.lock", self.stage))
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,15 +83,22 @@ def made(
     is replaced, `basis` is checked; where that fails the folder is kept in scratch space for whoever makes it
     again from the same basis.
 
+    Of processes that share a training, the first makes the output; the others have a folder that is dropped.
+
     Raises AlreadyMade where another process has made the same meanwhile or before, DiskFullError where there
     is no room.
     """
+    if not processes.first():
+        with _helped(folder, stage) as output:
+            yield output
+        return
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     with ExitStack() as held:
         lock = held.enter_context(locks.held(folder.with_name(f".{folder.name}.lock"), stage))
         for left in folder.parent.glob(f".{folder.name}.*.part*"):  # of killed processes: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
-        if basis and (how := _taken(folder, basis, lock.left, shared)):
+        how = _taken(folder, basis, lock.left, shared) if basis else ""
+        if processes.first_does(lambda: how):
             raise AlreadyMade(f"{folder}: {how}")
         part.mkdir(parents=True)
         output = Output(part, stage, held)
@@ -106,6 +115,16 @@ def made(
                 lock.leave(basis=basis.key, content=content)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _helped(folder: Path, stage: str) -> Iterator[Output]:
+    """The output of a process that helps the first one, once that one has begun."""
+    if how := processes.first_does(str):
+        raise AlreadyMade(f"{folder}: {how}")
+    with ExitStack() as held:
+        place = held.enter_context(tempfile.TemporaryDirectory())
+        yield Output(Path(place), stage, held)
 
 
 def _taken(folder: Path, basis: Basis, left: Mapping[str, str], shared: Collection[str] | None) -> str:

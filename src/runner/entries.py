@@ -6,14 +6,15 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from nmtkd import machine, outputs
+from nmtkd import machine, outputs, processes
 from nmtkd.outputs import Output
-from runner import manifests
+from runner import manifests, torchrun
 from runner.notes import Notes
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # torch's words for a GPU and for a CPU
@@ -26,6 +27,8 @@ def entry(main: Callable[[], None]) -> None:
     """Runs `main` of the module that was started, once its manifest is seen to name the code at hand."""
 
     def checked() -> None:
+        if processes.shared():
+            torchrun.join()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         spec = sys.modules["__main__"].__spec__
         assert spec is not None, "a stage is started as `python -m stages.NAME`"
@@ -33,8 +36,11 @@ def entry(main: Callable[[], None]) -> None:
         if "DVC_STAGE" in os.environ:  # DVC started it, and records what it makes
             machine.watch_parents()
         manifests.check(name)
-        with outputs.full_disk_told(" ".join([name, *arguments])):
-            _begun[:] = [Notes.begin(name, arguments)]
+        if torchrun.shared(name, arguments):
+            return
+        with processes.group(), outputs.full_disk_told(" ".join([name, *arguments])):
+            if processes.first():
+                _begun[:] = [Notes.begin(name, arguments)]
             main()
 
     run(checked)
@@ -58,14 +64,20 @@ def run(main: Callable[[], None]) -> None:
     except outputs.AlreadyMade as made:
         print(f"nothing to do: {made}")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        failed(str(error), lost=isinstance(error, processes.LostError))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            torchrun.report(traceback.format_exc())
             raise
-        remedy = "lower the max_tokens of this stage, or choose smaller models"
-        print(f"error: memory is full ({error}); {remedy}", file=sys.stderr)
-        raise SystemExit(1) from None
+        failed(f"memory is full ({error}); lower the max_tokens of this stage, or choose smaller models")
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        if not processes.shared():
+            print("stopped", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+def failed(message: str, *, lost: bool = False) -> NoReturn:
+    """Ends with a message: where several processes share a training, their launcher tells it once."""
+    if not torchrun.report(message, lost=lost):
+        print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1) from None

@@ -14,13 +14,13 @@ OUTPUT_ROOM = 64  # BPE tokens of an output beyond twice its source: above the d
 SEEDS = 2**31
 
 
-def fairseq_seed(seed: int) -> int:
+def fairseq_seed(*seed: int) -> int:
     """fairseq's seed for the user's: a hash, so that neighbours among the user's seeds share nothing.
 
     fairseq seeds the order of batches by seed + epoch and torch by seed + update. By the user's own 1 and 2
     the second training would be the first one, begun an epoch and an update later.
     """
-    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest(), "big") % SEEDS
+    return int.from_bytes(hashlib.sha256(" ".join(map(str, seed)).encode()).digest(), "big") % SEEDS
 
 
 def positions_for(longest: int) -> int:

@@ -6,7 +6,7 @@ Shapes: B sentences, T positions of a sentence, C width, U units of a feed-forwa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,10 @@ class Openness:
     open_LU: Sequence[Tensor]
     positions_L: Sequence[int]  # real positions that the means are over
     size: int  # sample size
+
+    def to(self, device: torch.device | str) -> Openness:
+        """The same on a device."""
+        return replace(self, open_LU=[open_U.to(device) for open_U in self.open_LU])
 
     @classmethod
     def of(cls, parts: Sequence[Openness]) -> Openness:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 
+from nmtkd import processes
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.training.dataset import dictionary_of
 
@@ -18,6 +20,9 @@ KEPT_BYTES = 2**29
 
 class EqualBatches(BaseWrapperDataset):
     """`pairs` in batches that fairseq cuts by `lengths` [N, 2], whatever the pairs' own text.
+
+    A batch is a list of parts; where several processes share a training it is a function that makes them:
+    each process makes its own alone.
 
     Arms of a grid have noisy, translated or gold text. With batches cut by each arm's own lengths, equal
     numbers of updates were not equal data. A batch is a list of parts: where an arm's own text makes it
@@ -37,7 +42,11 @@ class EqualBatches(BaseWrapperDataset):
         """The index itself: `collater` reads the pair, if its batch is not cached."""
         return int(index)
 
-    def collater(self, samples: Sequence[int]) -> list[dict[str, Any]]:
+    def collater(self, samples: Sequence[int]) -> Any:
+        """The parts of the batch of these indices, or a function that makes them."""
+        return functools.partial(self.parts, samples) if processes.count() > 1 else self.parts(samples)
+
+    def parts(self, samples: Sequence[int]) -> list[dict[str, Any]]:
         """The parts of the batch of these indices."""
         key = tuple(samples)
         if key in self._kept:

@@ -20,7 +20,7 @@ from fairseq import tasks
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig, open_dict
 
-from nmtkd import files, machine
+from nmtkd import files, machine, processes
 from nmtkd.network import command_line
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
@@ -54,15 +54,18 @@ def train(
     """Trains in `scratch`, from the last checkpoint if a killed process left one there.
 
     Writes the model and its hash to out/model/. The first member of an ensemble also writes the dictionaries
-    there, and out/curve.csv. `section` of params.yaml holds the recipe; `start` is a model file whose weights
-    it starts from. Raises bridge.ModelError if a training pair fits no batch of max_tokens, start.StartError
-    for a model of another shape.
+    there, and out/curve.csv. Of processes that share the training, the first one writes. `section` of
+    params.yaml holds the recipe; `start` is a model file whose weights it starts from. Raises
+    bridge.ModelError if a training pair fits no batch of max_tokens, start.StartError for a model of another
+    shape.
     """
     run = begin(data, architecture, training, seed, scratch, stage=stage, section=section, adapt=adapt)
     if not run.resume() and start:
         warm.load(run.trainer.get_model(), start, section)
     with bridge.quiet():
         run.to_the_end()
+        if not processes.first():
+            return Trained(card={"parameters": run.loaded.parameters()}, seconds=run.seconds, seen=run.seen)
         run.average()
         shape = run.adaptive.trim() if run.adaptive else []
     folder = layout.model_dir(out)
@@ -95,12 +98,21 @@ def begin(
     section: str = "training",
     adapt: Adapt = use_chunked_cross_entropy,
 ) -> Run:
-    """A training at update 0, with its data binarised in `scratch`."""
+    """A training at update 0, with its data binarised in `scratch`.
+
+    Raises bridge.ModelError where the batches of an update cannot be shared evenly.
+    """
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
+    check_shares(training, section)
+
+    def prepared() -> int:
+        found = texts.binarise(data, scratch)
+        checkpoints.check_room(scratch, architecture, training, data.dictionaries, stage)
+        return found
+
     # Held-out lines are to be translated too, and noise or a teacher may have made longer ones.
-    longest = max(data.form.longest, texts.binarise(data, scratch))
-    checkpoints.check_room(scratch, architecture, training, data.dictionaries, stage)
+    longest = max(data.form.longest, processes.first_does(prepared))
     positions, joint = command_line.positions_for(longest), len(set(data.dictionaries)) == 1
     command = command_line.arguments(architecture, training, seed, positions, joint=joint)
     run = Run(command, scratch, training, stage, section, data, adapt)
@@ -109,13 +121,24 @@ def begin(
     return run
 
 
-def grouped(batches: Iterator[list[Any]], size: int) -> Iterator[list[Any]]:
-    """The parts of each `size` batches in a row; of fewer at the end of an epoch, as fairseq's update_freq.
+def check_shares(training: Training, section: str) -> None:
+    """Raises bridge.ModelError unless each process has equally many batches of an update."""
+    batches, sharing = training.accumulate or 1, processes.count()
+    if batches % sharing:
+        raise bridge.ModelError(
+            f"{section}.accumulate: an update has {batches} batches, which {sharing} processes cannot share "
+            f"evenly; make it a multiple of {sharing}, which changes the update, or name fewer GPUs in "
+            "CUDA_VISIBLE_DEVICES, or fewer processes in NMTKD_PROCESSES"
+        )
+
+
+def grouped(batches: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """Each `size` batches in a row; fewer at the end of an epoch, as fairseq's update_freq.
 
     No batch is taken before its group is asked for: fairseq's iterator counts what a resumed run skips.
     """
     while group := list(itertools.islice(batches, size)):
-        yield list(itertools.chain.from_iterable(group))
+        yield group
 
 
 class Run:
@@ -208,20 +231,25 @@ class Run:
         while self.trainer.get_num_updates() < self.training.updates:
             self.trainer.begin_epoch(self.epochs.next_epoch_idx)
             batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
-            for parts in grouped(batches, self.training.accumulate or 1):
-                self._step(parts)
+            for group in grouped(batches, self.training.accumulate or 1):
+                self._step(group)
                 update = self.trainer.get_num_updates()
                 if self.adaptive and update == self.adaptive.gates.closing:
                     self._close(self.adaptive)
                 if update % self.training.checkpoint_every == 0:
-                    self._validate()
-                    self.save()
+                    self._checkpoint()
                 if update >= self.training.updates:
                     break
 
-    def _step(self, parts: Sequence[dict[str, Any]]) -> None:
-        log = self.stepper.step(parts)
-        self.seen = self.seen.after(parts, log)
+    def _checkpoint(self) -> None:
+        """The first process validates and saves; the others wait for it at their next update."""
+        if processes.first():
+            self._validate()
+            self.save()
+
+    def _step(self, group: Sequence[Any]) -> None:
+        log = self.stepper.step(group)
+        self.seen = self.seen.after(log)
         self.curve.note(log)
         done, total = self.trainer.get_num_updates(), self.training.updates
         machine.show(
@@ -238,7 +266,9 @@ class Run:
     def _close(self, adaptive: AdaptiveCapacity) -> None:
         """Closes units of gates, outside the measured time of training."""
         self.seconds += time.monotonic() - self._since
-        print(f"[{self.stage}] {adaptive.close(validation.batches(self.trainer))}", flush=True)
+        if processes.first():
+            print(f"[{self.stage}] {adaptive.close(validation.batches(self.trainer))}", flush=True)
+        processes.as_first(list(self.trainer.get_model().state_dict().values()))
         self._since = time.monotonic()
 
     def _validate(self) -> None:

@@ -1,19 +1,23 @@
-"""One update of a model: as fairseq's Trainer in one process on one device, with a fused optimiser."""
+"""One update of a model: as fairseq's Trainer, with a fused optimiser; by one process or several."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.trainer import Trainer
 from torch import Tensor
 
-from nmtkd import machine
+from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network.command_line import fairseq_seed
 from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
+
+Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
 
 NEAR_ZERO = 1e-6  # added to a norm that divides, as in fairseq and torch
 
@@ -47,15 +51,16 @@ class Stepper:
         # The same update with one pass over memory; the stock one makes six for each of a hundred tensors.
         trainer.optimizer._optimizer = torch.optim.AdamW(group["params"], fused=True, **settings)
 
-    def step(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """One update on one batch, in parts that are computed in turn: equal to one on the whole batch.
+    def step(self, group: Sequence[Any]) -> dict[str, Any]:
+        """One update on the batches of a group, each in parts that are computed in turn: equal to one on all.
 
-        Returns the criterion's log, with `loss` in bits per token. Raises bridge.ModelError if the gradient's
-        norm is infinite or NaN.
+        Processes that share the training each compute some of the batches. Returns the criterion's log, with
+        `loss` in bits per token and the source tokens. Raises bridge.ModelError if the gradient's norm is
+        infinite or NaN.
         """
         trainer, update = self._trainer, self._trainer.get_num_updates()
         trainer.zero_grad()
-        loss, log = self._summed([trainer._prepare_sample(part)[0] for part in parts], update)
+        loss, log = self._summed(self._own(group), len(group), update)
         size = log["sample_size"]
         gradients = [parameter.grad for parameter in trainer.optimizer.params if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) / size
@@ -65,31 +70,65 @@ class Stepper:
                 "lower training.lr, or set training.clip_norm"
             )
         torch._foreach_mul_(gradients, self._scale(norm, size))
-        (group,) = trainer.optimizer.param_groups
+        (group_of,) = trainer.optimizer.param_groups
         # fairseq adds eps before the bias correction of the second moment, torch after it.
-        group["eps"] = self._eps / math.sqrt(1.0 - self._beta2 ** (update + 1))
+        group_of["eps"] = self._eps / math.sqrt(1.0 - self._beta2 ** (update + 1))
         trainer.optimizer._optimizer.step()
         trainer.set_num_updates(update + 1)
         return {**log, "loss": loss / size / math.log(2)}
 
-    def _summed(self, parts: Sequence[dict[str, Any]], update: int) -> tuple[float, dict[str, Any]]:
-        """Loss and log of a batch, and its gradients in the parameters: sums over its parts."""
+    def _own(self, group: Sequence[Any]) -> list[Batch]:
+        """The batches of this process, with their places in the group."""
+        made = [(place, batch() if callable(batch) else batch) for place, batch in processes.share(group)]
+        return [(place, [self._trainer._prepare_sample(part)[0] for part in parts]) for place, parts in made]
+
+    def _summed(
+        self, batches: Sequence[Batch], all_batches: int, update: int
+    ) -> tuple[float, dict[str, Any]]:
+        """Loss and log of a group, and its gradients in the parameters: sums over all parts of batches."""
         trainer = self._trainer
         model, criterion = trainer.model.train(), trainer.criterion.train()
         criterion.num_updates = update
-        trainer._set_seed()
+        # Where processes share a group, all must look ahead or none.
+        several = processes.count() > 1 or all_batches > 1 or any(len(parts) > 1 for _, parts in batches)
         if isinstance(criterion, CrossEntropyCriterion):
-            with autocast():
-                criterion.look_ahead(model, parts)
-            trainer._set_seed()  # the parts draw again what they drew there
+            with criterion.looking_ahead(several) as looks, torch.no_grad(), autocast():
+                for part in self._parts(batches) if looks else ():
+                    criterion(model, part)
         total, log = 0.0, dict[str, Any]()
-        for part in parts:
+        for part in self._parts(batches):
             with autocast():
                 loss, _, found = criterion(model, part)
             loss.backward()
             total += float(loss.detach())
+            found["source_tokens"] = int(part["net_input"]["src_lengths"].sum())
             log = {name: log.get(name, 0) + value for name, value in found.items()}
-        return total, log
+        return self._over_processes(total, log)
+
+    def _parts(self, batches: Sequence[Batch]) -> Iterator[dict[str, Any]]:
+        """The parts of batches. Random numbers follow from seed, update and a batch's place in its group."""
+        for place, parts in batches:
+            self._trainer._set_seed()
+            if place:
+                utils.set_torch_seed(fairseq_seed(torch.initial_seed(), place))
+            yield from parts
+
+    def _over_processes(self, total: float, log: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+        """Sums over all processes: of losses and logs, and in place of gradients."""
+        if processes.count() == 1:
+            return total, log
+        parameters = self._trainer.optimizer.params
+        plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in log.items()}
+        said = processes.gather((total, plain, [one.grad is not None for one in parameters]))
+        for parameter, *have in zip(parameters, *(flags for _, _, flags in said), strict=True):
+            if any(have) and parameter.grad is None:  # at an epoch's end a process may have no batch
+                parameter.grad = torch.zeros_like(parameter)
+        processes.add_up([one.grad for one in parameters if one.grad is not None])
+        logs = [part for _, part, _ in said]
+        names = dict.fromkeys(name for part in logs for name in part)
+        return sum(part for part, _, _ in said), {
+            name: sum(part[name] for part in logs if name in part) for name in names
+        }
 
     def _scale(self, norm: Tensor, size: int) -> float:
         """Factor of the gradients: the mean over tokens, clipped."""

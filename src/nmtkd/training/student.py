@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nmtkd import files
+from nmtkd import files, processes
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import Dictionaries, members
 from nmtkd.network.stamps import checked_hash, stamp
@@ -159,7 +159,11 @@ def best_of(
         folder = out / f"{value:g}"
         folder.mkdir()
         students[value] = _train_one(run, method, architecture, training, material, output, folder, value)
-        scores[value] = validation.quality(layout.model_dir(folder), material.data.valid, material.data.form)
+        if processes.first():
+            model = layout.model_dir(folder)
+            scores[value] = validation.quality(model, material.data.valid, material.data.form)
+    if not processes.first():
+        return together(list(students.values()), {})
     chosen = max(scores, key=lambda value: scores[value])
     for path in (out / f"{chosen:g}").iterdir():
         shutil.move(path, out / path.name)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nmtkd import files
+from nmtkd import files, processes
 from nmtkd.network.command_line import positions_for
 from nmtkd.network.fairseq_bridge import Dictionaries, ModelError, member_name
 from nmtkd.network.stamps import stamped_hash
@@ -53,11 +53,10 @@ def train(noise: str, teacher: Teacher, dictionaries: Dictionaries, output: Outp
     settings = teacher.model_dump_json(exclude={"training": {"init"}})  # its content counts, not its place
     settings += f"{positions_for(form.longest)}{start.digest if start else ''}"
     recipe = files.fingerprint(settings, [*paths, layout.manifest("teacher")])
-    siblings = sorted(layout.teacher_dir(noise).parent.glob("[!.]*"))
-    twins = [folder for folder in siblings if folder.name != noise and made_by(folder, recipe)]
-    if twins:
-        shutil.copytree(twins[0], output.path, dirs_exist_ok=True)
-        return twins[0]
+    twin = processes.first_does(lambda: _twin(noise, recipe))
+    if twin:
+        shutil.copytree(twin, output.path, dirs_exist_ok=True)
+        return twin
     data = Data(
         dictionaries=dictionaries,
         form=form,
@@ -106,6 +105,12 @@ def _train_member(
         name=member_name(number),
         start=start.of_member(number, len(teacher.seeds), "teacher.training") if start else None,
     )
+
+
+def _twin(noise: str, recipe: str) -> Path | None:
+    """The folder of another condition's teacher of this recipe, if there is one."""
+    siblings = sorted(layout.teacher_dir(noise).parent.glob("[!.]*"))
+    return next((folder for folder in siblings if folder.name != noise and made_by(folder, recipe)), None)
 
 
 def made_by(folder: Path, recipe: str) -> bool:

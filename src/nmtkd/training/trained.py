@@ -9,7 +9,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from nmtkd import files, machine
+from nmtkd import files, machine, processes
 from nmtkd.network.stamps import stamp
 from nmtkd.plan import layout
 
@@ -27,14 +27,13 @@ class Seen:
     target_tokens: int = 0  # those that the loss is divided by
     trainings: int = 1
 
-    def after(self, parts: Sequence[dict[str, Any]], log: dict[str, Any]) -> Seen:
-        """The same and one update more, on the parts of a batch. `log` is what Stepper.step returns."""
+    def after(self, log: dict[str, Any]) -> Seen:
+        """The same and one update more, by what Stepper.step returns of it."""
         return replace(
             self,
             updates=self.updates + 1,
-            sentences=self.sentences + sum(len(part["id"]) for part in parts),
-            source_tokens=self.source_tokens
-            + sum(int(part["net_input"]["src_lengths"].sum()) for part in parts),
+            sentences=self.sentences + int(log["nsentences"]),
+            source_tokens=self.source_tokens + int(log["source_tokens"]),
             target_tokens=self.target_tokens + int(log["ntokens"]),
         )
 
@@ -72,8 +71,11 @@ class Trained:
     def record(self, key: str, folder: Path) -> str:
         """Keeps what the model in `folder` cost in reports/machine/, and returns a line that says so.
 
-        The model's hash goes with it: seconds are never shown beside another model.
+        The model's hash goes with it: seconds are never shown beside another model. A process that helped
+        with the training records nothing.
         """
+        if not processes.first():
+            return ""
         model = stamp(layout.model_dir(folder))
         measured = machine.measurement(layout.TRAINING, key, model, **self.cost)
         files.write_script(layout.machine_file(layout.TRAINING, key), layout.MEASURED, measured)

@@ -4,6 +4,7 @@ import csv
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
 from tests.unit.network.building import GATED, PLAIN, built, long_line, recipe
 from tests.unit.training.helpers import FORM, METHODS, Memory, Row, data, lengths, on_disk
+
+Group = list[list[dict[str, Any]]]  # the batches of an update, each in parts
 
 
 def trained(
@@ -84,9 +87,9 @@ def pairs_seen(run: loop.Run, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[
     held: list[Counter[int]] = []
     step, batches = Stepper.step, validation.batches
 
-    def stepped(stepper: Stepper, parts: list[dict[str, Any]]) -> dict[str, Any]:
-        seen.append(Counter(line for part in parts for line in part["id"].tolist()))
-        return step(stepper, parts)
+    def stepped(stepper: Stepper, group: Group) -> dict[str, Any]:
+        seen.append(Counter(line for part in chain(*group) for line in part["id"].tolist()))
+        return step(stepper, group)
 
     def validated(trainer: Any) -> list[dict[str, Any]]:
         found = batches(trainer)
@@ -214,9 +217,9 @@ def test_card_says_what_a_training_saw(tiny: Tiny, tmp_path: Path, monkeypatch: 
     steps: list[list[dict[str, Any]]] = []
     step = Stepper.step
 
-    def stepped(stepper: Stepper, parts: list[dict[str, Any]]) -> dict[str, Any]:
-        steps.append(parts)
-        return step(stepper, parts)
+    def stepped(stepper: Stepper, group: Group) -> dict[str, Any]:
+        steps.append(list(chain(*group)))
+        return step(stepper, group)
 
     monkeypatch.setattr(Stepper, "step", stepped)
     _, done = trained(tiny, use_chunked_cross_entropy, tmp_path, max_tokens=50)
@@ -292,9 +295,9 @@ def updates_of(run: loop.Run, monkeypatch: pytest.MonkeyPatch) -> list[list[list
     found: list[list[list[int]]] = []
     step = Stepper.step
 
-    def stepped(stepper: Stepper, parts: list[dict[str, Any]]) -> dict[str, Any]:
-        found.append([part["id"].tolist() for part in parts])
-        return step(stepper, parts)
+    def stepped(stepper: Stepper, group: Group) -> dict[str, Any]:
+        found.append([part["id"].tolist() for part in chain(*group)])
+        return step(stepper, group)
 
     with monkeypatch.context() as patch:
         patch.setattr(Stepper, "step", stepped)

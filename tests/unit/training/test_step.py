@@ -55,7 +55,7 @@ def test_step_is_the_trainers(tiny: Tiny, clip_norm: float) -> None:
     start = {name: weight.clone() for name, weight in quick.get_model().state_dict().items()}
     stepper = Stepper(quick)
     for sample in batches * 2:
-        wanted, found = stock.train_step([sample]), stepper.step([sample])
+        wanted, found = stock.train_step([sample]), stepper.step([[sample]])
         assert found["loss"] == pytest.approx(float(wanted["loss"]), abs=1e-3)  # fairseq rounds
         assert quick.get_lr() == stock.get_lr() and quick.get_num_updates() == stock.get_num_updates()
     names = [name for name, value in start.items() if value.is_floating_point() and not name.endswith(BIAS)]
@@ -72,7 +72,7 @@ def test_step_stops_at_a_gradient_that_is_no_number(tiny: Tiny) -> None:
     with pytest.raises(
         bridge.ModelError, match=r"update 1: .* lower training\.lr, or set training\.clip_norm"
     ):
-        stepper.step(batches[:1])
+        stepper.step([batches[:1]])
 
 
 # Batches in parts
@@ -108,7 +108,7 @@ def stepped(
     one, _ = trainer(tiny, criterion, architecture, lr=0.01, warmup=1)
     batches, stepper = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), max_tokens), Stepper(one)
     samples = [batches.collater(range(start, start + 16)) for start in (0, 16, 24)]
-    logs = [stepper.step(parts) for parts in samples]
+    logs = [stepper.step([parts]) for parts in samples]
     weights = {**one.get_model().state_dict(), **one.get_criterion().state_dict()}
     return weights, [value for log in logs for value in seen(log)], max(map(len, samples))
 
@@ -157,6 +157,6 @@ def test_parts_draw_what_they_would_draw_without_looking_ahead(
 
     one, _ = trainer(tiny, criterion, GATED, dropout=0.3)
     parts = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), 50).collater(range(16))
-    Stepper(one).step(parts)
+    Stepper(one).step([parts])
     assert len(parts) > 2 and len(set(masks)) == len(parts)
     assert masks == masks[: len(parts)] * 2

@@ -2,7 +2,8 @@
 
 # No `from __future__ import annotations` here: fairseq reads option types from dataclass fields, as types,
 # not strings.
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
+from nmtkd import processes
 from nmtkd.distil.chunked_loss import ChunkedLoss, Positions, chunked_loss
 from nmtkd.network import transformer
 from nmtkd.network.gated import blocks, open_units
@@ -39,7 +41,7 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     """The stock loss in training and validation. In training, a gated model's budget penalty is added."""
 
     num_updates = 0  # set before each step
-    _seen: list[Openness] | None = None  # of parts, while look_ahead looks
+    _seen: list[Openness] | None = None  # of parts, while the whole is looked at
     _whole: Openness | None = None  # of the batch of which a step computes parts
 
     def __init__(self, task: Any, cfg: CrossEntropyConfig) -> None:
@@ -119,20 +121,24 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             "sample_size": size,
         }
 
-    def look_ahead(self, model: Any, parts: Sequence[dict[str, Any]]) -> None:
-        """Sees what the loss of each part takes from the whole batch: how open gated units are.
+    @contextmanager
+    def looking_ahead(self, several: bool) -> Iterator[bool]:
+        """Sees what the loss of one of `several` parts takes from all of them, which pass within it.
 
-        The budget penalty is no sum over sentences. Costs a pass without gradients where there are several
-        parts and the penalty applies; else nothing.
+        That is how open gated units are: the budget penalty is no sum over sentences. False where no loss
+        takes anything, and parts need not pass.
         """
         self._whole = None
-        if len(parts) == 1 or self.unit_gates is None or self.num_updates >= self.unit_gates.closing:
+        gates = self.unit_gates
+        if not several or gates is None or self.num_updates >= gates.closing:
+            yield False
             return
         self._seen = []
-        with torch.no_grad():
-            for part in parts:
-                self(model, part)
-        self._whole, self._seen = Openness.of(self._seen), None
+        yield True
+        device = torch.device(self._seen[0].open_LU[0].device) if self._seen else None
+        seen = [part.to("cpu") for part in self._seen] if processes.count() > 1 else self._seen
+        whole = Openness.of([part for parts in processes.gather(seen) for part in parts])
+        self._whole, self._seen = whole.to(device) if device else whole, None
 
     def within_budget(
         self,
