@@ -117,7 +117,7 @@ class Stepper:
         """Sums over all processes: of losses and logs, and in place of gradients."""
         if processes.count() == 1:
             return total, log
-        parameters = self._trainer.optimizer.params
+        parameters = list(self._trainer.optimizer.params)
         plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in log.items()}
         said = processes.gather((total, plain, [one.grad is not None for one in parameters]))
         for parameter, *have in zip(parameters, *(flags for _, _, flags in said), strict=True):
