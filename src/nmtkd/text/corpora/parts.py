@@ -31,8 +31,8 @@ def needed(corpus: Corpus) -> list[Archive]:
     Raises CorpusError that lists each split without a part and each archive that is not listed.
     """
     by_name = {archive.name: archive for archive in corpus.archives}
-    found, problems = splits(corpus)
-    names = {name: None for parts in found.values() for part in parts for name, _ in _sides(corpus, part)}
+    splits, problems = _splits(corpus)
+    names = {name: None for parts in splits.values() for part in parts for name, _ in _sides(corpus, part)}
     problems += [
         f"corpus.parts: archive {name!r} is not listed; corpus.archives has {', '.join(by_name) or 'none'}"
         for name in names
@@ -53,7 +53,7 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path, reading: Reading)
     tally, problems = Tally(), []
     with tempfile.TemporaryDirectory(dir=out, prefix=".members-") as folder:
         files = _unpacked(corpus, archives, Path(folder))
-        for split, parts in splits(corpus)[0].items():
+        for split, parts in _splits(corpus)[0].items():
             try:
                 _write(corpus, split, parts, files, out, reading, tally)
             except (CorpusError, ParallelTextError) as error:
@@ -71,7 +71,7 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path, reading: Reading)
     return tally
 
 
-def splits(corpus: Corpus) -> tuple[dict[str, list[Part]], list[str]]:
+def _splits(corpus: Corpus) -> tuple[dict[str, list[Part]], list[str]]:
     """The parts of each split for this pair of languages; what is wrong with them. valid may have none."""
     pair = {corpus.source, corpus.target}
     splits, problems = {}, []
@@ -106,7 +106,7 @@ def _sides(corpus: Corpus, part: Part) -> list[tuple[str, str | None]]:
 def _unpacked(corpus: Corpus, archives: dict[str, Path], folder: Path) -> dict[tuple[str, str | None], Path]:
     """The files of all sides, by archive and member. Each archive is read once."""
     members: dict[str, set[str | None]] = defaultdict(set)
-    for parts in splits(corpus)[0].values():
+    for parts in _splits(corpus)[0].values():
         for part in parts:
             for name, member in _sides(corpus, part):
                 members[name].add(member)
@@ -143,7 +143,7 @@ def _write(
                 for side, (archive, member) in zip(sides, names, strict=True)
             ]
             shifted = written.add(part, zip_longest(lines[0], lines[1]), corpus.misaligned == "drop", label)
-            check(part, written, label)
+            _check(part, written, label)
             _count(tally, split, sides, label, shifted)
     tally.pairs[split] = written.pairs
     tally.dropped[f"{split}: a side empty"] = written.empty
@@ -153,8 +153,7 @@ def _write(
             tally.dropped[f"{split}: misaligned"] = sum(written.misaligned.values())
 
 
-def check(part: Part, written: SplitFiles, label: str) -> None:
-    """Raises CorpusError where a part that was written has another count than it must have."""
+def _check(part: Part, written: SplitFiles, label: str) -> None:
     for what, got, expected in (
         ("it has", written.part_rows, part.pairs),
         ("with the parts before it the split has", written.rows, part.total),
