@@ -1,18 +1,16 @@
-"""The user's own files: {train,valid,TEST}.{src,tgt} or .tsv, and {valid,TEST}.groups where given."""
+"""The user's own files: {train,valid,TEST}.{src,tgt} in a folder, and {valid,TEST}.groups where given."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import os
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from nmtkd.outputs import is_full
 from nmtkd.plan.data import Corpus
 from nmtkd.plan.layout import GROUPS
-from nmtkd.text.corpora import own_forms
 from nmtkd.text.corpora.tally import CorpusError, Tally, refuse_nul
 from nmtkd.text.parallel import ParallelTextError, blocks, copy_pair, decode_lines, write_lines
 
@@ -20,30 +18,29 @@ from nmtkd.text.parallel import ParallelTextError, blocks, copy_pair, decode_lin
 def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
     """Checks the files of corpus.folder and copies them, some lines at a time.
 
-    Nothing is changed or dropped: what breaks the contract is an error. The version is the hash of the text,
-    whatever form it comes in.
+    Nothing is changed or dropped: what breaks the contract is an error.
     """
     folder = Path(corpus.folder)
     splits = ["train", "valid", *corpus.tests]
-    paths = _paths(corpus, folder, splits)
+    if clash := sorted({name for name in splits if splits.count(name) > 1}):
+        raise CorpusError(
+            f"corpus.tests: {', '.join(clash)}: stands twice, or is no name for a test set; rename it"
+        )
+    paths = {split: (folder / f"{split}.src", folder / f"{split}.tgt") for split in splits}
     groups = {split: folder / f"{split}.{GROUPS}" for split in splits if split != "train"}
     groups = {split: path for split, path in groups.items() if os.path.lexists(path)}
     _check_kinds(corpus, [*itertools.chain.from_iterable(paths.values()), *groups.values()])
-    tally, problems, version = Tally(), [], hashlib.sha256()
-    for split, files in paths.items():
+    tally, problems = Tally(), []
+    for split, sides in paths.items():
         try:
-            with tempfile.TemporaryDirectory(dir=out) as place:
-                sides = own_forms.plain(files, split, Path(place))
-                with own_forms.named(files, sides):
-                    tally.pairs[split] = copy_pair(*sides, out, split)
-                    for path in sides:
-                        refuse_nul(blocks(path), str(path))
-                        _add(version, path)
+            tally.pairs[split] = copy_pair(*sides, out, split)
+            for path in sides:
+                refuse_nul(blocks(path), str(path))
             if split in groups:
                 content = groups[split].read_bytes()
                 refuse_nul([content], str(groups[split]))
                 write_lines(out / groups[split].name, decode_lines(content, str(groups[split])))
-        except (ParallelTextError, CorpusError) as error:
+        except ParallelTextError as error:
             problems.append(str(error))
         except OSError as error:
             if is_full(error):
@@ -51,32 +48,15 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path) -> Tally:
             problems.append(f"{error.filename or folder}: {error.strerror}; mend it and try again")
     if problems:
         raise ParallelTextError("\n".join(problems))
-    tally.facts["version"] = f"sha256 {version.hexdigest()}"
+    tally.facts["version"] = f"sha256 {_joint_hash(itertools.chain.from_iterable(paths.values()))}"
     return tally
-
-
-def _paths(corpus: Corpus, folder: Path, splits: list[str]) -> dict[str, list[Path]]:
-    """The files of each split. Raises CorpusError for names that no split can have, and for double forms."""
-    if clash := sorted({name for name in splits if splits.count(name) > 1}):
-        raise CorpusError(
-            f"corpus.tests: {', '.join(clash)}: stands twice, or is no name for a test set; rename it"
-        )
-    paths, problems = dict[str, list[Path]](), []
-    for split in splits:
-        try:
-            paths[split] = own_forms.find(folder, split)
-        except CorpusError as error:
-            problems.append(str(error))
-    if problems:
-        raise CorpusError("\n".join(problems))
-    return paths
 
 
 def _check_kinds(corpus: Corpus, paths: list[Path]) -> None:
     """Raises CorpusError that lists every path that is no file with text in it."""
     problems = []
     if missing := [str(path) for path in paths if not os.path.lexists(path)]:
-        problems.append(f"{len(missing)} files missing: {', '.join(missing)} (or .tsv; either also as .gz)")
+        problems.append(f"{len(missing)} files missing: {', '.join(missing)}")
     for path in paths:
         if os.path.lexists(path) and (fault := _kind_fault(path)):
             problems.append(f"{path} {fault}")
@@ -97,7 +77,10 @@ def _kind_fault(path: Path) -> str:
         return f"cannot be read ({error.strerror})"
 
 
-def _add(digest: Any, path: Path) -> None:
-    """Adds a file's content to a hash."""
-    with path.open("rb") as file:
-        hashlib.file_digest(file, lambda: digest)  # updates this digest instead of a new one
+def _joint_hash(paths: Iterable[Path]) -> str:
+    """SHA-256 of the files' contents, one after another: train, valid, tests."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)  # updates this digest instead of a new one
+    return digest.hexdigest()

@@ -49,8 +49,7 @@ def test_groups_of_held_out_sets_come_along(tmp_path: Path) -> None:
 def test_own_files_that_are_missing_are_listed_at_once(tmp_path: Path) -> None:
     folder = user_files(tmp_path / "mine", train_src="", test_tgt="")
     with pytest.raises(
-        CorpusError,
-        match=r"2 files missing: .*train\.src, .*test\.tgt \(or \.tsv; .*\); see docs/corpora\.md",
+        CorpusError, match=r"2 files missing: .*train\.src, .*test\.tgt; see docs/corpora\.md"
     ):
         extract(corpus("files", folder=str(folder)), {}, tmp_path / "out")
 
