@@ -32,6 +32,8 @@ FOLDER = "mtdata"  # in the cache of archives
 NEAR, NEAR_CUTOFF = 3, 0.5  # names that a message offers, and difflib's similarity from which it does
 SHOWN = 200  # characters of the package's own messages
 BREAKS = "\n\r"
+# Without its dependencies: it asks for older versions of two packages than requirements.lock has.
+INSTALL = "python -m pip install --no-deps mtdata==0.5.1 && python -m pip install pybtex"
 
 
 def needed(corpus: Corpus) -> list[Archive]:
@@ -126,8 +128,7 @@ class _Catalogue:
             self.cache = import_module("mtdata.cache").Cache(folder)
         except ImportError as error:
             raise CorpusError(
-                f"corpus.reader: mtdata: the package mtdata is not installed ({error}); "
-                "python -m pip install mtdata"
+                f"corpus.reader: mtdata: the package mtdata is not installed ({error}); {INSTALL}"
             ) from None
         except OSError as error:
             if is_full(error):
