@@ -11,7 +11,7 @@ from nmtkd.decoding.search import Search
 from nmtkd.distil import hypotheses
 from nmtkd.network.stamps import checked_hash, dictionary_hash
 from nmtkd.plan import layout, params
-from nmtkd.text import provenance
+from nmtkd.text import provenance, yardstick
 from nmtkd.text.lines import open_pair
 
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("decoding")
     args = parser.parse_args(argv)
     stage = f"decode {args.noise} {args.decoding}"
-    settings = params.load(f"decodings.{args.decoding}", "targets.max_tokens")
+    settings = params.load(f"decodings.{args.decoding}", "targets.max_tokens", *yardstick.READ)
     strategy = settings.decodings[args.decoding]
     folder, model = layout.noise_dir(args.noise), layout.model_dir(layout.teacher_dir(args.noise))
     files.existing(folder)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def progress(done: int, total: int) -> None:
         machine.progress(stage, done, total, "lines translated")
 
-    tried = lengths.try_teacher(model, strategy, stage)
+    tried = lengths.try_teacher(model, strategy, settings, stage)
     search = Search.of(strategy, lengths.choose(tried) if tried else strategy.length_penalties[0])
     with output(layout.hypotheses_dir(args.noise, args.decoding)) as made:
         writer = hypotheses.Writer(made.path, sources, targets)

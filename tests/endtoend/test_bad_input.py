@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import write_corpus
 
@@ -50,6 +52,27 @@ def test_unequal_sides_are_an_error(copy: CopyLab) -> None:
     assert done.returncode != 0
     assert "UTF-8" in done.stderr
     assert "train.src" in done.stderr
+
+
+def test_packed_tables_go_through_and_a_line_with_one_column_is_an_error(copy: CopyLab) -> None:
+    lab = copy()
+    folder, packed = lab.folder / "mine", lab.folder / "packed"
+    write_corpus(folder)
+    packed.mkdir()
+    for split in ("train", "valid", "test"):
+        sides = [(folder / f"{split}.{side}").read_bytes().splitlines() for side in ("src", "tgt")]
+        content = b"".join(b"%s\t%s\n" % pair for pair in zip(*sides, strict=True))
+        (packed / f"{split}.tsv.gz").write_bytes(gzip.compress(content))
+    lab.edit("params.yaml", ("corpus.folder", str(packed)))
+    lab.run("dvc", "repro", "prepare")
+    for split in ("train", "valid", "test"):
+        for name in (f"{split}.src", f"{split}.tgt"):
+            assert lab.read(f"data/raw/{name}") == (folder / name).read_bytes()
+    (packed / "valid.tsv.gz").write_bytes(gzip.compress(b"a\tb\none\n"))
+    done = lab.ask("dvc", "repro", "prepare")
+    assert done.returncode != 0
+    assert f"{packed}/valid.tsv.gz: line 2: has 1 column, must have 2: source, one TAB, target" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_no_space_for_scratch_is_told_before_training(copy: CopyLab) -> None:

@@ -13,10 +13,11 @@ from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import translate
 from nmtkd.plan import layout
 from nmtkd.plan.decoding import Decoding
-from nmtkd.text import text_form
-from nmtkd.text.bleu import DECIMALS, Quality, measure
-from nmtkd.text.languages import bleu_tokeniser
+from nmtkd.plan.schema import Params
+from nmtkd.text import text_form, words
+from nmtkd.text.bleu import DECIMALS, Quality
 from nmtkd.text.parallel import read_pair
+from nmtkd.text.yardstick import Yardstick, primary
 
 NEUTRAL = 1.0  # a score is the mean log probability of a token
 
@@ -24,7 +25,7 @@ Tried = Mapping[float, Quality]  # of the validation set's translations, by leng
 
 
 def choose(tried: Tried) -> float:
-    """The penalty with the highest BLEU, to the digits that are stored.
+    """The penalty with the highest score, to the digits that are stored.
 
     Of equals it is the one nearest to 1.0, then the smaller.
     """
@@ -40,45 +41,42 @@ def try_all(
     penalties: Sequence[float],
     translated: Callable[[float], Sequence[str]],
     references: Sequence[str],
-    tokeniser: str,
-    *,
-    lowercase: bool = False,
+    yardstick: Yardstick,
 ) -> Tried:
-    """What each penalty makes of the validation set, of which `translated` gives the text by a penalty.
-
-    `tokeniser` is sacreBLEU's: none, where the text is tokens. Case counts if not `lowercase`.
-    """
-    return {
-        penalty: measure(translated(penalty), references, tokeniser, lowercase=lowercase)
-        for penalty in penalties
-    }
+    """What each penalty makes of the validation set, of which `translated` gives by a penalty what counts."""
+    return {penalty: yardstick.measure(translated(penalty), references) for penalty in penalties}
 
 
-def try_teacher(folder: Path, strategy: Decoding, stage: str) -> Tried:
+def try_teacher(folder: Path, strategy: Decoding, settings: Params, stage: str) -> Tried:
     """What the penalties of a decoding make of the validation set, by the model in `folder`; prints the best.
 
-    Nothing is translated where there is no choice. BLEU is counted on text as for the learning curve:
-    placeholders stay numbered.
+    Nothing is translated where there is no choice. The primary score of `settings` decides, as for every
+    model at test time; only placeholders stay numbered.
     """
     penalties = strategy.length_penalties
     if len(penalties) == 1:
         return {}
     form = text_form.read(layout.BPE)
+    yardstick = primary(settings, form.target)
     sources, targets = read_pair(layout.BPE / "valid.src", layout.BPE / "valid.tgt")
+
+    def counted(lines: Sequence[str]) -> list[str]:
+        if yardstick.on_tokens:
+            return words.spaced([words.join(line) for line in lines])
+        return [form.text(line) for line in lines]
 
     def translated(penalty: float) -> list[str]:
         def progress(done: int, total: int) -> None:
             machine.progress(stage, done, total, f"validation lines translated, length penalty {penalty}")
 
         found = translate(folder, sources, Search.of(strategy, penalty), strategy.engine, progress)
-        return [form.text(best.text) for best, *_ in found]
+        return counted([best.text for best, *_ in found])
 
-    references = [form.text(line) for line in targets]
-    tried = try_all(penalties, translated, references, bleu_tokeniser(form.target))
+    tried = try_all(penalties, translated, counted(targets), yardstick)
     best = choose(tried)
     scores = ", ".join(f"{quality.bleu:.1f} at {penalty}" for penalty, quality in tried.items())
     cost = f"brevity penalty {tried[best].brevity_penalty:.2f}"
-    print(f"[{stage}] {named(best, penalties)}: validation BLEU {scores}; {cost}", flush=True)
+    print(f"[{stage}] {named(best, penalties)}: validation {yardstick.label} {scores}; {cost}", flush=True)
     return tried
 
 

@@ -14,16 +14,16 @@ from nmtkd import files, machine
 from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import translate
-from nmtkd.evidence.metrics import LABELS, TOKENISED, TOKENS, counted_on_tokens, score
+from nmtkd.evidence.metrics import TOKENS, score
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
 from nmtkd.network.stamps import checked_hash
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Params
 from nmtkd.text import provenance, words
-from nmtkd.text.languages import bleu_tokeniser
 from nmtkd.text.parallel import read_lines, write_lines
 from nmtkd.text.tokenisers import tokeniser
+from nmtkd.text.yardstick import primary
 
 # Of a model's card: what gated, hybrid and ensemble models have, and how much data it learnt from.
 COPIED = ("gates", "gate", "tried", "seeds", "data")
@@ -61,7 +61,7 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
         for s in scores
         if (s["split"], s["metric"]) == (test, settings.evaluate.primary)
     }
-    label = LABELS[settings.evaluate.primary]
+    label = primary(settings, settings.corpus.target).label
     chosen = lengths.named(searches[BEAM].length_penalty, list(tried))
     print(
         f"[evaluate {key}] {label} on {test}: {bleu[BEAM]:.2f} by beam ({chosen}), "
@@ -112,20 +112,16 @@ class HeldOut:
 
 def _tried(held_out: HeldOut, settings: Params) -> lengths.Tried:
     """What each length penalty makes of the validation set."""
-    asked = settings.evaluate
-
-    counted = bleu_tokeniser(settings.corpus.target, asked.tokenize)
-    on_tokens = counted_on_tokens(asked.primary, counted)
+    asked, yardstick = settings.evaluate, primary(settings, settings.corpus.target)
 
     def translated(penalty: float) -> list[str]:
         tokens = held_out.tokens(Search.of(asked, penalty), VALID)
-        return words.spaced(tokens) if on_tokens else as_text(VALID, tokens, settings)
+        return words.spaced(tokens) if yardstick.on_tokens else as_text(VALID, tokens, settings)
 
     references = read_lines(_reference(VALID))
-    if on_tokens:
-        references, counted = words.spaced(read_lines(layout.PREPARED / f"{VALID}.tgt")), "none"
-    lowercase = asked.primary == TOKENISED or settings.prepare.lowercase
-    return lengths.try_all(asked.length_penalties, translated, references, counted, lowercase=lowercase)
+    if yardstick.on_tokens:
+        references = words.spaced(read_lines(layout.PREPARED / f"{VALID}.tgt"))
+    return lengths.try_all(asked.length_penalties, translated, references, yardstick)
 
 
 def _searches(length_penalty: float, settings: Params) -> dict[str, Search]:
@@ -196,8 +192,8 @@ def judge(
     write_lines(out / f"{split}.{search}", text)
     references, gold = (read_lines(layout.PREPARED / f"{split}.{side}") for side in ("ref", "tgt"))
     units = [words.spaced(side) for side in (tokens, gold)]
-    tokeniser_of_text = bleu_tokeniser(corpus.target, asked.tokenize)
-    if counted_on_tokens(asked.primary, tokeniser_of_text):  # what the report counts again
+    yardstick = primary(settings, corpus.target)
+    if yardstick.on_tokens:  # what the report counts again
         write_lines(out / f"{split}.{search}{TOKENS}", units[0])
     subsets = {split: list(range(len(text)))}
     if asked.long_words and split != VALID:
@@ -211,7 +207,7 @@ def judge(
         sides = [[side[i] for i in chosen] for side in (text, references, *units)]
         entries = score(
             *sides[:2],
-            tokeniser=tokeniser_of_text,
+            tokeniser=yardstick.of_text,
             tokenised_hypotheses=sides[2],
             tokenised_references=sides[3],
             primary=asked.primary,

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nmtkd.evidence.metrics import COLUMNS, HEADLINE, LABELS, TOKENISED, TOKENS, counted_on_tokens
+from nmtkd.evidence.metrics import TOKENS
 from nmtkd.text.ceiling import WARN_BELOW
+from nmtkd.text.yardstick import HEADLINE, TOKENISED, Yardstick
 
 # For a verdict, where segments come in groups: with fewer the bootstrap says "difference" too often
 # (bench/small_tests.py).
@@ -33,14 +34,19 @@ class Headline:
     lowercase: bool = False  # models write lower-cased text: no metric is cased
 
     @property
+    def yardstick(self) -> Yardstick:
+        """How the metric is counted."""
+        return Yardstick(metric=self.metric, of_text=self.tokeniser, lowercase=self.lowercase)
+
+    @property
     def label(self) -> str:
         """The metric's name in a sentence and on an axis."""
-        return LABELS[self.metric]
+        return self.yardstick.label
 
     @property
     def column(self) -> str:
         """The metric's column in a table."""
-        return COLUMNS[self.metric]
+        return self.yardstick.column
 
     @property
     def beside(self) -> str:
@@ -49,15 +55,12 @@ class Headline:
 
     def hypotheses(self, search: str) -> str:
         """The file of a model's translations that the metric counts: text, or tokens beside it."""
-        is_tokens = counted_on_tokens(self.metric, self.tokeniser)
-        return f"{self.name}.{search}{TOKENS * is_tokens}"
+        return f"{self.name}.{search}{TOKENS * self.yardstick.on_tokens}"
 
     @property
     def counted(self) -> tuple[str, bool]:
         """How sacreBLEU counts the metric: its tokeniser, and whether it ignores case."""
-        if self.metric == HEADLINE:
-            return self.tokeniser, self.lowercase
-        return ("none" if counted_on_tokens(self.metric, self.tokeniser) else self.tokeniser), True
+        return self.yardstick.tokeniser, self.yardstick.ignores_case
 
     @property
     def number_of_groups(self) -> int:

@@ -8,25 +8,13 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from nmtkd.text.bleu import DECIMALS
+from nmtkd.text.yardstick import HEADLINE, SPACED, TOKENISED
 
-# evaluate.primary is one of these two: the metric that models are compared by.
-HEADLINE = "bleu"
-TOKENISED = "bleu_tok_lc"
-COLUMNS = {HEADLINE: "BLEU", TOKENISED: "tok-lc"}  # of tables
-LABELS = {HEADLINE: "BLEU", TOKENISED: "tok-lc BLEU"}  # in sentences and on axes
 CHARACTERS = "chrf2"
 BREVITY = "brevity_penalty"
 LENGTH_RATIO = "length_ratio"
 
 TOKENS = ".tokens"  # ends the name of a file of translations as tokens, beside that of text
-
-# sacreBLEU's tokenisers that leave words between spaces whole. All others are a script's or language's own.
-SPACED = ("13a", "intl")
-
-
-def counted_on_tokens(metric: str, tokeniser: str) -> bool:
-    """Whether a metric counts the corpus's own tokens. `tokeniser` is that of the metric `bleu`."""
-    return metric == TOKENISED and tokeniser in SPACED
 
 
 def definitions(tokeniser: str, *, lowercase: bool = False) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import BREVITY, CHARACTERS, COLUMNS, definitions
+from nmtkd.evidence.metrics import BREVITY, CHARACTERS, definitions
 from nmtkd.evidence.numbers import show_p
 from nmtkd.evidence.results import BEAM
 from nmtkd.evidence.statistics import least_p
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan.schema import Report
+from nmtkd.text.yardstick import COLUMNS
 
 GAIN_COLUMN, AT_1_COLUMN, P_HOLM_COLUMN = "vs plain", "at lp 1", "p Holm"
 MARKS = "mark"  # the column; it stands there if a row has one

@@ -30,7 +30,7 @@ FILES = {  # beside the page: what each one holds
     "table.md": "the table above",
     "results.csv": "every score with its signature, one a row",
     "runs.csv": "what each model was trained on, its length penalty and its climb",
-    "bleu.csv": "validation BLEU, for plots",
+    "bleu.csv": "validation {label}, for plots",
     "curves.csv": "validation by update",
     "adapted.csv": "what students with gates chose: a weight between levels, a number of units",
 }
@@ -41,7 +41,7 @@ LIMITS = (
     "The interval of a difference comes from a paired bootstrap (Koehn 2004) that draws {resampled} anew, "
     "the same for both systems: it covers other test text of the kind{seeds}. Fixed are the split of the "
     "corpus, the teacher, the noise drawn and the teacher's translations{training}: how a difference would "
-    "come out with others, nothing here says. What is called best or first was chosen by validation BLEU."
+    "come out with others, nothing here says. What is called best or first was chosen by validation {label}."
 )
 OVER_SEEDS = (
     ", and other seeds of the students' trainings, by Student's t: the luck of a training is taken to be the "
@@ -83,7 +83,7 @@ def build(
         *chosen,
         ("data", "Data", cards.data(card)),
         ("reading", "How to read this", _reading(figure_data, findings.has_verdicts)),
-        ("files", "Signatures and files", _files(results)),
+        ("files", "Signatures and files", _files(results, figure_data.headline.label)),
     ]
     nav = "".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections)
     body = "".join(
@@ -229,12 +229,17 @@ def _reading(figure_data: FigureData, has_verdicts: bool) -> str:
 def _intervals(headline: Headline, seeds: int, level: str) -> str:
     """What an interval covers, and what a verdict is. `level` is the confidence as text."""
     over_seeds, training = (OVER_SEEDS, "") if seeds > 1 else ("", ONE_TRAINING)
-    limits = LIMITS.format(resampled=headline.resampled, seeds=over_seeds, training=training)
+    limits = LIMITS.format(
+        resampled=headline.resampled, seeds=over_seeds, training=training, label=headline.label
+    )
     share = 1.0 - float(level.rstrip("%")) / 100.0
     return f"<p>{limits}</p><p>{VERDICTS.format(share=f'{share:g}')}</p>"
 
 
-def _files(results: Sequence[Result]) -> str:
+def _files(results: Sequence[Result], label: str) -> str:
     signatures = "".join(f"<li><code>{escape(line)}</code></li>" for line in signature_notes(results))
-    links = "".join(f'<li><a href="{name}">{name}</a>: {content}</li>' for name, content in FILES.items())
+    links = "".join(
+        f'<li><a href="{name}">{name}</a>: {content.format(label=label)}</li>'
+        for name, content in FILES.items()
+    )
     return f'<ul class="notes">{signatures}</ul><ul class="notes">{links}</ul>'

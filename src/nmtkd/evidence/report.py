@@ -14,14 +14,13 @@ from nmtkd.evidence import canvas, curves, figures, page, results, rows, screen,
 from nmtkd.evidence.bootstrap import bleu, sentence_statistics
 from nmtkd.evidence.findings import Findings
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import counted_on_tokens
 from nmtkd.evidence.results import Result, ResultsError
 from nmtkd.evidence.summaries import summarise
 from nmtkd.plan import layout
 from nmtkd.plan.runs import methods
 from nmtkd.plan.schema import Params
 from nmtkd.text import provenance, words
-from nmtkd.text.languages import bleu_tokeniser
+from nmtkd.text.yardstick import primary
 
 PERFECT = 100.0  # BLEU of a text against itself
 KEPT = ("table.md", "results.csv", "runs.csv")  # of a study, for good: small files
@@ -70,12 +69,11 @@ def write(settings: Params, out: Path) -> None:
 def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
     """The first test set. `card` is the data card of the prepared corpus."""
     name = settings.corpus.tests[0]
-    tokeniser = bleu_tokeniser(settings.corpus.target, settings.evaluate.tokenize)
-    on_tokens = counted_on_tokens(settings.evaluate.primary, tokeniser)
-    ends = ("tgt" if on_tokens else "ref", "groups")
+    yardstick = primary(settings, settings.corpus.target)
+    ends = ("tgt" if yardstick.on_tokens else "ref", "groups")
     provenance.check_written(layout.PREPARED, [f"{name}.{end}" for end in ends])
     references, groups = (results.read_lines(layout.PREPARED / f"{name}.{end}") for end in ends)
-    if on_tokens:
+    if yardstick.on_tokens:
         references = words.spaced(references)
     if len(references) != len(groups):
         raise ResultsError(
@@ -87,15 +85,16 @@ def _headline(settings: Params, card: Mapping[str, Any]) -> Headline:
         name,
         references,
         groups,
-        tokeniser,
+        yardstick.of_text,
         settings.report.min_segments,
         PERFECT,
-        settings.evaluate.primary,
-        settings.prepare.lowercase,
+        yardstick.metric,
+        yardstick.lowercase,
     )
     counted, lowercase = headline.counted
     ceiling = float(bleu(sentence_statistics(references, references, counted, lowercase=lowercase).sum(0)))
-    if not on_tokens:  # tokens are scored as models write them: nothing is lost on the way back to text
+    # Tokens are scored as models write them: nothing is lost on the way back to text.
+    if not yardstick.on_tokens:
         with files.reading(layout.PREPARED / layout.CARD, "data card"):
             ceiling = min(ceiling, float(card["ceiling"][name]["BLEU"]))
     return replace(headline, ceiling=ceiling)

@@ -14,10 +14,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nmtkd import files
-from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.plan import layout
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid
+from nmtkd.text.yardstick import HEADLINE
 
 TEACHER, LONG, VALID = layout.TEACHER, layout.LONG, layout.VALID
 STUDENT = "student"  # in results: a student's role

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from nmtkd import files
 from nmtkd.evidence import machine_facts
-from nmtkd.evidence.metrics import COLUMNS
 from nmtkd.evidence.notes import MARKS, SHORTLY
 from nmtkd.evidence.results import ResultsError, teacher_axes
 from nmtkd.evidence.tables import INTERVAL, WORDS, Table, as_text, axes, from_markdown
 from nmtkd.plan import layout
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid
+from nmtkd.text.yardstick import COLUMNS
 
 TABLE = layout.REPORTS / "table.md"
 PAGE = layout.REPORTS / "index.html"

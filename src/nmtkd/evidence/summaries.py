@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from nmtkd.evidence.comparisons import Comparer, Hypotheses
 from nmtkd.evidence.headline import Headline
-from nmtkd.evidence.metrics import HEADLINE
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, SEARCHES, TEACHER, VALID, CellKey, Result
 from nmtkd.evidence.statistics import Comparison, Spread, judged, over_seeds
 from nmtkd.plan.schema import Grid, Report
+from nmtkd.text.yardstick import HEADLINE
 
 MEGABYTE = 1e6  # bytes
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from nmtkd.evidence.headline import Headline
 from nmtkd.evidence.machine_facts import NOTHING
-from nmtkd.evidence.metrics import BREVITY, CHARACTERS, COLUMNS
+from nmtkd.evidence.metrics import BREVITY, CHARACTERS
 from nmtkd.evidence.notes import AT_1_COLUMN, GAIN_COLUMN, MARKS, P_HOLM_COLUMN, marks, notes
 from nmtkd.evidence.numbers import count, show, show_p, signed, span
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, TEACHER, VALID, Result
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan.schema import Grid, Report
+from nmtkd.text.yardstick import COLUMNS
 
 TEXT_COLUMNS = ("method", "capacity", "noise", "decoding", MARKS)  # left-aligned; all others hold numbers
 INTERVAL = " interval"  # after its confidence

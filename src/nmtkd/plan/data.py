@@ -40,10 +40,11 @@ class Archive(Section):
 class Part(Section):
     """A piece of a split: a member of an archive for each side, or an archive for each side.
 
-    In `archive` and `member` {language} is the side's language, {role} is src or ref, as in sgm files.
+    In `archive` and `member` {language} is the side's language, {role} is src or ref, as in sgm files. Of the
+    reader mtdata it is a data set, both sides at once.
     """
 
-    archive: Line  # the name of an archive
+    archive: Line  # the name of an archive; of the reader mtdata, that of a data set in its catalogue
     member: Line | None = None  # a path inside it; None: the archive itself is the file
     pairs: Positive | None = None  # how many it must have, empty ones included
     total: Positive | None = None  # how many the split must have with this part and those before it
@@ -74,7 +75,7 @@ class Corpus(Section):
     source: Name
     target: Name
     tests: list[Name]  # names of the test sets, in the order of the report; the first one is the headline
-    # of readers that need them (wit3, wmt): the pieces of each split, in order
+    # of readers that need them (wit3, wmt, mtdata): the pieces of each split, in order
     parts: dict[Name, list[Part]] | None = None
     tags: Tags | None = None  # of the reader wit3
     misaligned: Literal["keep", "drop"] | None = None  # the pairs that parts name so; None: they stay

@@ -84,7 +84,7 @@ class Targets(Section):
 class Evaluate(Section):
     """Test-time decoding and scoring, the same for every model."""
 
-    # the metric that models are compared by and length penalties chosen by (evidence/metrics.py)
+    # the metric that models are compared by and length penalties chosen by (text/yardstick.py)
     primary: Literal["bleu", "bleu_tok_lc"]
     # segments of at least so many source words are also scored apart; 0, or more than any has: no such subset
     long_words: Count

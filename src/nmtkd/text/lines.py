@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from nmtkd.text.parallel import count_pairs
+from nmtkd.text.parallel import BLOCK, count_pairs
 
 BYTES = 2**24  # looked at together when line ends are counted
 
@@ -17,21 +18,25 @@ BYTES = 2**24  # looked at together when line ends are counted
 class Lines(Sequence[str]):
     """The lines of a UTF-8 file without their LF. A line is decoded when it is asked for.
 
-    The file is mapped; memory is 8 bytes a line. A missing LF at the very end is accepted. The caller checks
-    what breaks the contract of parallel text.
+    The file is mapped; memory is 8 bytes a line. Whoever goes through all lines reads the file instead, whose
+    pages would count as this process's own. A missing LF at the very end is accepted. The caller checks what
+    breaks the contract of parallel text.
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            self._content: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        ends = [
-            start + np.flatnonzero(np.frombuffer(self._content[start : start + BYTES], np.uint8) == ord("\n"))
-            for start in range(0, size, BYTES)
-        ]
-        if size and self._content[size - 1] != ord("\n"):
-            ends.append(np.array([size]))
-        self._ends = np.concatenate([np.array([-1]), *ends]).astype(np.int64)
+        self._file = path.open("rb")
+        size = os.fstat(self._file.fileno()).st_size
+        ends = [np.array([-1])]
+        for start in range(0, size, BYTES):
+            block = self._read(start, min(start + BYTES, size))
+            ends.append(start + np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")))
+            if start + BYTES >= size and not block.endswith(b"\n"):
+                ends.append(np.array([size]))
+        self._ends = np.concatenate(ends).astype(np.int64)
+        self._content: Any = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+
+    def _read(self, start: int, end: int) -> bytes:
+        return os.pread(self._file.fileno(), end - start, start)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -52,8 +57,12 @@ class Lines(Sequence[str]):
         return line.decode("utf-8")
 
     def __iter__(self) -> Iterator[str]:
-        for start, end in zip(self._ends, self._ends[1:], strict=False):
-            yield self._content[start + 1 : end].decode("utf-8")
+        for first in range(0, len(self), BLOCK):
+            ends = self._ends[first : first + BLOCK + 1]
+            begin = int(ends[0]) + 1
+            block = self._read(begin, int(ends[-1]))
+            for start, end in zip((ends - begin + 1).tolist(), (ends[1:] - begin).tolist(), strict=False):
+                yield block[start:end].decode("utf-8")
 
 
 def open_pair(source: Path, target: Path) -> tuple[Lines, Lines]:

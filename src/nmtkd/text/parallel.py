@@ -8,7 +8,6 @@ import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,9 +56,14 @@ def decode_lines(data: bytes, where: str, *, allow_empty: bool = False, foreign:
     return lines
 
 
-def count_lines(path: Path, *, allow_empty: bool = False, foreign: bool = False) -> int:
-    """How many lines a file has, with the errors of decode_lines, in the memory of one block."""
-    faults = _Faults(str(path), allow_empty, foreign)
+def count_lines(
+    path: Path, *, allow_empty: bool = False, foreign: bool = False, where: str | None = None
+) -> int:
+    """How many lines a file has, with the errors of decode_lines, in the memory of one block.
+
+    `where` names the file in messages, if its path does not.
+    """
+    faults = _Faults(where or str(path), allow_empty, foreign)
     try:
         for block in blocks(path):
             faults.check(block)
@@ -110,23 +114,40 @@ def one_line(text: str) -> str:
 
 def read_pair(source: Path, target: Path) -> tuple[list[str], list[str]]:
     """Both sides of a pair of files. Raises ParallelTextError for blank lines and for unequal lengths."""
-    return _both(read_lines, len, source, target)
+    return _both(lambda path, _: read_lines(path), len, ((source, str(source)), (target, str(target))))
 
 
-def count_pairs(source: Path, target: Path, *, foreign: bool = False) -> int:
-    """How many pairs the files have, with the errors of count_lines, in the memory of one block."""
-    return _both(partial(count_lines, foreign=foreign), int, source, target)[0]
+def count_pairs(
+    source: Path, target: Path, *, foreign: bool = False, names: tuple[str, str] | None = None
+) -> int:
+    """How many pairs the files have, with the errors of count_lines, in the memory of one block.
+
+    `names` are those of the files in messages, if their paths are not.
+    """
+    source_name, target_name = names or (str(source), str(target))
+    return _both(
+        lambda path, where: count_lines(path, foreign=foreign, where=where),
+        int,
+        ((source, source_name), (target, target_name)),
+    )[0]
 
 
 T = TypeVar("T")
 
 
-def _both(read: Callable[[Path], T], length: Callable[[T], int], source: Path, target: Path) -> tuple[T, T]:
-    """The results of `read`, as long as each other. One error lists the problems of both files."""
+def _both(
+    read: Callable[[Path, str], T],
+    length: Callable[[T], int],
+    files: tuple[tuple[Path, str], tuple[Path, str]],
+) -> tuple[T, T]:
+    """The results of `read`, as long as each other. One error lists the problems of both files.
+
+    `files` are the source and the target, each with its name in messages.
+    """
     problems, sides, counts = list[str](), list[T](), list[int | None]()
-    for path in (source, target):
+    for path, where in files:
         try:
-            sides.append(read(path))
+            sides.append(read(path, where))
             counts.append(length(sides[-1]))
         except ParallelTextError as error:
             problems.append(str(error))
@@ -134,7 +155,7 @@ def _both(read: Callable[[Path], T], length: Callable[[T], int], source: Path, t
     left, right = counts
     if left is not None and right is not None and left != right:
         # First: without it, which lines are a pair is unknown.
-        problems.insert(0, _unequal(left, right, str(source), str(target)))
+        problems.insert(0, _unequal(left, right, files[0][1], files[1][1]))
     if problems:
         raise ParallelTextError("\n".join(problems))
     return sides[0], sides[1]
@@ -171,9 +192,14 @@ def write_pair(folder: Path, name: str, pairs: Iterable[tuple[str, str]]) -> int
     return len(rows)
 
 
-def copy_pair(source: Path, target: Path, folder: Path, name: str) -> int:
-    """write_pair of two foreign files, with the errors of both, in the memory of one block."""
-    count = count_pairs(source, target, foreign=True)
+def copy_pair(
+    source: Path, target: Path, folder: Path, name: str, names: tuple[str, str] | None = None
+) -> int:
+    """write_pair of two foreign files, with the errors of both, in the memory of one block.
+
+    `names` are those of the files in messages, if their paths are not.
+    """
+    count = count_pairs(source, target, foreign=True, names=names)
     if not count:
         raise _no_pair(folder, name)
     for path, side in ((source, "src"), (target, "tgt")):

@@ -11,11 +11,23 @@ from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.decoding.translate import translate
 from nmtkd.plan import layout
-from nmtkd.plan.decoding import Decoding
-from nmtkd.text.bleu import Quality
+from nmtkd.plan.data import Prepare
+from nmtkd.plan.decoding import Decoding, Evaluate
+from nmtkd.plan.schema import Params
+from nmtkd.text import text_form
+from nmtkd.text.bleu import Quality, measure
+from nmtkd.text.yardstick import Yardstick
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import ENGINES, search, texts
 from tests.unit.network.building import changed
+
+OF_TEXT = Yardstick(metric="bleu", of_text="13a")
+
+
+def judged(by: str = "bleu", tokenize: str = "auto", *, lowercase: bool = False) -> Params:
+    """The params by which a corpus is judged."""
+    evaluate = Evaluate.model_construct(primary=by, tokenize=tokenize)
+    return Params.model_construct(evaluate=evaluate, prepare=Prepare.model_construct(lowercase=lowercase))
 
 
 def tried(**bleu: float) -> dict[float, Quality]:
@@ -52,7 +64,7 @@ def test_best_penalty_by_hand(scores: dict[str, float], chosen: float) -> None:
 
 def test_each_penalty_is_measured_on_its_own_text() -> None:
     said = {0.6: ["the cat sat on"], 1.4: ["the cat sat on a mat"]}
-    found = lengths.try_all([1.4, 0.6], said.__getitem__, ["the cat sat on a mat"], "13a")
+    found = lengths.try_all([1.4, 0.6], said.__getitem__, ["the cat sat on a mat"], OF_TEXT)
     assert {penalty: quality.rounded() for penalty, quality in found.items()} == {
         0.6: {"bleu": 60.6531, "brevity_penalty": 0.6065, "length_ratio": 0.6667},
         1.4: {"bleu": 100.0, "brevity_penalty": 1.0, "length_ratio": 1.0},
@@ -121,7 +133,7 @@ def test_teachers_penalty_is_chosen_on_text_of_the_validation_set(
         return [[one, worse] for one in best]
 
     monkeypatch.setattr(lengths, "translate", translate)
-    found = lengths.try_teacher(Path("m"), decoding(0.6, 1.4, 2.2), "decode clean beam")
+    found = lengths.try_teacher(Path("m"), decoding(0.6, 1.4, 2.2), judged(), "decode clean beam")
     assert lengths.choose(found) == 1.4
     assert {penalty: quality.rounded() for penalty, quality in found.items()} == {
         0.6: {"bleu": 51.3417, "brevity_penalty": 0.5134, "length_ratio": 0.6},
@@ -140,15 +152,67 @@ def test_teachers_penalty_is_chosen_on_text_of_the_validation_set(
     )
 
 
+# By cased BLEU of text 0.6 is the best, by lower-cased tokens 1.4, whose only fault is case.
+BY_SCORE = {
+    0.6: ["die katze sitzt auf dem hund ￭.", "das haus ist rot ￭."],
+    1.4: ["Die Kat@@ ze Sitzt Auf Der Matte ￭.", "Das Haus Ist Rot ￭."],
+}
+
+
+@pytest.mark.usefixtures("valid")
+@pytest.mark.parametrize(("by", "chosen"), [("bleu", 0.6), ("bleu_tok_lc", 1.4)])
+def test_teachers_penalty_is_the_best_by_the_primary_score(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], by: str, chosen: float
+) -> None:
+    write_valid(["a", "b"], ["die katze sitzt auf der matte ￭.", "das haus ist rot ￭."])
+
+    def translate(_: Path, sources: Sequence[str], how: Search, *rest: object) -> list[list[Hypothesis]]:
+        return [[Hypothesis(text=x, score=-1.0, truncated=False)] for x in BY_SCORE[how.length_penalty]]
+
+    monkeypatch.setattr(lengths, "translate", translate)
+    found = lengths.try_teacher(Path("m"), decoding(0.6, 1.4), judged(by), "decode clean beam")
+    assert lengths.choose(found) == chosen
+    assert (found[1.4].bleu == pytest.approx(100.0)) == (by == "bleu_tok_lc")
+    name = {"bleu": "BLEU", "bleu_tok_lc": "tok-lc BLEU"}[by]
+    assert f"length penalty {chosen}" in (out := capsys.readouterr().out)
+    assert f": validation {name} " in out
+
+
+@pytest.mark.usefixtures("valid")
+def test_teachers_tokens_are_counted_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of gold's seven tokens, that have no joiners, six are right; as text the last word is another one."""
+    write_valid(["a"], ["wir gehen heute in die Stadt ￭!"])
+    said = [[Hypothesis(text="Wir gehen heu@@ te in die stadt ￭?", score=-1.0, truncated=False)]]
+    monkeypatch.setattr(lengths, "translate", lambda *_: said)
+    found = lengths.try_teacher(Path("m"), decoding(0.6, 1.4), judged("bleu_tok_lc"), "decode clean beam")
+    # 6/7, 5/6, 4/5 and 3/4: their product is 3/7
+    assert found[0.6].rounded() == {"bleu": 80.9107, "brevity_penalty": 1.0, "length_ratio": 1.0}
+
+
+@pytest.mark.usefixtures("valid")
+@pytest.mark.parametrize("penalty", [0.6, 1.4, 2.2])
+def test_bleu_of_text_is_what_it_was_before_other_scores_could_decide(
+    monkeypatch: pytest.MonkeyPatch, penalty: float
+) -> None:
+    """Cased sacreBLEU of text by the language's own tokeniser."""
+    said = [Hypothesis(text=text, score=-1.0, truncated=False) for text in SAID[penalty]]
+    monkeypatch.setattr(lengths, "translate", lambda *_: [[one] for one in said])
+    found = lengths.try_teacher(Path("m"), decoding(penalty, 1.0), judged(), "decode clean beam")
+    form = text_form.read(layout.BPE)
+    text = [form.text(one.text) for one in said]
+    gold = [form.text(line) for line in (layout.BPE / "valid.tgt").read_text("utf-8").splitlines()]
+    assert found[penalty] == measure(text, gold, "13a")
+
+
 def test_where_there_is_no_choice_nothing_is_translated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No validation set is read either."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lengths, "translate", lambda *_: pytest.fail("never asked"))
-    assert lengths.try_teacher(Path("m"), decoding(1.4), "decode clean beam") == {}
+    assert lengths.try_teacher(Path("m"), decoding(1.4), judged(), "decode clean beam") == {}
     greedy = decoding(1.0, beam=1, nbest=1)
-    assert lengths.try_teacher(Path("m"), greedy, "decode clean greedy") == {}
+    assert lengths.try_teacher(Path("m"), greedy, judged(), "decode clean greedy") == {}
     assert capsys.readouterr().out == ""
 
 
@@ -159,7 +223,8 @@ def test_larger_penalty_makes_longer_text_by_both_engines(
     monkeypatch.chdir(tmp_path)
     longest = translate(tiny.folder, tiny.sources, search(beam=4, length_penalty=2.2), engine)
     write_valid(tiny.sources, [best for best, *_ in texts(longest)])
-    found = lengths.try_teacher(tiny.folder, decoding(0.0, 1.0, 2.2, engine=engine), "decode clean beam")
+    strategy = decoding(0.0, 1.0, 2.2, engine=engine)
+    found = lengths.try_teacher(tiny.folder, strategy, judged(), "decode clean beam")
     assert lengths.choose(found) == 2.2
     ratios = [quality.length_ratio for quality in found.values()]
     assert ratios[0] < ratios[1] < ratios[2] == 1.0

@@ -27,6 +27,7 @@ from nmtkd.plan.runs import methods as grid_methods
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Grid, Report
 from nmtkd.text import provenance
+from nmtkd.text.yardstick import TOKENISED
 
 REFERENCES = [
     "Die rote Lampe im Flur ist aus .",
@@ -141,7 +142,7 @@ def same_text(root: Path, study: Grid, primary: str) -> None:
             tokens = translate(run.method, run.capacity, search, run.seed)
             text = translate("plain", run.capacity, "beam" if search != "greedy" else search, run.seed)
             files.write_text(folder / f"test.{search}", "".join(f"{line}\n" for line in text))
-            if primary == metrics.TOKENISED:
+            if primary == TOKENISED:
                 lines = "".join(f"{line}\n" for line in tokens)
                 files.write_text(folder / f"test.{search}{metrics.TOKENS}", lines)
             for split, size in (("valid", len(text) // 2), ("test", len(text))):
@@ -156,7 +157,7 @@ def same_text(root: Path, study: Grid, primary: str) -> None:
                 )
                 scores += [{"split": split, "search": search, **one} for one in found]
         edit(root, run.key, {"scores": scores})
-    if primary == metrics.TOKENISED:
+    if primary == TOKENISED:
         for noise in study.noises:
             folder = root / layout.translations_dir(layout.teacher_key(noise))
             for search in ("beam", "beam_at_1", "greedy"):
@@ -166,7 +167,7 @@ def same_text(root: Path, study: Grid, primary: str) -> None:
         path = root / layout.scores_file(layout.teacher_key(noise))
         raw = json.loads(path.read_text(encoding="utf-8"))["scores"]
         edit(root, layout.teacher_key(noise), {"scores": [one for one in raw if one["split"] != "test_long"]})
-    if primary == metrics.TOKENISED:
+    if primary == TOKENISED:
         _sign_by_tokens(root, study)
     stamp(root)
 
@@ -176,7 +177,7 @@ def _sign_by_tokens(root: Path, study: Grid) -> None:
     for noise in study.noises:
         key = layout.teacher_key(noise)
         raw = json.loads((root / layout.scores_file(key)).read_text(encoding="utf-8"))["scores"]
-        signature = next(one["signature"] for one in raw if one["metric"] == metrics.TOKENISED)
+        signature = next(one["signature"] for one in raw if one["metric"] == TOKENISED)
         length = (metrics.BREVITY, metrics.LENGTH_RATIO)
         changed = [one | ({"signature": signature} if one["metric"] in length else {}) for one in raw]
         edit(root, key, {"scores": changed})

@@ -152,6 +152,8 @@ def test_the_primary_score_alone_decides(
     assert f"{first}: " in table and f"vs plain: {label} minus" in table
     assert f">{label} on test<" in written["figures/bleu_by_capacity.svg"]
     assert written["bleu.csv"].split("\n")[0].endswith(f",valid_{primary}")
+    assert f"was chosen by validation {label}." in written["index.html"]
+    assert f"</a>: validation {label}, for plots" in written["index.html"]
     plain, seq = (json.loads(written["metrics.json"])["valid"][name]["tiny"] for name in ("plain", "seq"))
     assert (seq > plain) is sign
     points = json.loads(re.findall(r'application/json">(.*?)</script>', written["index.html"])[0])["points"]

@@ -40,7 +40,9 @@ def test_lines_are_the_same_however_many_bytes_are_looked_at_together(
     path = save(tmp_path_factory.mktemp("lines") / "a", "".join(f"{text}\n" for text in texts))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BYTES", size)
+        patch.setattr(module, "BLOCK", size)
         lines = Lines(path)
+        assert list(lines) == texts
     assert list(lines) == texts == [lines[i] for i in range(len(lines))]
 
 

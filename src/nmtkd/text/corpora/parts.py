@@ -19,6 +19,7 @@ from nmtkd.text.corpora.tally import CorpusError, Tally
 from nmtkd.text.corpora.unpack import take, take_gz
 from nmtkd.text.parallel import ParallelTextError
 
+DROP = "drop"  # corpus.misaligned
 LANGUAGE, ROLE = "{language}", "{role}"  # in names of archives and members
 
 # How a file of this name is read: a method of Side, bound to it.
@@ -31,8 +32,8 @@ def needed(corpus: Corpus) -> list[Archive]:
     Raises CorpusError that lists each split without a part and each archive that is not listed.
     """
     by_name = {archive.name: archive for archive in corpus.archives}
-    splits, problems = _splits(corpus)
-    names = {name: None for parts in splits.values() for part in parts for name, _ in _sides(corpus, part)}
+    found, problems = splits(corpus)
+    names = {name: None for parts in found.values() for part in parts for name, _ in _sides(corpus, part)}
     problems += [
         f"corpus.parts: archive {name!r} is not listed; corpus.archives has {', '.join(by_name) or 'none'}"
         for name in names
@@ -53,7 +54,7 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path, reading: Reading)
     tally, problems = Tally(), []
     with tempfile.TemporaryDirectory(dir=out, prefix=".members-") as folder:
         files = _unpacked(corpus, archives, Path(folder))
-        for split, parts in _splits(corpus)[0].items():
+        for split, parts in splits(corpus)[0].items():
             try:
                 _write(corpus, split, parts, files, out, reading, tally)
             except (CorpusError, ParallelTextError) as error:
@@ -71,15 +72,15 @@ def read(corpus: Corpus, archives: dict[str, Path], out: Path, reading: Reading)
     return tally
 
 
-def _splits(corpus: Corpus) -> tuple[dict[str, list[Part]], list[str]]:
+def splits(corpus: Corpus) -> tuple[dict[str, list[Part]], list[str]]:
     """The parts of each split for this pair of languages; what is wrong with them. valid may have none."""
     pair = {corpus.source, corpus.target}
-    splits, problems = {}, []
+    found, problems = {}, []
     for split in (TRAIN, VALID, *corpus.tests):
         listed = (corpus.parts or {}).get(split, [])
         parts = [part for part in listed if part.languages is None or set(part.languages) == pair]
         if parts:
-            splits[split] = parts
+            found[split] = parts
         elif listed:
             pairs = {"-".join(part.languages): None for part in listed if part.languages}
             problems.append(
@@ -89,7 +90,7 @@ def _splits(corpus: Corpus) -> tuple[dict[str, list[Part]], list[str]]:
         elif split != VALID:
             known = ", ".join(sorted(corpus.parts or {})) or "none"
             problems.append(f"corpus.parts: {split}: no part; splits that have some: {known}")
-    return splits, problems
+    return found, problems
 
 
 def _sides(corpus: Corpus, part: Part) -> list[tuple[str, str | None]]:
@@ -106,7 +107,7 @@ def _sides(corpus: Corpus, part: Part) -> list[tuple[str, str | None]]:
 def _unpacked(corpus: Corpus, archives: dict[str, Path], folder: Path) -> dict[tuple[str, str | None], Path]:
     """The files of all sides, by archive and member. Each archive is read once."""
     members: dict[str, set[str | None]] = defaultdict(set)
-    for parts in _splits(corpus)[0].values():
+    for parts in splits(corpus)[0].values():
         for part in parts:
             for name, member in _sides(corpus, part):
                 members[name].add(member)
@@ -142,18 +143,24 @@ def _write(
                 reading(corpus, side, member or archive.removesuffix(".gz"))
                 for side, (archive, member) in zip(sides, names, strict=True)
             ]
-            shifted = written.add(part, zip_longest(lines[0], lines[1]), corpus.misaligned == "drop", label)
-            _check(part, written, label)
+            shifted = written.add(part, zip_longest(lines[0], lines[1]), corpus.misaligned == DROP, label)
+            check(part, written, label)
             _count(tally, split, sides, label, shifted)
+    count(tally, split, written, corpus.misaligned == DROP)
+
+
+def count(tally: Tally, split: str, written: SplitFiles, dropped: bool) -> None:
+    """Puts the counts of a split that was written into the tally. `dropped` says of misaligned rows."""
     tally.pairs[split] = written.pairs
     tally.dropped[f"{split}: a side empty"] = written.empty
     if written.misaligned:
         tally.facts.setdefault("misaligned", {}).update(written.misaligned)
-        if corpus.misaligned == "drop":
+        if dropped:
             tally.dropped[f"{split}: misaligned"] = sum(written.misaligned.values())
 
 
-def _check(part: Part, written: SplitFiles, label: str) -> None:
+def check(part: Part, written: SplitFiles, label: str) -> None:
+    """Raises CorpusError if the part that was written last has a wrong count."""
     for what, got, expected in (
         ("it has", written.part_rows, part.pairs),
         ("with the parts before it the split has", written.rows, part.total),

@@ -10,7 +10,7 @@ from typing import Any
 from nmtkd.files import write_json
 from nmtkd.plan.data import Archive, Corpus
 from nmtkd.plan.layout import CARD
-from nmtkd.text.corpora import checksums, homeassistant, multi30k, own_files, parts, wit3, wmt
+from nmtkd.text.corpora import catalogue, checksums, homeassistant, multi30k, own_files, parts, wit3, wmt
 from nmtkd.text.corpora.tally import CorpusError, Tally
 
 
@@ -34,6 +34,7 @@ READERS = {
     "homeassistant": Reader(homeassistant.read),
     "multi30k": Reader(multi30k.read, needed=multi30k.needed),
     "files": Reader(own_files.read),
+    "mtdata": Reader(catalogue.read, needed=catalogue.needed),
     "wit3": Reader(wit3.read, needed=parts.needed),
     "wmt": Reader(wmt.read, needed=parts.needed),
 }

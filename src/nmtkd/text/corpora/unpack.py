@@ -167,7 +167,7 @@ def _gunzipped(path: Path, allowance: Allowance) -> Iterator[bytes]:
         with gzip.open(path) as stream:
             yield from allowance.pieces(stream)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FetchError(f"{path}: not a sound gzip file ({error}); delete it and fetch it again") from None
+        raise FetchError(f"{path}: not a sound gzip file ({error}); fetch or pack it again") from None
     except OSError as error:
         raise FetchError(f"{path}: cannot be read ({error.strerror}); mend that and try again") from None
 

@@ -107,7 +107,7 @@ def test_multi30k_names_a_truncated_archive(tmp_path: Path) -> None:
     paths = {listed.name: tmp_path / listed.name for listed in needed(definition)}
     paths["val.de.gz"].write_bytes(gzip.compress(b"gut\n" * 99)[:-10])
     with pytest.raises(
-        ValueError, match=r"val\.de\.gz: not a sound gzip file \(.*\); delete it and fetch it again"
+        ValueError, match=r"val\.de\.gz: not a sound gzip file \(.*\); fetch or pack it again"
     ):
         extract(definition, paths, tmp_path / "out2")
 
@@ -147,7 +147,7 @@ def test_multi30k_offers_each_published_pair(source: str, target: str) -> None:
         ),
         (gzip.compress(b"gut\0\n", mtime=0), r"val\.de\.gz: line 1: holds a NUL character"),
         (gzip.compress(b"", mtime=0), r"val\.en\.gz has 1 lines and .*val\.de\.gz has 0"),
-        (b"", r"val\.de\.gz: not a sound gzip file \(it is empty\); delete it and fetch it again"),
+        (b"", r"val\.de\.gz: not a sound gzip file \(it is empty\); fetch or pack it again"),
         (None, r"val\.de\.gz: cannot be read \(Is a directory\); mend that and try again"),
     ],
 )
