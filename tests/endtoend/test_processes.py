@@ -1,0 +1,112 @@
+"""Stages whose training several processes share: results, kills, and one message where one of them ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from torch import Tensor
+
+from nmtkd.network import fairseq_bridge as bridge
+from tests.endtoend.conftest import CopyLab
+from tests.endtoend.lab import Lab
+from tests.endtoend.test_interrupted import start, wait_for
+
+TEACHER = "models/teacher/clean"
+BEST = "hybrid_best-tiny-clean-beam-1"  # several trainings of one stage, with a choice between them
+OFF = 1e-4  # what the order of sums makes of eighty updates
+
+
+def shared(copy: CopyLab, processes: int = 2) -> Lab:
+    """A laboratory whose trainings have two batches an update, for so many processes."""
+    lab = copy()
+    lab.edit("params.yaml", ("teacher.training.accumulate", 2), ("training.accumulate", 2))
+    lab.env["NMTKD_PROCESSES"] = str(processes)
+    return lab
+
+
+def weights(lab: Lab, folder: str) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = bridge.load_model(lab.folder / folder / "model", "cpu").model.state_dict()
+    return {name: value for name, value in found.items() if not name.endswith("k_proj.bias")}
+
+
+def second(pid: int) -> psutil.Process:
+    """The second of the processes that share the training which a stage's process launched."""
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end:
+        for child in psutil.Process(pid).children(recursive=True):
+            if child.is_running() and child.environ().get("RANK") == "1":
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no second process")
+
+
+def test_stages_of_two_processes_make_what_stages_of_one_make(copy: CopyLab) -> None:
+    """A teacher, and a student that is the best of several trainings. DVC records both."""
+    labs = [shared(copy, processes) for processes in (1, 2)]
+    for lab in labs:
+        lab.edit("params.yaml", ("grid.methods.hybrid", ["hybrid_best"]), ("grid.capacities", ["tiny"]))
+        printed = lab.run("dvc", "repro", f"student_hybrid@{BEST}")
+        assert ("2 processes share the training" in printed) == (lab is labs[1])
+    for folder in (TEACHER, f"models/student/{BEST}"):
+        one, two = (weights(lab, folder) for lab in labs)
+        assert max(float((one[name] - two[name]).abs().max()) for name in one) < OFF
+        cards = [json.loads(lab.read(f"{folder}/card.json")) for lab in labs]
+        assert cards[0]["data"] == cards[1]["data"] and cards[0].get("gate") == cards[1].get("gate")
+    assert not list((labs[1].folder / ".scratch").glob("*-*/"))
+
+
+def test_a_process_that_dies_ends_all_with_one_message_and_a_rerun_has_the_same_bytes(copy: CopyLab) -> None:
+    lab = shared(copy)
+    lab.run("python", "-m", "stages.teacher", "clean")
+    whole = lab.read(f"{TEACHER}/model/model.pt")
+    (lab.folder / TEACHER / "model/model.pt").unlink()
+    training = start(lab, "stages.teacher", "clean")
+    wait_for(lab, "teacher-*/checkpoint-*.json")
+    os.kill(second(training.pid).pid, signal.SIGKILL)
+    printed, _ = training.communicate(timeout=60)
+    assert training.returncode == 1
+    errors = [line for line in printed.splitlines() if "error" in line.lower() or "Traceback" in line]
+    assert len(errors) == 1, printed
+    assert errors[0].startswith(
+        "error: process 1 of this training was ended by SIGKILL, and the others with it"
+    )
+    assert "going on from update" in lab.run("python", "-m", "stages.teacher", "clean")
+    assert lab.read(f"{TEACHER}/model/model.pt") == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_stage(copy: CopyLab, number: int) -> None:
+    lab = shared(copy)
+    training = start(lab, "stages.teacher", "clean")
+    wait_for(lab, "teacher-*/checkpoint-*.json")
+    others = psutil.Process(training.pid).children(recursive=True)
+    os.kill(training.pid, number)
+    training.communicate(timeout=60)
+    _, alive = psutil.wait_procs(others, timeout=15)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_batches_that_two_processes_cannot_share_are_refused_once(copy: CopyLab) -> None:
+    lab = shared(copy)
+    lab.edit("params.yaml", ("teacher.training.accumulate", 3))
+    done = lab.ask("python", "-m", "stages.teacher", "clean")
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1
+    assert (
+        "error: teacher.training.accumulate: an update has 3 batches, which 2 processes cannot" in done.stderr
+    )
+
+
+def test_number_of_processes_is_checked(copy: CopyLab) -> None:
+    for value, told in (("0", "must be a whole number from 1"), ("two", "must be a whole number from 1")):
+        lab = copy()
+        lab.env["NMTKD_PROCESSES"] = value
+        done = lab.ask("python", "-m", "stages.teacher", "clean")
+        assert done.returncode == 1 and f"error: NMTKD_PROCESSES: {told}" in done.stderr
+    assert Path(lab.folder / TEACHER).is_dir()
