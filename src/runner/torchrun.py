@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -31,14 +32,22 @@ def shared(entry: str, arguments: Sequence[str]) -> bool:
     """
     if entry not in TRAININGS or processes.shared() or (count := machine.processes()) == 1:
         return False
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its tables say less than we do
     cores = str(max(1, machine.threads() // count))
     os.environ.update(NMTKD_THREADS=cores, OMP_NUM_THREADS=cores)
+    with tempfile.TemporaryDirectory(prefix="torchrun-") as logs:  # torch would leave its own behind
+        _launch(count, entry, arguments, logs)
+    return True
+
+
+def _launch(count: int, entry: str, arguments: Sequence[str], logs: str) -> None:
+    """Runs the processes of an entry on this machine. Raises KeyboardInterrupt and ProcessError."""
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     config = LaunchConfig(
+        logs_specs=DefaultLogsSpecs(log_dir=logs),
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count,
@@ -56,29 +65,29 @@ def shared(entry: str, arguments: Sequence[str]) -> bool:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
         raise ProcessError(cause(error.failures)) from None
-    return True
 
 
 def cause(failures: dict[int, Any]) -> str:
     """What ended a training, from torch's record of each process that failed, by number.
 
-    A process that a signal ended says nothing, and those that lost it say so: neither is the cause where
-    another one gave a reason.
+    A reason that a process gave comes first. A signal leaves none; and where others only say that they lost a
+    process, it is the signal that explains it.
     """
+    said = [one for one in failures.values() if "message" in one.error_file_data]
+    reasons = [one for one in said if not one.error_file_data.get("lost")]
     killed = [(number, one) for number, one in failures.items() if -one.exitcode in KILLS]
-    if killed:
+    if killed and not reasons:
         number, one = killed[0]
         name = signal.Signals(-one.exitcode).name
         return (
             f"process {number} of this training was ended by {name}, and the others with it; where memory "
             "was full, lower max_tokens; run it again: it goes on from its last checkpoint"
         )
-    said = [one for one in failures.values() if "message" in one.error_file_data]
-    reasons = [one for one in said if not one.error_file_data.get("lost")] or said
-    if not reasons:
+    if not said:
         number, one = min(failures.items())
         return f"process {number} of this training ended with exit code {one.exitcode}, and said nothing"
-    return str(min(reasons, key=lambda one: one.error_file_data["timestamp"]).error_file_data["message"])
+    first = min(reasons or said, key=lambda one: one.error_file_data["timestamp"])
+    return str(first.error_file_data["message"])
 
 
 def _end_with_taker() -> None:
