@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from nmtkd import machine, outputs, processes
 from nmtkd.outputs import Output
-from runner import manifests, torchrun
+from runner import launching, manifests, torchrun
 from runner.notes import Notes
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # torch's words for a GPU and for a CPU
@@ -36,12 +36,15 @@ def entry(main: Callable[[], None]) -> None:
         if "DVC_STAGE" in os.environ:  # DVC started it, and records what it makes
             machine.watch_parents()
         manifests.check(name)
-        if torchrun.shared(name, arguments):
+        if launching.launched(name, arguments):
             return
-        with processes.group(), outputs.full_disk_told(" ".join([name, *arguments])):
-            if processes.first():
-                _begun[:] = [Notes.begin(name, arguments)]
-            main()
+        with launching.job():
+            if torchrun.shared(name, arguments):
+                return
+            with processes.group(), outputs.full_disk_told(" ".join([name, *arguments])):
+                if processes.first():
+                    _begun[:] = [Notes.begin(name, arguments)]
+                main()
 
     run(checked)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import time
@@ -12,6 +11,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
 from nmtkd import machine
+from runner import launching
 
 # A teacher runs alone on all cores: nearly everything waits for it, and its bytes are equal for every JOBS.
 EXCLUSIVE_STAGES = frozenset({"teacher"})
@@ -93,14 +93,37 @@ def exclusive(stage: str) -> bool:
     return block(stage) in EXCLUSIVE_STAGES
 
 
+def entry(stage: str) -> str:
+    """The module of stages/ that runs a stage: it begins the name of the stage's block."""
+    return block(stage).partition("_")[0]
+
+
+def here(stage: str) -> bool:
+    """Whether a stage runs on this host's cores, and not by a launcher elsewhere."""
+    return not launching.away(entry(stage))
+
+
 def following(plan: Plan, running: Collection[str], jobs: int) -> list[str]:
-    """Stages to start now. An exclusive one waits until nothing runs; meanwhile nothing else starts."""
-    ready = plan.ready()
-    if any(map(exclusive, running)):
-        return []
-    if ready and exclusive(ready[0]):
-        return [] if running else ready[:1]
-    return list(itertools.takewhile(lambda stage: not exclusive(stage), ready))[: jobs - len(running)]
+    """Stages to start now, at most `jobs` at once, and no more of this host's than it has cores.
+
+    An exclusive one waits until nothing runs here; meanwhile nothing else starts here.
+    """
+    local = [stage for stage in running if here(stage)]
+    closed = any(map(exclusive, local))
+    most, chosen = jobs if launching.asked() is None else min(jobs, machine.threads()), list[str]()
+    for stage in plan.ready():
+        if len(running) + len(chosen) >= jobs:
+            break
+        if not here(stage):
+            chosen.append(stage)
+        elif not closed and exclusive(stage):
+            closed = True
+            chosen += [] if local else [stage]
+            local.append(stage)
+        elif not closed and len(local) < most:
+            chosen.append(stage)
+            local.append(stage)
+    return chosen
 
 
 def time_left(
@@ -177,10 +200,8 @@ def _run(
         for stage in [] if failed else following(plan, list(running), jobs):
             plan.start(stage)
             cores = str(max(1, machine.threads() // (1 if exclusive(stage) else jobs)))
-            running[stage] = (
-                start(stage, {"NMTKD_THREADS": cores, "OMP_NUM_THREADS": cores}),
-                time.monotonic(),
-            )
+            own = {"NMTKD_THREADS": cores, "OMP_NUM_THREADS": cores} if here(stage) else {}
+            running[stage] = (start(stage, own), time.monotonic())
             tell(f"{len(took)}/{total} done; starting {stage}")
         connection.wait([process.sentinel for process, _ in running.values()])
         for stage, (process, began) in list(running.items()):
