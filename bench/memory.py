@@ -2,6 +2,8 @@
 
     python bench/memory.py [--lines 100000,1000000] [--folder FOLDER]
 
+With a FOLDER sizes can be measured one after another, by several calls: what is done there is not done again.
+
 The stages run as they are, one process each, in a workspace of their own, on text that is made here: words by
 Zipf's law, from a seed. A small teacher trains for some hundred updates. Of `decode` and `targets` the first
 lines are measured, after the whole corpus was opened, sorted and given its place on the disk: what follows
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import resource
 import subprocess
@@ -28,6 +31,7 @@ import yaml
 from made_text import MEAN_WORDS, make
 
 LINES = (100_000, 1_000_000, 4_500_000)
+KEPT = "measured.json"  # in FOLDER: the sizes that are done, which may be measured one by one
 PART = 200  # lines of the whole that are translated and scored: the longest ones come first
 MERGES = 32_000  # as for corpora of this size
 UPDATES, CHECKPOINTS = 300, 100
@@ -161,14 +165,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", default=",".join(map(str, LINES)))
     parser.add_argument("--side")
-    parser.add_argument("--folder", type=Path, help="where the workspaces go; by default a temporary folder")
+    parser.add_argument("--folder", type=Path, help="where workspaces go, and results of sizes that are done")
     asked = parser.parse_args()
     if asked.side:
         part(asked.folder, asked.side)
         return
     sizes = [int(lines) for lines in asked.lines.split(",")]
-    found: dict[tuple[str, int], dict[str, float]] = {}
-    for lines in sizes:
+    kept = asked.folder / KEPT if asked.folder else None
+    found = read(kept) if kept and kept.exists() else {}
+    for lines in [lines for lines in sizes if (STAGES[-1], lines) not in found]:
         with tempfile.TemporaryDirectory(prefix="memory-", dir=asked.folder) as place:
             folder = Path(place) / "workspace"
             workspace(folder, lines)
@@ -176,8 +181,15 @@ def main() -> None:
                 found[stage, lines] = one = measure(command_of(stage, folder), folder)
                 told = ", ".join(f"{name} {value:.2f}" for name, value in one.items())
                 print(f"{time.strftime('%H:%M:%S')} {stage}, {lines:,} lines: {told}", flush=True)
-    if tuple(sizes) == LINES:
-        harness.save("memory", rows(found, sizes), facts(found))
+        if kept:
+            kept.write_text(json.dumps([[*key, one] for key, one in found.items()]), encoding="utf-8")
+    if all((STAGES[-1], lines) in found for lines in LINES):
+        harness.save("memory", rows(found, LINES), facts(found))
+
+
+def read(path: Path) -> dict[tuple[str, int], dict[str, float]]:
+    """What an earlier run measured of some sizes, whole ones alone."""
+    return {(stage, lines): one for stage, lines, one in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def rows(found: dict[tuple[str, int], dict[str, float]], sizes: Sequence[int]) -> list[harness.Row]:
