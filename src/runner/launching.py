@@ -47,6 +47,7 @@ HOPELESS = re.compile(
 LOOK = 1.0  # seconds between two looks at a job
 QUEUE_LOOK = 10.0  # and at the queue, where it waits: schedulers ask for patience
 SETTLING = 15.0  # seconds that Slurm may take to say how a job ended
+MARK = 8  # digits that tell a job from others of its stage
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 NAME = re.compile("[^A-Za-z0-9_.-]+")  # what has no place in a job's name
 
@@ -153,7 +154,7 @@ class Job:
 
     def __init__(self, stage: str, words: Sequence[str]) -> None:
         self._stage, self._words = stage, list(words)
-        self.name = NAME.sub("-", f"nmtkd {stage} {uuid.uuid4().hex[:8]}")  # by it the scheduler finds it
+        self.name = NAME.sub("-", f"nmtkd {stage} {uuid.uuid4().hex[:MARK]}")  # by it the scheduler finds it
         self.receipt = machine.scratch_root() / f"{self.name}.job"
         self._told = ""
 

@@ -18,6 +18,7 @@ from nmtkd import machine, processes
 
 TRAININGS = ("teacher", "student")  # entries whose processes share one training
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where the launcher reads what a process says of its end
+LOST = "lost"  # in a report: whether the message only says that another process is gone
 LOOK = 0.5  # seconds between two looks whether the launcher lives
 
 
@@ -73,8 +74,8 @@ def cause(failures: dict[int, Any]) -> str:
     A reason that a process gave comes first. A signal leaves none; and where others only say that they lost a
     process, it is the signal that explains it.
     """
-    said = [one for one in failures.values() if "message" in one.error_file_data]
-    reasons = [one for one in said if not one.error_file_data.get("lost")]
+    said = [one for one in failures.values() if LOST in one.error_file_data]  # torch fills in for the others
+    reasons = [one for one in said if not one.error_file_data[LOST]]
     killed = [(number, one) for number, one in failures.items() if -one.exitcode in KILLS]
     if killed and not reasons:
         number, one = killed[0]
@@ -122,5 +123,5 @@ def report(message: str, *, lost: bool = False) -> bool:
     if not processes.shared() or REPORT not in os.environ:
         return False
     with open(os.environ[REPORT], "w", encoding="utf-8") as file:
-        json.dump({"message": message, "timestamp": time.time(), "lost": lost}, file)
+        json.dump({"message": message, "timestamp": time.time(), LOST: lost}, file)
     return True

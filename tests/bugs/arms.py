@@ -98,8 +98,8 @@ BUGS = [
     ),
     Bug(
         name="padding counts among the tokens seen",
-        module="nmtkd.training.trained",
-        where="Seen.after",
+        module=STEP,
+        where="Stepper._summed",
         old='int(part["net_input"]["src_lengths"].sum())',
         new='part["net_input"]["src_tokens"].numel()',
         tests=("test_card_says_what_a_training_saw",),
@@ -115,5 +115,21 @@ BUGS = [
             "test_best_of_several_says_what_all_of_them_saw",
             "test_ensembles_card_says_what_all_its_members_saw",
         ),
+    ),
+    Bug(
+        name="each process has a budget of its own",
+        module="nmtkd.training.criterions.cross_entropy",
+        where="CrossEntropyCriterion.looking_ahead",
+        old="processes.gather(seen)",
+        new="[seen]",
+        tests=("test_two_processes_train_what_one_trains",),
+    ),
+    Bug(
+        name="every process computes all batches",
+        module="nmtkd.processes",
+        where="share",
+        old="[number() :: count()]",
+        new="[:]",
+        tests=("test_two_processes_train_what_one_trains",),
     ),
 ]

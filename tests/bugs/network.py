@@ -126,8 +126,8 @@ BUGS = [
         name="fairseq gets the user's seed",
         module="nmtkd.network.command_line",
         where="fairseq_seed",
-        old='int.from_bytes(hashlib.sha256(str(seed).encode()).digest(), "big") % SEEDS',
-        new="seed",
+        old='int.from_bytes(hashlib.sha256(" ".join(map(str, seed)).encode()).digest(), "big") % SEEDS',
+        new="seed[0]",
         tests=(
             "test_no_two_seeds_share_an_order_of_batches",
             "test_no_two_seeds_share_a_seed_of_torch",

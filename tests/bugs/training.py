@@ -161,8 +161,8 @@ BUGS = [
         name="positions forget the test sets",
         module=LOOP,
         where="begin",
-        old="max(data.form.longest, texts.binarise(data, scratch))",
-        new="texts.binarise(data, scratch)",
+        old="max(data.form.longest, processes.first_does(prepared))",
+        new="processes.first_does(prepared)",
         tests=(
             "test_positions_follow_the_longest_line_of_the_corpus_or_of_a_training",
             "test_teacher_of_another_form_of_text_is_another",
@@ -172,8 +172,8 @@ BUGS = [
         name="positions forget what a training reads",
         module=LOOP,
         where="begin",
-        old="max(data.form.longest, texts.binarise(data, scratch))",
-        new="(texts.binarise(data, scratch), data.form.longest)[1]",
+        old="max(data.form.longest, processes.first_does(prepared))",
+        new="(processes.first_does(prepared), data.form.longest)[1]",
         tests=(
             "test_positions_follow_the_longest_line_of_the_corpus_or_of_a_training",
             "test_validation_takes_lines_longer_than_a_batch_of_training",
