@@ -120,8 +120,8 @@ BUGS = [
         name="each process has a budget of its own",
         module="nmtkd.training.criterions.cross_entropy",
         where="CrossEntropyCriterion.looking_ahead",
-        old="processes.gather(seen)",
-        new="[seen]",
+        old="in processes.gather(seen)",
+        new="in processes.gather(seen)[:1]",
         tests=("test_two_processes_train_what_one_trains",),
     ),
     Bug(
