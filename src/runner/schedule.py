@@ -16,7 +16,7 @@ from runner import launching
 # A teacher runs alone on all cores: nearly everything waits for it, and its bytes are equal for every JOBS.
 EXCLUSIVE_STAGES = frozenset({"teacher"})
 MINUTE = 60.0  # seconds
-PATIENCE = 10.0  # seconds that an interrupted stage has to end by itself
+PATIENCE = machine.PATIENCE
 LOOK = 0.5  # seconds between two looks whether the runner lives
 
 # Starts a process for a stage, from the stage's name and its environment.

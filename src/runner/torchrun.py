@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from nmtkd import machine, processes
+from runner.schedule import LOOK
 
 TRAININGS = ("teacher", "student")  # entries whose processes share one training
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where the launcher reads what a process says of its end
 LOST = "lost"  # in a report: whether the message only says that another process is gone
-LOOK = 0.5  # seconds between two looks whether the launcher lives
 
 
 class ProcessError(OSError):

@@ -19,6 +19,7 @@ from tests.endtoend.test_interrupted import start, wait_for
 
 TEACHER = "models/teacher/clean"
 BEST = "hybrid_best-tiny-clean-beam-1"  # several trainings of one stage, with a choice between them
+ENDLESS = 40_000  # updates: no test waits for their end
 OFF = 1e-4  # what the order of sums makes of eighty updates
 
 
@@ -83,11 +84,13 @@ def test_a_process_that_dies_ends_all_with_one_message_and_a_rerun_has_the_same_
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_stage(copy: CopyLab, number: int) -> None:
     lab = shared(copy)
+    lab.edit("params.yaml", ("teacher.training.updates", ENDLESS))
     training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     others = psutil.Process(training.pid).children(recursive=True)
     os.kill(training.pid, number)
     training.communicate(timeout=60)
+    assert training.returncode in (130, -signal.SIGKILL)
     _, alive = psutil.wait_procs(others, timeout=15)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 

@@ -16,6 +16,7 @@ from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
 from tests.endtoend.slurm import Slurm
 from tests.endtoend.test_interrupted import start, wait_for
+from tests.endtoend.test_processes import ENDLESS
 
 TEACHER = "models/teacher/clean/model/model.pt"
 COMPARED = (
@@ -132,6 +133,7 @@ def test_a_failing_job_shows_its_own_message(copy: CopyLab, slurm: Slurm) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_job_is_left_behind(copy: CopyLab, slurm: Slurm, number: int) -> None:
     lab = launching(copy(), slurm)
+    lab.edit("params.yaml", ("teacher.training.updates", ENDLESS))
     training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     assert len(slurm.jobs()) == 1
@@ -143,7 +145,7 @@ def test_no_job_is_left_behind(copy: CopyLab, slurm: Slurm, number: int) -> None
 
 def test_ctrl_c_at_the_runner_leaves_no_job(copy: CopyLab, slurm: Slurm) -> None:
     lab = launching(copy(), slurm)
-    lab.edit("params.yaml", ("teacher.training.lr", 0.02))
+    lab.edit("params.yaml", ("teacher.training.updates", ENDLESS))
     run = start(lab, "runner", "8")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     os.kill(run.pid, signal.SIGINT)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from nmtkd import outputs
-from runner import launching, schedule
-from runner.launching import LaunchError
+from runner import jobs, launching, schedule
+from runner.jobs import LaunchError
 from runner.schedule import Plan
 
 SRUN = r"""#!/bin/sh
@@ -45,20 +45,20 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.setenv("NMTKD_THREADS", "7")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.setenv(launching.VARIABLE, "srun --gres='gpu:1 x'")
-    monkeypatch.setattr(launching, "LOOK", 0.05)
-    monkeypatch.setattr(launching, "SETTLING", 0.2)
+    monkeypatch.setenv(jobs.VARIABLE, "srun --gres='gpu:1 x'")
+    monkeypatch.setattr(jobs, "LOOK", 0.05)
+    monkeypatch.setattr(jobs, "SETTLING", 0.2)
     return tmp_path
 
 
-def script(folder: Path, *jobs: tuple[str, str], retries: int | None = None) -> None:
+def script(folder: Path, *planned: tuple[str, str], retries: int | None = None) -> None:
     """Each job's exit code with what it writes into its receipt, and what the queue says of it."""
-    (folder / "script").write_text("".join(f"{answer}\n" for answer, _ in jobs), encoding="utf-8")
-    (folder / "queue").write_text("".join(f"{state}\n" for _, state in jobs), encoding="utf-8")
+    (folder / "script").write_text("".join(f"{answer}\n" for answer, _ in planned), encoding="utf-8")
+    (folder / "queue").write_text("".join(f"{state}\n" for _, state in planned), encoding="utf-8")
     if retries is not None:
         file = folder / "launch.yaml"
         file.write_text(f"retries: {retries}\nstages: {{teacher: srun -n1}}\n", encoding="utf-8")
-        os.environ[launching.VARIABLE] = str(file)
+        os.environ[jobs.VARIABLE] = str(file)
 
 
 def calls(folder: Path) -> list[list[str]]:
@@ -84,19 +84,19 @@ def test_stages_without_a_gpu_run_here(fake: Path, entry: str) -> None:
 def test_nothing_is_launched_unless_asked_or_from_within_a_job(
     fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(launching.RECEIPT, "x")
+    monkeypatch.setenv(jobs.RECEIPT, "x")
     assert not launching.launched("teacher", ["clean"])
-    monkeypatch.delenv(launching.RECEIPT)
-    monkeypatch.delenv(launching.VARIABLE)
+    monkeypatch.delenv(jobs.RECEIPT)
+    monkeypatch.delenv(jobs.VARIABLE)
     assert not launching.launched("teacher", ["clean"]) and not (fake / "calls").exists()
 
 
-@pytest.mark.parametrize("state", launching.RETRIED)
+@pytest.mark.parametrize("state", jobs.RETRIED)
 def test_what_is_no_fault_of_the_stage_is_tried_again(
     fake: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str
 ) -> None:
     """srun comes back with 0 where a node is lost."""
-    monkeypatch.setenv(launching.VARIABLE, "")
+    monkeypatch.setenv(jobs.VARIABLE, "")
     script(
         fake,
         ("0 begun", f"5|{state}|x"),
@@ -134,7 +134,7 @@ def test_other_ends_are_carried_with_their_reason(
     tries: int,
     code: int,
 ) -> None:
-    monkeypatch.setenv(launching.VARIABLE, "")
+    monkeypatch.setenv(jobs.VARIABLE, "")
     script(fake, *[(answer, state)] * 9, retries=retries)
     with pytest.raises(SystemExit) as caught:
         launching.launched("teacher", ["clean"])
@@ -164,7 +164,7 @@ def test_code_that_never_began_is_told(fake: Path, capsys: pytest.CaptureFixture
 def test_a_job_that_would_wait_for_ever_is_cancelled(
     fake: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    monkeypatch.setattr(launching, "QUEUE_LOOK", 0.1)
+    monkeypatch.setattr(jobs, "QUEUE_LOOK", 0.1)
     script(fake, ("0 hangs", f"5|PENDING|{reason}"))
     with pytest.raises(LaunchError, match=rf"^teacher clean: job 5 would never start \({reason}\)"):
         launching.launched("teacher", ["clean"])
@@ -174,10 +174,10 @@ def test_a_job_that_would_wait_for_ever_is_cancelled(
 def test_why_a_job_waits_is_told_once(
     fake: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launching, "QUEUE_LOOK", 0.1)
+    monkeypatch.setattr(jobs, "QUEUE_LOOK", 0.1)
     script(fake, ("0 hangs", "5|PENDING|Priority"))
     looks = iter([False] * 6 + [True])
-    job = launching.Job("teacher clean", ["srun"])
+    job = jobs.Job("teacher clean", ["srun"])
     look = job._look_at_queue
 
     def looked() -> None:
@@ -209,7 +209,7 @@ def test_what_is_wrong_with_the_variable_is_told(
     if "\n" in value or value == "retries: 1":
         (fake / "launch.yaml").write_text(value, encoding="utf-8")
         value = str(fake / "launch.yaml")
-    monkeypatch.setenv(launching.VARIABLE, value)
+    monkeypatch.setenv(jobs.VARIABLE, value)
     with pytest.raises(LaunchError, match=told):
         launching.launched("teacher", ["clean"])
     assert not (fake / "calls").exists()
@@ -224,18 +224,18 @@ def test_a_job_writes_its_receipt_and_uses_its_own_cores(
     receipt = tmp_path / "a.job"
     receipt.write_text("", encoding="utf-8")
     for name, value in (
-        (launching.RECEIPT, str(receipt)),
+        (jobs.RECEIPT, str(receipt)),
         ("SLURM_JOB_ID", "5"),
         ("SLURM_CPUS_PER_TASK", "3"),
     ):
         monkeypatch.setenv(name, value)
-    for name in launching.HOSTS_OWN:
+    for name in jobs.HOSTS_OWN:
         monkeypatch.setenv(name, "9")  # so that the test puts back what it was
         monkeypatch.delenv(name)
     with launching.job():
         said = json.loads(receipt.read_text(encoding="utf-8"))
         assert said["job"] == "5" and "done" not in said
-        assert [os.environ[name] for name in launching.HOSTS_OWN] == ["3", "3"]
+        assert [os.environ[name] for name in jobs.HOSTS_OWN] == ["3", "3"]
     assert json.loads(receipt.read_text(encoding="utf-8")) == said | {"done": True}
 
 
@@ -245,7 +245,7 @@ def test_a_receipt_says_whether_the_stage_was_done(
 ) -> None:
     receipt = tmp_path / "a.job"
     receipt.write_text("", encoding="utf-8")
-    monkeypatch.setenv(launching.RECEIPT, str(receipt))
+    monkeypatch.setenv(jobs.RECEIPT, str(receipt))
     with pytest.raises(error), launching.job():
         raise error("x")
     assert json.loads(receipt.read_text(encoding="utf-8")).get("done", False) == done
@@ -254,7 +254,7 @@ def test_a_receipt_says_whether_the_stage_was_done(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({launching.RECEIPT: "/no/scratch/x.job"}, r"^/no/scratch: .* does not see this scratch space"),
+        ({jobs.RECEIPT: "/no/scratch/x.job"}, r"^/no/scratch: .* does not see this scratch space"),
         ({"SLURM_NTASKS": "2"}, r"2 tasks were asked for; .* --ntasks=1"),
     ],
 )
@@ -262,7 +262,7 @@ def test_a_job_that_cannot_work_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], told: str
 ) -> None:
     (tmp_path / "a.job").write_text("", encoding="utf-8")
-    for name, value in {launching.RECEIPT: str(tmp_path / "a.job"), **changes}.items():
+    for name, value in {jobs.RECEIPT: str(tmp_path / "a.job"), **changes}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LaunchError, match=told), launching.job():
         pass
@@ -279,7 +279,7 @@ def test_stages_elsewhere_run_beside_each_other(fake: Path, monkeypatch: pytest.
     assert set(schedule.following(plan, [], 32)) == {*names} - {"noise@c"}
     assert len(schedule.following(plan, ["noise@d", "noise@e"], 32)) == 4
     assert schedule.following(plan, ["teacher@c"] * 3, 3) == []
-    monkeypatch.delenv(launching.VARIABLE)
+    monkeypatch.delenv(jobs.VARIABLE)
     assert schedule.following(plan, [], 32) == ["teacher@a"]
     assert schedule.following(plan, ["teacher@a"], 32) == []
 
