@@ -1,14 +1,19 @@
 # `make` alone lists the targets. Everything runs in one virtual environment, .venv, made on first use.
 PYTHON ?= python3
-STUDY ?= default
+STUDY ?=
+CORPUS ?=
+SCALE ?=
 SET ?=
+CHOICES = $(STUDY:%=study=%) $(CORPUS:%=corpus=%) $(SCALE:%=scale=%) $(SET)
 JOBS ?= 1
+CARD ?=
+CARDS ?= 1
 BEFORE ?= 06de025 # what bench/experiment.py compares with: the last revision before the work on speed
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs slow bench check format params manifests docs lock clean
+.PHONY: help setup repro test bugs slow bench check format params plan manifests docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +59,12 @@ check: setup ## format, lint and types, without changing anything
 format: setup ## format the code
 	@ruff format . && ruff check --fix .
 
-params: setup ## compose conf/ into params.yaml (STUDY=noise SET='corpus=files scale=toy' for other choices)
+params: setup ## compose conf/ into params.yaml (STUDY=noise CORPUS=multi30k SCALE=cpu SET='training.lr=0.003')
 	@python -c "import os; from dvc.utils.hydra import compose_and_dump as c; \
-	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', ['study=$(STUDY)', *'$(SET)'.split()])"
+	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', '$(CHOICES)'.split())"
+
+plan: setup ## what that would cost, and what of it is there; CARD=h100 CARDS=8 for GPUs that are not here
+	@PYTHONPATH=src python -m runner.forecast $(CHOICES) --jobs $(JOBS) --cards $(CARDS) $(CARD:%=--card %)
 
 manifests: setup ## write manifests/ anew: git diff shows what an edit of the code makes stale
 	@python -m stages.manifests

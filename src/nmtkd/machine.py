@@ -72,6 +72,14 @@ def gpus() -> int:
     return torch.cuda.device_count() if device() == "cuda" else 0
 
 
+def gpu_bytes() -> int:
+    """Memory of the smallest GPU that may be used; 0 on a CPU."""
+    import torch
+
+    sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(gpus())]
+    return min(sizes, default=0)
+
+
 def processes() -> int:
     """Processes that share a training. Raises MachineError for a bad NMTKD_PROCESSES, or too few GPUs."""
     text = os.environ.get("NMTKD_PROCESSES", "")

@@ -32,6 +32,7 @@ from dvc.repo.scm_context import SCMContext
 from nmtkd import files
 from nmtkd.plan import layout
 from runner import lockfile, mending, schedule
+from runner.forecast.before import announce
 
 # A process that writes dvc.lock makes others wait, not fail. Stages speak for themselves.
 REPRO = ("--wait-for-lock", "repro", "--quiet")
@@ -157,6 +158,7 @@ def run_stale(jobs: int) -> int:
         return dvc(REPRO)
     depends, stale = graph
     before = timed()
+    announce(depends, stale, jobs, tell)
     try:
         status, took = schedule.run(schedule.Plan(depends, stale), jobs, start, before, tell)
     except schedule.Stopped as stopped:

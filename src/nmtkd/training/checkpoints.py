@@ -12,6 +12,7 @@ import torch
 from nmtkd import files, outputs
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan.models import Architecture, Training
+from nmtkd.plan.size import parameters
 
 FP32_BYTES = 4
 STATES = 2  # kept: should the newest be damaged, the one before it is taken up
@@ -163,27 +164,6 @@ def average(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
         else states[0][name]
         for name in states[0]
     }
-
-
-def parameters(architecture: Architecture, rows: int, *, pre_norm: bool) -> int:
-    """Number of trainable parameters of an architecture.
-
-    Its embeddings have `rows`, one a token of each dictionary, fairseq's special tokens included. Only a
-    model that normalises before its blocks normalises once more at the end of both sides.
-    """
-    width, ffn = architecture.width, architecture.ffn
-    attention = 4 * (width * width + width)
-    inputs = 2 if architecture.gates else 1  # a gated block has a second input matrix, for its gates
-    feedforward = inputs * (width * ffn + ffn) + ffn * width + width
-    norm = 2 * width
-    encoder = attention + feedforward + 2 * norm
-    decoder = 2 * attention + feedforward + 3 * norm
-    return (
-        rows * width
-        + architecture.encoder_layers * encoder
-        + architecture.decoder_layers * decoder
-        + 2 * norm * pre_norm
-    )
 
 
 def need_bytes(architecture: Architecture, training: Training, dictionaries: bridge.Dictionaries) -> int:

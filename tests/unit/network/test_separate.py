@@ -13,9 +13,9 @@ from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import greedy, translate
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import stamps
-from nmtkd.plan import layout
+from nmtkd.plan import layout, size
 from nmtkd.plan.models import Architecture
-from nmtkd.training import checkpoints, start
+from nmtkd.training import start
 from tests.conftest import Tiny, tiny_model
 from tests.unit.network.building import recipe
 
@@ -41,7 +41,7 @@ def test_source_has_a_matrix_of_its_own_and_target_and_output_share_one(apart: T
     assert decoder.output_projection.weight is decoder.embed_tokens.weight
     rows = len(SOURCE_WORDS) + len(TARGET_WORDS) + 2 * SPECIAL
     architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-    assert loaded.parameters() == checkpoints.parameters(architecture, rows, pre_norm=True)
+    assert loaded.parameters() == size.parameters(architecture, rows, pre_norm=True)
 
 
 def test_each_side_is_read_by_its_own_dictionary(apart: Tiny, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan import size
 from nmtkd.plan.models import Architecture, UnitGates
 from nmtkd.training import checkpoints
 from nmtkd.training.checkpoints import CheckpointError, Checkpoints
@@ -20,13 +21,13 @@ def test_parameters_are_known_before_a_model_is_built(tiny: Tiny) -> None:
     for architecture in (GATED, uneven, GATED.model_copy(update={"gates": None})):
         for pre_norm in (True, False):
             model = built(tiny, architecture=architecture, pre_norm=pre_norm)[0]
-            known = checkpoints.parameters(architecture, 24, pre_norm=pre_norm)
+            known = size.parameters(architecture, 24, pre_norm=pre_norm)
             assert model.parameters() == known
 
 
 def test_parameters_of_the_tiny_model_are_known(tiny: Tiny) -> None:
     architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-    known = checkpoints.parameters(architecture, 24, pre_norm=True)
+    known = size.parameters(architecture, 24, pre_norm=True)
     assert bridge.load_model(tiny.folder, "cpu").parameters() == known
 
 
@@ -38,7 +39,7 @@ def test_parameters_of_a_gated_model_are_known_before_it_is_built(
     architecture = Architecture(
         encoder_layers=layers[0], decoder_layers=layers[1], width=16, ffn=24, heads=2, gates=gates
     )
-    known = checkpoints.parameters(architecture, 24, pre_norm=True)
+    known = size.parameters(architecture, 24, pre_norm=True)
     assert built(tiny, architecture=architecture)[0].parameters() == known
 
 

@@ -1,0 +1,45 @@
+"""What a run says first: what it will cost, where that is worth a look."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from nmtkd.plan import params as reading
+from runner import launching, schedule
+from runner.forecast import assumptions, plan, text
+
+# Training of so many FLOPs takes a minute or two of a CPU. The speed of less is not worth measuring.
+WORTH = 1e13
+
+
+def announce(
+    depends: Mapping[str, Sequence[str]], stale: Collection[str], jobs: int, tell: Callable[[str], None]
+) -> None:
+    """Tells what the stages of the workspace will cost that a run has to do, `jobs` at once."""
+    path = Path("params.yaml")
+    try:
+        params = reading.validate(reading.read_yaml(path), path)
+    except reading.ParamsError:  # the first stage tells it
+        return
+    left = schedule.Plan(depends, stale).left
+    looked = plan.Looked(
+        params=params,
+        depends=depends,
+        done=[stage for stage in depends if stage not in left],
+        counted=text.found(_here, params),
+    )
+    planner, _ = plan.planner_of(looked, assumptions.read())
+    if sum(planner.work(stage).flops(planner.text) for stage in left) < WORTH or launching.asked():
+        return
+    command = [sys.executable, "-m", "runner.forecast", "--brief", "--jobs", str(jobs)]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    if told.strip():
+        tell(told.strip())
+
+
+def _here(path: str) -> Path | None:
+    found = Path(path)
+    return found if found.exists() else None

@@ -1,0 +1,201 @@
+"""Which stages of an experiment are done already, by DVC's lock and its run cache, without a checkout.
+
+An experiment that params.yaml does not hold is looked at in a folder of its own, with this workspace's code
+and cache. The hash of what a done stage wrote is the hash of what the next one reads.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from dvc.repo import Repo
+from dvc.stage import cache as stage_cache
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+
+from runner import schedule
+
+PIPELINE, LOCK, PARAMS = "dvc.yaml", "dvc.lock", "params.yaml"
+LINKED = ("conf", "manifests", "requirements.lock", "src", "stages")
+RUNS, CODE = "report", "manifests"  # stages whose inputs or outputs are not those of one other stage
+DIR = ".dir"  # ending of the hash of a folder
+
+Hashes = dict[str, str]  # of what stages wrote, by path
+
+
+def workspace(folder: Path, params: Path) -> None:
+    """Makes `folder` a DVC repository with this one's pipeline, code and cache, and other params."""
+    for name in (PIPELINE, LOCK):
+        if Path(name).exists():
+            shutil.copy(name, folder / name)
+    shutil.copy(params, folder / PARAMS)
+    for name in LINKED:
+        (folder / name).symlink_to(Path(name).resolve())
+    with Repo() as repo:
+        config = repo.config["cache"].get("dir") or os.path.join(repo.local_dvc_dir or ".dvc", "cache")
+    place = folder / ".dvc"
+    place.mkdir()
+    lines = ["[core]", "    no_scm = true", f"    site_cache_dir = {place}/site", "    analytics = false"]
+    lines += ["[cache]", f"    dir = {Path(config).resolve()}"]
+    (place / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Repo]:
+    """The repository in a folder, which is the working folder meanwhile: stages name paths from it."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with Repo(str(folder)) as repo:
+            yield repo
+    finally:
+        os.chdir(before)
+
+
+def graph(repo: Repo) -> dict[str, list[str]]:
+    """Each stage's direct dependencies."""
+    found = repo.index.graph
+    return {
+        stage.addressing: [other.addressing for other in found.successors(stage)]
+        for stage in repo.index.stages
+    }
+
+
+def in_order(depends: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Stages, each behind those that it depends on."""
+    plan = schedule.Plan(depends, list(depends))
+    while ready := plan.ready():
+        for name in ready:
+            plan.start(name)
+            yield name
+            plan.done(name)
+
+
+class Done:
+    """The stages whose results are in the cache, all of them from code and params as they are."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+        self.written = Hashes()
+        self.stages = _done(repo, self.written)
+
+    def file(self, path: str) -> Path | None:
+        """Where the cache has a file that one of them wrote; None if it has not."""
+        digest = _hash(self._repo, path, self.written)
+        return None if digest is None else _object(self._repo, digest)
+
+
+def _done(repo: Repo, written: Hashes) -> set[str]:
+    """Names of stages that are done. Notes what they wrote in `written`."""
+    lock, found = _lock(), set[str]()
+    stages = {stage.addressing: stage for stage in repo.index.stages}
+    for name in in_order(graph(repo)):
+        stage = stages[name]
+        if name == CODE:
+            found.add(name)
+            continue
+        if name == RUNS:
+            continue
+        outs = _outs(repo, stage, lock.get(name), written)
+        if outs is not None:
+            found.add(name)
+            written.update(outs)
+    if len(found) == len(repo.index.stages) - 1:
+        found.add(RUNS)
+    return found
+
+
+def _lock() -> Mapping[str, Any]:
+    path = Path(LOCK)
+    if not path.exists():
+        return {}
+    return yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {})
+
+
+def _outs(repo: Repo, stage: Any, locked: Any, written: Hashes) -> Hashes | None:
+    """Hashes of what a stage wrote from inputs as they are; None if it never did, or its results are gone."""
+    for dep in stage.deps:
+        if not _fill(repo, dep, written):
+            return None
+    if not stage_cache._can_hash(stage):
+        return None
+    key = stage_cache._get_cache_hash(to_single_stage_lockfile(stage), key=True)
+    entries = [] if locked is None else [locked]
+    entries += [entry for entry in [repo.stage_cache._load(stage)] if entry]
+    for entry in entries:
+        if stage_cache._get_cache_hash(copy.deepcopy(entry), key=True) == key:
+            outs = {out["path"]: out["md5"] for out in entry["outs"]}
+            if all(_cached(repo, digest) for digest in outs.values()):
+                return outs
+    return None
+
+
+def _fill(repo: Repo, dep: Any, written: Hashes) -> bool:
+    """Gives a dependency the hash that it has, or would have once it is written. Whether it could."""
+    path = dep.def_path
+    if dep.__class__.__name__ == "ParamsDependency" or not path.startswith(("data/", "models/")):
+        try:
+            dep.save()
+        except Exception:  # DVC's, of many kinds: a file or a param that is not there
+            return False
+        return True
+    digest = _hash(repo, path, written)
+    if digest is None:
+        return False
+    dep.hash_info = HashInfo("md5", digest)
+    return True
+
+
+def _hash(repo: Repo, path: str, written: Hashes) -> str | None:
+    """The hash of a path that a stage wrote, by itself or as a part of a folder."""
+    if path in written:
+        return written[path]
+    for parent in PurePosixPath(path).parents:
+        digest = written.get(str(parent))
+        if digest is not None and digest.endswith(DIR):
+            inner = PurePosixPath(path).relative_to(parent).parts
+            return _part(repo, digest, inner)
+    return None
+
+
+def _part(repo: Repo, digest: str, inner: tuple[str, ...]) -> str | None:
+    """The hash of a file or folder inside a folder with a hash."""
+    listed = json.loads(_object(repo, digest).read_text(encoding="utf-8"))
+    name = "/".join(inner)
+    for entry in listed:
+        if entry["relpath"] == name:
+            return str(entry["md5"])
+    below = [
+        {**entry, "relpath": entry["relpath"][len(name) + 1 :]}
+        for entry in listed
+        if entry["relpath"].startswith(f"{name}/")
+    ]
+    if not below:
+        return None
+    tree = Tree.from_list(below, hash_name="md5")
+    tree.digest()
+    return str(tree.hash_info.value)
+
+
+def _object(repo: Repo, digest: str) -> Path:
+    return Path(repo.cache.local.oid_to_path(digest))
+
+
+def _cached(repo: Repo, digest: str) -> bool:
+    """Whether an object is in the cache, a folder with all its files."""
+    path = _object(repo, digest)
+    if not path.exists():
+        return False
+    if not digest.endswith(DIR):
+        return True
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    return all(_object(repo, entry["md5"]).exists() for entry in listed)
