@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +27,20 @@ def archives(corpus: Corpus) -> list[str]:
         return [str(error)]
     lines = []
     for archive in needed:
-        if (folder / archive.name).exists():
+        if _kept(archive, folder):
             continue
         if not archive.mirrors:
             lines.append(f"{archive.name}: it has no mirror; put it into {folder} by hand")
         elif not _offered(archive):
             lines.append(f"{archive.name}: not in {folder}, and none of its mirrors answers from here")
     return lines
+
+
+def _kept(archive: Archive, folder: Path) -> bool:
+    """Whether a file of its name is in the cache, or in the folder of archives that were fetched before."""
+    named = os.environ.get(fetch.MIRROR_VARIABLE)
+    by_hand = Path(named).rglob(glob.escape(archive.name)) if named else ()
+    return (folder / archive.name).exists() or any(by_hand)
 
 
 def _offered(archive: Archive) -> bool:

@@ -38,6 +38,7 @@ class Forecast:
     params: Params
     text: Sizes
     known: bool  # whether the text was counted, or assumed
+    linked: bool  # whether the workspace is linked to the cache
     remarks: Sequence[str]
     depends: Mapping[str, Sequence[str]]
     done: Collection[str]
@@ -61,6 +62,7 @@ class Looked:
     depends: Mapping[str, Sequence[str]]
     done: Collection[str]
     counted: text.Counted | None
+    linked: bool = False  # whether the workspace is linked to the cache
 
 
 def look(choices: Sequence[str], compose: Callable[[Sequence[str], Path], None]) -> Looked:
@@ -78,7 +80,7 @@ def look(choices: Sequence[str], compose: Callable[[Sequence[str], Path], None])
         with there.opened(folder) as repo:
             depends, done = there.graph(repo), there.Done(repo)
             counted = text.found(done.file, params)
-    return Looked(params=params, depends=depends, done=done.stages, counted=counted)
+    return Looked(params=params, depends=depends, done=done.stages, counted=counted, linked=there.linked())
 
 
 def planner_of(looked: Looked, assumed: Assumptions) -> tuple[Planner, Sequence[str]]:
@@ -115,6 +117,7 @@ def forecast(asked: Question, looked: Looked, assumed: Assumptions, tell: Tell) 
         params=looked.params,
         text=planner.text,
         known=looked.counted is not None,
+        linked=looked.linked,
         remarks=remarks,
         depends=depends,
         done={stage for stage in depends if stage not in left},

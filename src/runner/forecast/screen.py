@@ -123,9 +123,9 @@ def _time(found: Forecast) -> str:
         return "Time: none; all is done."
     if asked.card:
         return (
-            f"Time: {_span(found.total)} on {asked.cards} x {asked.card}, a stage on each: not measured, and so a "
-            f"range. Training is assumed to reach {share.least:.0%} to {share.most:.0%} of the card's peak, and to "
-            "wait for launches where models are small (conf/forecast.yaml)."
+            f"Time: {_span(found.total)} on {asked.cards} x {asked.card}, a stage on each: not measured, and "
+            f"so a range. Training is assumed to reach {share.least:.0%} to {share.most:.0%} of the card's "
+            "peak, and to wait for launches where models are small (conf/forecast.yaml)."
         )
     where = machine.description()
     return (
@@ -141,9 +141,14 @@ def _disk(found: Forecast) -> list[str]:
     kept = sum(count for _, count in kinds)
     if not kept:
         return []
+    links = (
+        "none in the workspace, which is linked"
+        if found.linked
+        else "as much in the workspace (`dvc config --local cache.type hardlink,copy` links them)"
+    )
     return [
-        f"Disk: {outputs.size(int(kept))} more in the cache ({told}), as much in the workspace unless the "
-        f"cache is linked, {outputs.size(int(_scratch(found)))} of scratch meanwhile."
+        f"Disk: {outputs.size(int(kept))} more in the cache ({told}), {links}, "
+        f"{outputs.size(int(_scratch(found)))} of scratch meanwhile."
     ]
 
 
@@ -172,7 +177,8 @@ def _missing(found: Forecast) -> list[str]:
     if "corpus" in found.left:
         lacking += missing.archives(found.params.corpus)
     kept = sum(_bytes(found, found.left, kind) for kind in KINDS if kind != CHECKPOINTS)
-    lacking += missing.disk(2 * kept + _scratch(found), machine.scratch_root())
+    copies = 1 if found.linked else 2
+    lacking += missing.disk(copies * kept + _scratch(found), machine.scratch_root())
     if asked.card:
         lacking += missing.memory(_training_memory(found), found.assumed.cards[asked.card].gb, asked.card)
     elif gpu := machine.gpu_bytes():

@@ -25,6 +25,10 @@ class Model:
     rows: int
     vocabulary: int
 
+    def __hash__(self) -> int:
+        """Of its text: a recipe holds a list."""
+        return hash(repr(self))
+
     @property
     def parameters(self) -> int:
         """Trainable parameters, before units of gates are closed."""

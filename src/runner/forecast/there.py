@@ -49,6 +49,12 @@ def workspace(folder: Path, params: Path) -> None:
     (place / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def linked() -> bool:
+    """Whether this workspace's files are links into its cache, and so take no disk of their own."""
+    with Repo() as repo:
+        return bool({"hardlink", "symlink"} & set(repo.config["cache"].get("type") or []))
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[Repo]:
     """The repository in a folder, which is the working folder meanwhile: stages name paths from it."""
@@ -126,17 +132,21 @@ def _outs(repo: Repo, stage: Any, locked: Any, written: Hashes) -> Hashes | None
     for dep in stage.deps:
         if not _fill(repo, dep, written):
             return None
-    if not stage_cache._can_hash(stage):
-        return None
     key = stage_cache._get_cache_hash(to_single_stage_lockfile(stage), key=True)
-    entries = [] if locked is None else [locked]
-    entries += [entry for entry in [repo.stage_cache._load(stage)] if entry]
-    for entry in entries:
+    for entry in [*([locked] if locked else []), *_run(repo, key)]:
         if stage_cache._get_cache_hash(copy.deepcopy(entry), key=True) == key:
             outs = {out["path"]: out["md5"] for out in entry["outs"]}
             if all(_cached(repo, digest) for digest in outs.values()):
                 return outs
     return None
+
+
+def _run(repo: Repo, key: str) -> Iterator[Any]:
+    """What the run cache has under a key, the newest first."""
+    folder = Path(repo.stage_cache._get_cache_dir(key))
+    for path in sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
+        if entry := repo.stage_cache._load_cache(key, path.name):
+            yield entry
 
 
 def _fill(repo: Repo, dep: Any, written: Hashes) -> bool:

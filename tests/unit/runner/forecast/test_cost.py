@@ -1,0 +1,88 @@
+"""runner.forecast.cost: seconds of work by measured speed or a card, and of stages side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner import schedule
+from runner.forecast.cost import Measured, Named, Speed, makespan
+from runner.forecast.work import Work
+from tests.unit.runner.forecast.helpers import ASSUMED, TEXT, planner
+
+TEACHER = planner().teacher()
+STUDENT = planner().model(planner().params.capacities["tiny"], planner().params.training)
+SPEEDS = {STUDENT: Speed(step=0.5, line={1: 0.01, 5: 0.1}, call=0.25, scored=0.02), TEACHER: Speed(step=4.0)}
+WORK = Work(model=STUDENT, steps=10.0, updates=8, translated={1: 100, 5: 20}, calls=4, scored=50)
+
+
+def test_measured_seconds_add_up() -> None:
+    alone = Measured(SPEEDS, SPEEDS[TEACHER], ASSUMED, jobs=1)
+    seconds = 2.0 + 10 * 0.5 + 4 * 0.25 + 50 * 0.02 + 100 * 0.01 + 20 * 0.1
+    assert alone("student_plain@x-tiny-clean-1", WORK) == pytest.approx((seconds, seconds))
+    # Beside another stage it is slower; a teacher never is.
+    beside = Measured(SPEEDS, SPEEDS[TEACHER], ASSUMED, jobs=2)
+    assert beside("student_plain@x-tiny-clean-1", WORK)[0] == pytest.approx(1.5 * seconds)
+    assert beside("teacher@clean", WORK)[0] == pytest.approx(seconds)
+    # A quarter of the teacher's step for each batch that it reads along.
+    asked = Work(model=STUDENT, steps=1.0, asked=8.0)
+    assert alone("student_online@x-tiny-clean-1", asked)[0] == pytest.approx(2.0 + 0.5 + 8 * 0.25 * 4.0)
+
+
+def test_data_stages_follow_the_pairs() -> None:
+    measured = Measured({}, None, ASSUMED, jobs=1)
+    assert measured("bpe", Work(pairs=50_000)) == (2.0 + 150.0,) * 2
+    assert measured("report", Work(models=8)) == (2.0 + 4.0,) * 2
+
+
+def test_a_card_gives_a_range() -> None:
+    card = Named(ASSUMED.cards["small"], 1, TEXT, TEACHER, ASSUMED)
+    flops = 10**6 * STUDENT.step_flops(TEXT)
+    best, worst = card("student_plain@x", Work(model=STUDENT, steps=1e6))
+    assert best == pytest.approx(2.0 + max(flops / 0.5e12, 1e6 * 2 * 0.001))
+    assert worst == pytest.approx(2.0 + max(flops / 0.1e12, 1e6 * 2 * 0.01))
+    decoded = card("decode@x", Work(model=STUDENT, translated={5: 1000}))
+    assert decoded[1] == pytest.approx(2.0 + 1000 * STUDENT.line_flops(TEXT, 5) / 0.01e12)
+
+
+def test_a_teacher_shares_its_batches_among_cards() -> None:
+    four = planner(teacher__training__accumulate=4).teacher()
+    seconds = [
+        Named(ASSUMED.cards["small"], cards, TEXT, four, ASSUMED)(
+            "teacher@clean", Work(model=four, steps=1e6)
+        )[0]
+        for cards in (1, 2, 4, 6)
+    ]
+    base, one = 2.0, seconds[0] - 2.0
+    assert seconds == pytest.approx([base + one, base + one / 2, base + one / 4, base + one / 2])
+
+
+DEPENDS = {
+    "data": [],
+    "teacher@a": ["data"],
+    "plain": ["data"],
+    "word": ["teacher@a"],
+    "end": ["plain", "word"],
+}
+SECONDS = {"data": 1.0, "teacher@a": 10.0, "plain": 4.0, "word": 5.0, "end": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "alone", "total"),
+    [
+        (1, True, 21.0),
+        (2, False, 17.0),  # plain beside the teacher
+        (2, True, 17.0),  # plain beside word
+    ],
+)
+def test_stages_side_by_side(jobs: int, alone: bool, total: float) -> None:
+    plan = schedule.Plan(DEPENDS, list(DEPENDS))
+    assert makespan(plan, SECONDS, jobs, alone=alone) == total
+
+
+def test_a_teacher_alone_waits_for_what_runs() -> None:
+    depends = {"data": [], "teacher@a": ["data"], "teacher@b": ["data"], "plain": ["data"]}
+    seconds = {"data": 1.0, "teacher@a": 10.0, "teacher@b": 10.0, "plain": 4.0}
+    together, apart = (
+        makespan(schedule.Plan(depends, list(depends)), seconds, 3, alone=alone) for alone in (False, True)
+    )
+    assert (together, apart) == (11.0, 25.0)
