@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--card", help="a GPU that is not here, of conf/forecast.yaml")
     parser.add_argument("--cards", type=int, default=1, help="how many of it")
     parser.add_argument("--brief", action="store_true", help="a line")
+    parser.add_argument("--json", action="store_true", help="for a program")
     given = parser.parse_args()
     assumed = assumptions.read()
     if given.card and given.card not in assumed.cards:
@@ -57,7 +59,10 @@ def main() -> None:
         parser.error(f"JOBS and CARDS must be 1 or more; got {given.jobs} and {given.cards}")
     asked = plan.Question(choices=given.choices, jobs=given.jobs, card=given.card, cards=given.cards)
     found = plan.forecast(asked, plan.look(given.choices, compose), assumed, tell)
-    print(screen.brief(found) if given.brief else "\n".join(screen.lines(found)))
+    if given.json:
+        print(json.dumps(screen.figures(found)))
+    else:
+        print(screen.brief(found) if given.brief else "\n".join(screen.lines(found)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from nmtkd import machine, outputs
 from runner import launching, schedule
@@ -25,11 +26,23 @@ def lines(found: Forecast) -> list[str]:
 
 def brief(found: Forecast) -> str:
     """A line before a run."""
-    left, kept = found.left, sum(_bytes(found, found.left, kind) for kind in KINDS if kind != CHECKPOINTS)
-    return (
-        f"{len(left)} of {len(found.depends)} stages: {_flops(found, left)} of training, about "
-        f"{_span(found.total)}, {outputs.size(int(kept))} of disk (`make plan` tells more)"
-    )
+    left, flops = found.left, _flops(found, found.left)
+    parts = [f"{flops} of training"] if flops else []
+    parts += [f"about {_span(found.total)}", f"{outputs.size(int(_kept(found, left)))} of disk"]
+    stages = f"{len(left)} of {len(found.depends)} stages"
+    return f"{stages}: {', '.join(parts)} (`make plan` tells more)"
+
+
+def figures(found: Forecast) -> dict[str, Any]:
+    """What a program reads. Bytes and seconds are those of what is left."""
+    return {
+        "stages": len(found.depends),
+        "left": len(found.left),
+        "flops": sum(found.work[stage].flops(found.text) for stage in found.left),
+        "seconds": list(found.total),
+        "bytes": _kept(found, found.left),
+        "scratch_bytes": _scratch(found),
+    }
 
 
 def _title(found: Forecast) -> str:
@@ -75,7 +88,7 @@ def _table(found: Forecast) -> list[str]:
 def _row(found: Forecast, name: str, stages: Sequence[str]) -> list[str]:
     left = [stage for stage in stages if stage not in found.done]
     model = found.models.get(name.removeprefix("student "))
-    kept = sum(_bytes(found, stages, kind) for kind in KINDS if kind != CHECKPOINTS)
+    kept = _kept(found, stages)
     each = _mean([found.seconds[stage] for stage in left])
     return [
         name,
@@ -96,6 +109,11 @@ def _mean(spans: Sequence[Range]) -> Range | None:
 
 def _bytes(found: Forecast, stages: Iterable[str], kind: str) -> float:
     return sum(found.work[stage].disk.get(kind, 0.0) for stage in stages)
+
+
+def _kept(found: Forecast, stages: Iterable[str]) -> float:
+    """Bytes that stages leave in the cache."""
+    return sum(_bytes(found, stages, kind) for kind in KINDS if kind != CHECKPOINTS)
 
 
 def _flops(found: Forecast, stages: Iterable[str]) -> str:
@@ -176,7 +194,7 @@ def _missing(found: Forecast) -> list[str]:
     asked, lacking = found.question, list[str]()
     if "corpus" in found.left:
         lacking += missing.archives(found.params.corpus)
-    kept = sum(_bytes(found, found.left, kind) for kind in KINDS if kind != CHECKPOINTS)
+    kept = _kept(found, found.left)
     copies = 1 if found.linked else 2
     lacking += missing.disk(copies * kept + _scratch(found), machine.scratch_root())
     if asked.card:

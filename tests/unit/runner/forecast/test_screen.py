@@ -77,8 +77,19 @@ def test_a_stage_after_one_to_run_is_to_run_too() -> None:
 
 def test_a_line_before_a_run() -> None:
     told = screen.brief(found(done=[stage for stage in DEPENDS if not stage.startswith("report")]))
-    assert told == "1 of 8 stages:  of training, about 6 s, 0 bytes of disk (`make plan` tells more)"
+    assert told == "1 of 8 stages: about 6 s, 0 bytes of disk (`make plan` tells more)"
     assert "7 of 8 stages" in screen.brief(found(done=["manifests"]))
+
+
+def test_figures_for_a_program() -> None:
+    one = found(done=[stage for stage in DEPENDS if stage != "student_plain@plain-small-clean-1"])
+    told = screen.figures(one)
+    work = one.work["student_plain@plain-small-clean-1"]
+    assert (told["stages"], told["left"]) == (8, 1)
+    assert told["flops"] == work.flops(TEXT)
+    assert told["bytes"] == work.disk["models"]
+    assert told["scratch_bytes"] == work.disk["checkpoints"]
+    assert told["seconds"] == list(one.seconds["student_plain@plain-small-clean-1"])
 
 
 @pytest.mark.parametrize(
