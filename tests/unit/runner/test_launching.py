@@ -121,6 +121,7 @@ def test_what_is_no_fault_of_the_stage_is_tried_again(
         ("1 begun", "5|FAILED|NonZeroExitCode", 3, 1, 1),
         ("137 begun", "5|OUT_OF_MEMORY|x", 3, 1, 137),
         ("143 begun", "5|CANCELLED|x", 3, 1, 143),
+        ("0 begun", "5|CANCELLED|x", 3, 1, 1),  # a job of several nodes that was slow to end
         ("7 begun", "", 3, 1, 7),  # of a launcher that is no Slurm
     ],
 )
@@ -232,7 +233,7 @@ def test_a_job_writes_its_receipt_and_uses_its_own_cores(
     for name in jobs.HOSTS_OWN:
         monkeypatch.setenv(name, "9")  # so that the test puts back what it was
         monkeypatch.delenv(name)
-    with launching.job():
+    with launching.job(several=False):
         said = json.loads(receipt.read_text(encoding="utf-8"))
         assert said["job"] == "5" and "done" not in said
         assert [os.environ[name] for name in jobs.HOSTS_OWN] == ["3", "3"]
@@ -246,7 +247,7 @@ def test_a_receipt_says_whether_the_stage_was_done(
     receipt = tmp_path / "a.job"
     receipt.write_text("", encoding="utf-8")
     monkeypatch.setenv(jobs.RECEIPT, str(receipt))
-    with pytest.raises(error), launching.job():
+    with pytest.raises(error), launching.job(several=False):
         raise error("x")
     assert json.loads(receipt.read_text(encoding="utf-8")).get("done", False) == done
 
@@ -264,7 +265,7 @@ def test_a_job_that_cannot_work_says_why(
     (tmp_path / "a.job").write_text("", encoding="utf-8")
     for name, value in {jobs.RECEIPT: str(tmp_path / "a.job"), **changes}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(LaunchError, match=told), launching.job():
+    with pytest.raises(LaunchError, match=told), launching.job(several=False):
         pass
 
 
