@@ -22,9 +22,9 @@ from nmtkd import machine
 
 VARIABLE = "NMTKD_LAUNCH"
 RECEIPT = "NMTKD_JOB"  # set for a job: the path of its receipt
-# For a job of several tasks, unless said otherwise: where one fails, srun ends the others; and torch does not
-# warn of it, with C++ frames.
-TOGETHER = {"SLURM_KILL_BAD_EXIT": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+# For a job of several tasks, unless said otherwise: srun ends a task that outlives another one by so many
+# seconds (it has spoken by then if it lost that one), and torch does not warn of a loss, with C++ frames.
+TOGETHER = {"SLURM_WAIT": "60", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 HOSTS_OWN = ("NMTKD_THREADS", "OMP_NUM_THREADS")  # numbers of this host's cores, none of a job's
 # States of a job whose end is no fault of the stage, and which goes on where it stopped (squeue's names).
 RETRIED = ("TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL")

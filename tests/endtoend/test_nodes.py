@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -59,8 +60,6 @@ def errors(printed: str) -> list[str]:
 @pytest.fixture(scope="module")
 def whole(finished: tuple[Lab, str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The teacher that two processes of one node make."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("whole") / "lab"
     lab = shared(lambda: Lab(shutil.copytree(finished[0].folder, folder, symlinks=True)))
     lab.run("python", "-m", "stages.teacher", "clean")

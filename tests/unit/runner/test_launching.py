@@ -19,6 +19,7 @@ SRUN = r"""#!/bin/sh
 echo "$SLURM_JOB_NAME|$NMTKD_THREADS|$OMP_NUM_THREADS|$*" >> "$FAKE/calls"
 number=$(wc -l < "$FAKE/calls")
 answer=$(sed -n "${number}p" "$FAKE/script")
+echo "$SLURM_WAIT" > "$FAKE/patience"; touch "$NMTKD_JOB.5-0-0"
 case "$answer" in *begun*) echo '{"host": "n1"}' > "$NMTKD_JOB";; esac
 case "$answer" in *done*) echo '{"host": "n1", "done": true}' > "$NMTKD_JOB";; esac
 case "$answer" in *hangs*) exec sleep 60;; esac
@@ -73,7 +74,19 @@ def test_an_entry_is_handed_to_the_launcher_without_this_hosts_cores(fake: Path)
     assert name.startswith("nmtkd-student-word-word-tiny-clean-1-")
     assert (threads, openmp) == ("", "")
     assert words == f"--gres=gpu:1 x {sys.executable} -m stages.student word word-tiny-clean-1"
-    assert not list((fake / "scratch").iterdir())
+    assert not list((fake / "scratch").iterdir())  # no receipt, and no mark of its tasks
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "60"), ("7", "7")])
+def test_srun_ends_what_outlives_another_task_unless_said_otherwise(
+    fake: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, given: str
+) -> None:
+    monkeypatch.delenv("SLURM_WAIT", raising=False)
+    if asked:
+        monkeypatch.setenv("SLURM_WAIT", asked)
+    script(fake, ("0 done", "5|COMPLETED|None"))
+    assert launching.launched("teacher", ["clean"])
+    assert (fake / "patience").read_text(encoding="utf-8") == f"{given}\n"
 
 
 @pytest.mark.parametrize("entry", ["corpus", "bpe", "noise", "report", "manifests"])
