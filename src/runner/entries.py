@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from nmtkd import machine, outputs, processes
 from nmtkd.outputs import Output
-from runner import launching, manifests, torchrun
+from runner import launching, manifests, tasks, torchrun
 from runner.notes import Notes
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # torch's words for a GPU and for a CPU
@@ -38,13 +38,14 @@ def entry(main: Callable[[], None]) -> None:
         manifests.check(name)
         if launching.launched(name, arguments):
             return
-        with launching.job():
+        with launching.job(several=name in torchrun.TRAININGS):
             if torchrun.shared(name, arguments):
                 return
             with processes.group(), outputs.full_disk_told(" ".join([name, *arguments])):
                 if processes.first():
                     _begun[:] = [Notes.begin(name, arguments)]
                 main()
+                processes.gather(None)  # the first one writes: no launcher may end before
 
     run(checked)
 
@@ -74,13 +75,14 @@ def run(main: Callable[[], None]) -> None:
             raise
         failed(f"memory is full ({error}); lower the max_tokens of this stage, or choose smaller models")
     except KeyboardInterrupt:
-        if not processes.shared():
+        told = tasks.told()  # a task that ends because another one failed was not interrupted
+        if not processes.shared() and tasks.speaks():
             print("stopped", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(1 if told else INTERRUPTED) from None
 
 
 def failed(message: str, *, lost: bool = False) -> NoReturn:
-    """Ends with a message: where several processes share a training, their launcher tells it once."""
-    if not torchrun.report(message, lost=lost):
+    """Ends with a message: where several processes share a training, their launchers tell it once."""
+    if not torchrun.report(message, lost=lost) and tasks.speaks(lost=lost):
         print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1) from None

@@ -22,6 +22,9 @@ from nmtkd import machine
 
 VARIABLE = "NMTKD_LAUNCH"
 RECEIPT = "NMTKD_JOB"  # set for a job: the path of its receipt
+# For a job of several tasks, unless said otherwise: srun ends a task that outlives another one by so many
+# seconds (it has spoken by then if it lost that one), and torch does not warn of a loss, with C++ frames.
+TOGETHER = {"SLURM_WAIT": "60", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 HOSTS_OWN = ("NMTKD_THREADS", "OMP_NUM_THREADS")  # numbers of this host's cores, none of a job's
 # States of a job whose end is no fault of the stage, and which goes on where it stopped (squeue's names).
 RETRIED = ("TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
@@ -79,14 +82,15 @@ class Job:
             code = self._wait()
             return self._ended(code, self._received())
         finally:
-            self.receipt.unlink(missing_ok=True)
+            for left in self.receipt.parent.glob(f"{self.receipt.name}*"):  # and what runner/tasks.py marks
+                left.unlink(missing_ok=True)
 
     def _wait(self) -> int:
         environment = {name: value for name, value in os.environ.items() if name not in HOSTS_OWN}
         names = {"SLURM_JOB_NAME": self.name, "SBATCH_JOB_NAME": self.name}
         process = subprocess.Popen(
             self._words,
-            env={**environment, **names, RECEIPT: str(self.receipt)},
+            env={**TOGETHER, **environment, **names, RECEIPT: str(self.receipt)},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C comes to us alone: we cancel the job
             preexec_fn=_end_with_parent,  # noqa: PLW1509  no thread was started yet
@@ -153,7 +157,8 @@ class Job:
         while not done and state in UNDER_WAY and time.monotonic() < end:
             time.sleep(LOOK)
             number, state, _ = self._queue()
-        if code == 0 and not done and state not in RETRIED:  # srun comes back with 0 where a node is lost
+        # srun comes back with 0 where a node is lost, or a job of several is slow to end.
+        if code == 0 and not done and state not in (*RETRIED, "CANCELLED"):
             raise LaunchError(
                 f"{VARIABLE}: {self._words[0]} came back before the stage was done; it must wait for it "
                 "(sbatch needs --wait)"

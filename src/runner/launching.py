@@ -16,13 +16,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
 from nmtkd import outputs, processes
 from nmtkd.plan.reading import read_yaml
 from nmtkd.plan.values import Line, Section
+from runner import tasks
 from runner.jobs import HOSTS_OWN, RECEIPT, RETRIED, VARIABLE, Job, LaunchError, tell
 
 Stage = Literal["teacher", "decode", "targets", "student", "evaluate"]
@@ -104,20 +105,16 @@ def launched(entry: str, arguments: Sequence[str]) -> bool:
 
 
 @contextlib.contextmanager
-def job() -> Iterator[None]:
+def job(*, several: bool) -> Iterator[None]:
     """Within it an entry runs, as a job where it is one: the receipt says so, and cores are the job's own.
 
-    Raises LaunchError where the job's node does not see scratch space, or has several tasks.
+    `several` is whether the tasks of a job can share its work. Raises LaunchError where the job's node does
+    not see scratch space, or has tasks that cannot share.
     """
     receipt = os.environ.get(RECEIPT)
     if receipt is None or processes.shared():
         yield
         return
-    if (tasks := os.environ.get("SLURM_NTASKS", "1")) != "1":
-        raise LaunchError(
-            f"{VARIABLE}: {tasks} tasks were asked for; a stage is one task, which starts what it needs: ask "
-            "for --ntasks=1 with all its GPUs and cores"
-        )
     path = Path(receipt)
     if not path.exists():
         raise LaunchError(
@@ -125,14 +122,26 @@ def job() -> Iterator[None]:
             "all nodes share in NMTKD_SCRATCH"
         )
     said = {"host": platform.node(), "job": os.environ.get("SLURM_JOB_ID", "")}
-    path.write_text(json.dumps(said), encoding="utf-8")
+    _write(path, said)
+    if tasks.count() > 1 and not (several and tasks.started()):
+        raise LaunchError(
+            f"{VARIABLE}: {tasks.count()} tasks were asked for; this stage is one task, which starts what it "
+            "needs: ask for --ntasks=1 with all its GPUs and cores (teacher and student may have one a node, "
+            "by srun)"
+        )
     cores = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
     for name in HOSTS_OWN if cores else ():
         os.environ.setdefault(name, str(cores))
-    done = json.dumps(said | {"done": True})
+    done = said | {"done": True}
     try:
         yield
     except outputs.AlreadyMade:
-        path.write_text(done, encoding="utf-8")
+        _write(path, done)
         raise
-    path.write_text(done, encoding="utf-8")
+    _write(path, done)
+
+
+def _write(receipt: Path, said: dict[str, Any]) -> None:
+    """The first task of a job writes for all."""
+    if tasks.number() == 0:
+        receipt.write_text(json.dumps(said), encoding="utf-8")

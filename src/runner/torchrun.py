@@ -1,4 +1,4 @@
-"""More than one process for a training, by torch's own launcher: one a GPU."""
+"""More than one process for a training, by torch's own launcher: one a GPU, on one node or several."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nmtkd import machine, processes
+from runner import tasks
 from runner.schedule import LOOK
 
 TRAININGS = ("teacher", "student")  # entries whose processes share one training
@@ -29,50 +30,80 @@ class ProcessError(OSError):
 def shared(entry: str, arguments: Sequence[str]) -> bool:
     """Runs an entry in as many processes as it is given, if these are several. Whether it did.
 
-    Raises ProcessError with what the first of them that failed said. The others are then ended.
+    Each task of a job starts those of its node. Raises ProcessError with what the first of these that failed
+    said, LostError where they only lost those of another task. The others are then ended.
     """
-    if entry not in TRAININGS or processes.shared() or (count := machine.processes()) == 1:
+    if entry not in TRAININGS or processes.shared():
         return False
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its tables say less than we do
+    count, nodes = machine.processes(), tasks.count()
+    if count == nodes == 1:
+        return False
+    logging.disable(logging.ERROR)  # torch's tables say less than we do
     cores = str(max(1, machine.threads() // count))
     os.environ.update(NMTKD_THREADS=cores, OMP_NUM_THREADS=cores)
-    with tempfile.TemporaryDirectory(prefix="torchrun-") as logs:  # torch would leave its own behind
-        _launch(count, entry, arguments, logs)
+    if tasks.number() == 0:
+        of = "" if nodes == 1 else f" of this node, and those of {nodes - 1} more,"
+        print(f"[{entry} {' '.join(arguments)}] {count} processes{of} share the training", flush=True)
+    over = threading.Event()
+    threading.Thread(target=_end_with_taker, args=(over,), daemon=True).start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="torchrun-") as logs:  # torch would leave its own behind
+            _launch(count, entry, arguments, logs)
+    finally:
+        over.set()
     return True
 
 
 def _launch(count: int, entry: str, arguments: Sequence[str], logs: str) -> None:
-    """Runs the processes of an entry on this machine. Raises KeyboardInterrupt and ProcessError."""
+    """Runs the processes of an entry on this machine. Raises KeyboardInterrupt, ProcessError, LostError."""
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     config = LaunchConfig(
         logs_specs=DefaultLogsSpecs(log_dir=logs),
-        min_nodes=1,
-        max_nodes=1,
         nproc_per_node=count,
-        run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
         max_restarts=0,
         shutdown_timeout=int(machine.PATIENCE),
+        **(meeting := _meeting()),
     )
-    threading.Thread(target=_end_with_taker, daemon=True).start()
-    print(f"[{entry} {' '.join(arguments)}] {count} processes share the training", flush=True)
     try:
         elastic_launch(config, sys.executable)("-u", "-m", f"stages.{entry}", *arguments)
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
-        raise ProcessError(cause(error.failures)) from None
+        message, lost = cause(error.failures)
+        raise (processes.LostError if lost else ProcessError)(message) from None
+    except RendezvousError as error:
+        raise processes.LostError(
+            f"the tasks of this job do not find each other at {meeting['rdzv_endpoint']}: one is gone, or "
+            f"its node cannot reach that address ({type(error).__name__})"
+        ) from None
 
 
-def cause(failures: dict[int, Any]) -> str:
+def _meeting() -> dict[str, Any]:
+    """Where the launchers of all tasks meet. That of a single one meets itself."""
+    if tasks.count() == 1:
+        return {"min_nodes": 1, "max_nodes": 1, "run_id": uuid.uuid4().hex, "rdzv_endpoint": "localhost:0"}
+    first, own = tasks.addresses()
+    return {
+        "min_nodes": tasks.count(),
+        "max_nodes": tasks.count(),
+        "run_id": tasks.step(),
+        "rdzv_endpoint": f"{first}:{tasks.port()}",
+        "rdzv_configs": {"is_host": tasks.number() == 0},
+        "local_addr": own,
+    }
+
+
+def cause(failures: dict[int, Any]) -> tuple[str, bool]:
     """What ended a training, from torch's record of each process that failed, by number.
 
     A reason that a process gave comes first. A signal leaves none; and where others only say that they lost a
-    process, it is the signal that explains it.
+    process, it is the signal that explains it. Also says whether it may only be that another task's process
+    is gone: a process of NCCL's then aborts.
     """
     said = [one for one in failures.values() if LOST in one.error_file_data]  # torch fills in for the others
     reasons = [one for one in said if not one.error_file_data[LOST]]
@@ -83,21 +114,29 @@ def cause(failures: dict[int, Any]) -> str:
         return (
             f"process {number} of this training was ended by {name}, and the others with it; where memory "
             "was full, lower max_tokens; run it again: it goes on from its last checkpoint"
-        )
+        ), name == signal.SIGABRT.name
     if not said:
         number, one = min(failures.items())
-        return f"process {number} of this training ended with exit code {one.exitcode}, and said nothing"
+        return (
+            f"process {number} of this training ended with exit code {one.exitcode}, and said nothing",
+            False,
+        )
     first = min(reasons or said, key=lambda one: one.error_file_data["timestamp"])
-    return str(first.error_file_data["message"])
+    return str(first.error_file_data["message"]), not reasons
 
 
-def _end_with_taker() -> None:
-    """Ends the launcher, and so all processes, once nobody waits for the result: it only waits itself."""
-    while True:
-        time.sleep(machine.PROGRESS_SECONDS)
+def _end_with_taker(over: threading.Event) -> None:
+    """Ends the launcher, and so all processes, once nobody waits for the result: it only waits itself.
+
+    So too once another task has told why the stage ends.
+    """
+    while not over.wait(machine.PROGRESS_SECONDS):
         try:
             machine.check_parents()
+            gone = tasks.told()
         except machine.MachineError:
+            gone = True
+        if gone:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

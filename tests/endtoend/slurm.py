@@ -1,4 +1,7 @@
-"""A Slurm of one node, without root's services: daemons of its own in a folder, on ports of its own."""
+"""A Slurm without root's services: daemons of its own in a folder, on ports of its own.
+
+Its nodes are of this host: the name of one is the host's, those of several are their numbers' too.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,7 @@ CONFIGURATION = """
 ClusterName=toy
 SlurmctldHost={host}
 SlurmUser=root
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
+SlurmctldPort={port}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
@@ -36,21 +38,24 @@ ReturnToService=2
 KillWait=2
 MinJobAge=600
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+SlurmdLogFile={folder}/slurmd-%n.log
+{nodes}
 PartitionName=toy Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.{place} Port={port} CPUs={cores} State=UNKNOWN"
 
 
 class Slurm:
     """The daemons. `why` says why they do not run, or is empty."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nodes: int = 1) -> None:
         self.folder, self.why = folder, ""
+        host = platform.node().partition(".")[0]
+        self.nodes = [host] if nodes == 1 else [f"{host}{number}" for number in range(nodes)]
         self.env = {"SLURM_CONF": f"{folder}/slurm.conf"}
         self._daemons: list[subprocess.Popen[bytes]] = []
         missing = [name for name in PROGRAMS if find(name) is None]
@@ -64,10 +69,15 @@ class Slurm:
             self._start()
 
     def _start(self) -> None:
-        for name in ("state", "spool"):
-            (self.folder / name).mkdir()
-        host, ports = platform.node().partition(".")[0], [free_port(), free_port()]
-        text = CONFIGURATION.format(host=host, ports=ports, folder=self.folder, cores=CORES)
+        (self.folder / "state").mkdir()
+        for node in self.nodes:
+            (self.folder / f"spool-{node}").mkdir()
+        host = platform.node().partition(".")[0]
+        lines = [
+            NODE.format(name=name, host=host, place=place, port=free_port(), cores=CORES)
+            for place, name in enumerate(self.nodes, start=1)
+        ]
+        text = CONFIGURATION.format(host=host, port=free_port(), folder=self.folder, nodes="\n".join(lines))
         (self.folder / "slurm.conf").write_text(text, encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
@@ -77,10 +87,11 @@ class Slurm:
         options = [f"--{name}={self.folder / place}" for name, place in places.items()]
         self._begin("munged", "--foreground", "--force", *options)
         self._begin("slurmctld", "-D")
-        self._begin("slurmd", "-D")
+        for node in self.nodes:
+            self._begin("slurmd", "-D", "-N", node)
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
-            if "idle" in self.ask("sinfo", "--noheader", "--format=%T"):
+            if self.ask("sinfo", "--noheader", "--Node", "--format=%T").split() == ["idle"] * len(self.nodes):
                 return
             time.sleep(0.2)
         self.why = f"Slurm's node did not come up within {LIMIT:g} s: {self._last()}"
@@ -99,7 +110,8 @@ class Slurm:
         )
 
     def _last(self) -> str:
-        logs = [self.folder / f"{name}.log" for name in ("munge", "slurmctld", "slurmd")]
+        daemons = ("munge", "slurmctld", *(f"slurmd-{node}" for node in self.nodes))
+        logs = [self.folder / f"{name}.log" for name in daemons]
         lines = [log.read_text(errors="replace").splitlines()[-1:] for log in logs if log.exists()]
         return "; ".join(line for last in lines for line in last)
 

@@ -19,6 +19,7 @@ SRUN = r"""#!/bin/sh
 echo "$SLURM_JOB_NAME|$NMTKD_THREADS|$OMP_NUM_THREADS|$*" >> "$FAKE/calls"
 number=$(wc -l < "$FAKE/calls")
 answer=$(sed -n "${number}p" "$FAKE/script")
+echo "$SLURM_WAIT" > "$FAKE/patience"; touch "$NMTKD_JOB.5-0-0"
 case "$answer" in *begun*) echo '{"host": "n1"}' > "$NMTKD_JOB";; esac
 case "$answer" in *done*) echo '{"host": "n1", "done": true}' > "$NMTKD_JOB";; esac
 case "$answer" in *hangs*) exec sleep 60;; esac
@@ -73,7 +74,19 @@ def test_an_entry_is_handed_to_the_launcher_without_this_hosts_cores(fake: Path)
     assert name.startswith("nmtkd-student-word-word-tiny-clean-1-")
     assert (threads, openmp) == ("", "")
     assert words == f"--gres=gpu:1 x {sys.executable} -m stages.student word word-tiny-clean-1"
-    assert not list((fake / "scratch").iterdir())
+    assert not list((fake / "scratch").iterdir())  # no receipt, and no mark of its tasks
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "60"), ("7", "7")])
+def test_srun_ends_what_outlives_another_task_unless_said_otherwise(
+    fake: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, given: str
+) -> None:
+    monkeypatch.delenv("SLURM_WAIT", raising=False)
+    if asked:
+        monkeypatch.setenv("SLURM_WAIT", asked)
+    script(fake, ("0 done", "5|COMPLETED|None"))
+    assert launching.launched("teacher", ["clean"])
+    assert (fake / "patience").read_text(encoding="utf-8") == f"{given}\n"
 
 
 @pytest.mark.parametrize("entry", ["corpus", "bpe", "noise", "report", "manifests"])
@@ -121,6 +134,7 @@ def test_what_is_no_fault_of_the_stage_is_tried_again(
         ("1 begun", "5|FAILED|NonZeroExitCode", 3, 1, 1),
         ("137 begun", "5|OUT_OF_MEMORY|x", 3, 1, 137),
         ("143 begun", "5|CANCELLED|x", 3, 1, 143),
+        ("0 begun", "5|CANCELLED|x", 3, 1, 1),  # a job of several nodes that was slow to end
         ("7 begun", "", 3, 1, 7),  # of a launcher that is no Slurm
     ],
 )
@@ -232,7 +246,7 @@ def test_a_job_writes_its_receipt_and_uses_its_own_cores(
     for name in jobs.HOSTS_OWN:
         monkeypatch.setenv(name, "9")  # so that the test puts back what it was
         monkeypatch.delenv(name)
-    with launching.job():
+    with launching.job(several=False):
         said = json.loads(receipt.read_text(encoding="utf-8"))
         assert said["job"] == "5" and "done" not in said
         assert [os.environ[name] for name in jobs.HOSTS_OWN] == ["3", "3"]
@@ -246,7 +260,7 @@ def test_a_receipt_says_whether_the_stage_was_done(
     receipt = tmp_path / "a.job"
     receipt.write_text("", encoding="utf-8")
     monkeypatch.setenv(jobs.RECEIPT, str(receipt))
-    with pytest.raises(error), launching.job():
+    with pytest.raises(error), launching.job(several=False):
         raise error("x")
     assert json.loads(receipt.read_text(encoding="utf-8")).get("done", False) == done
 
@@ -264,7 +278,7 @@ def test_a_job_that_cannot_work_says_why(
     (tmp_path / "a.job").write_text("", encoding="utf-8")
     for name, value in {jobs.RECEIPT: str(tmp_path / "a.job"), **changes}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(LaunchError, match=told), launching.job():
+    with pytest.raises(LaunchError, match=told), launching.job(several=False):
         pass
 
 
