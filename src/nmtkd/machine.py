@@ -90,8 +90,8 @@ def processes() -> int:
     return int(text)
 
 
-def description() -> dict[str, str | int]:
-    """Processor, device and cores, for the measurements in reports/machine/."""
+def description(gpus: int = 1) -> dict[str, str | int]:
+    """Processor, device and cores, for the measurements in reports/machine/. `gpus` worked at once."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -99,14 +99,17 @@ def description() -> dict[str, str | int]:
         names = []
     return {
         "processor": (names or [platform.processor() or platform.machine()])[0],
-        "device": device(),
+        "device": f"cuda on {gpus} GPUs" if gpus > 1 and device() == "cuda" else device(),
         "cores": threads(),
     }
 
 
-def measurement(kind: str, key: str, model: str, **values: Any) -> dict[str, Any]:
-    """What this machine measured of the model with content hash `model`, for layout.machine_file."""
-    return {"kind": kind, "key": key, "model": model, "machine": description(), **values}
+def measurement(kind: str, key: str, model: str, gpus: int = 1, **values: Any) -> dict[str, Any]:
+    """What this machine measured of the model with content hash `model`, for layout.machine_file.
+
+    `gpus` worked at once, where it has any: a speed of several is told as such.
+    """
+    return {"kind": kind, "key": key, "model": model, "machine": description(gpus), **values}
 
 
 def keep_freed_memory() -> None:
