@@ -2,7 +2,7 @@
 
 NMTKD_DEVICE   auto (a GPU if there is one), cpu or cuda
 NMTKD_THREADS  cores to use; all by default
-NMTKD_PROCESSES  processes that share a training; one a GPU by default, and one on a CPU
+NMTKD_PROCESSES  processes that share a training or token targets; one a GPU by default, and one on a CPU
 NMTKD_SCRATCH  folder for checkpoints of training; `.scratch` of the repository by default
 """
 
@@ -22,7 +22,7 @@ PROGRESS_SECONDS = 5.0  # least time between two progress lines
 # CTranslate2 for each costs its memory. Some more are allowed, for a share of cores that was rounded up.
 MOST_THREADS_A_CORE = 4
 PATIENCE = 10.0  # seconds that a process has to end by itself
-MOST_PROCESSES = 1024  # that share a training: as many GPUs are the largest machines' that train such models
+MOST_PROCESSES = 1024  # that share a stage: as many GPUs are the largest machines' that train such models
 SHOWN = 40  # characters of a setting that a message quotes
 
 
@@ -73,7 +73,7 @@ def gpus() -> int:
 
 
 def processes() -> int:
-    """Processes that share a training. Raises MachineError for a bad NMTKD_PROCESSES, or too few GPUs."""
+    """Processes that share a stage. Raises MachineError for a bad NMTKD_PROCESSES, or too few GPUs."""
     text = os.environ.get("NMTKD_PROCESSES", "")
     if not text:
         return max(1, gpus())

@@ -80,7 +80,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def failed(message: str, *, lost: bool = False) -> NoReturn:
-    """Ends with a message: where several processes share a training, their launcher tells it once."""
+    """Ends with a message: where several processes share the work, their launcher tells it once."""
     if not torchrun.report(message, lost=lost):
         print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1) from None

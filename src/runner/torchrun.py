@@ -1,4 +1,4 @@
-"""More than one process for a training, by torch's own launcher: one a GPU."""
+"""More than one process for an entry, by torch's own launcher: one a GPU."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 from nmtkd import machine, processes
 from runner.schedule import LOOK
 
-TRAININGS = ("teacher", "student")  # entries whose processes share one training
+SHARED = ("teacher", "student", "targets")  # entries whose work several processes share
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where the launcher reads what a process says of its end
 LOST = "lost"  # in a report: whether the message only says that another process is gone
 
 
 class ProcessError(OSError):
-    """A process of a training ended, and so did all."""
+    """A process of an entry ended, and so did all."""
 
 
 def shared(entry: str, arguments: Sequence[str]) -> bool:
@@ -31,7 +31,7 @@ def shared(entry: str, arguments: Sequence[str]) -> bool:
 
     Raises ProcessError with what the first of them that failed said. The others are then ended.
     """
-    if entry not in TRAININGS or processes.shared() or (count := machine.processes()) == 1:
+    if entry not in SHARED or processes.shared() or (count := machine.processes()) == 1:
         return False
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its tables say less than we do
     cores = str(max(1, machine.threads() // count))
@@ -59,7 +59,7 @@ def _launch(count: int, entry: str, arguments: Sequence[str], logs: str) -> None
         shutdown_timeout=int(machine.PATIENCE),
     )
     threading.Thread(target=_end_with_taker, daemon=True).start()
-    print(f"[{entry} {' '.join(arguments)}] {count} processes share the training", flush=True)
+    print(f"[{entry} {' '.join(arguments)}] {count} processes share the work", flush=True)
     try:
         elastic_launch(config, sys.executable)("-u", "-m", f"stages.{entry}", *arguments)
     except SignalException:
@@ -69,7 +69,7 @@ def _launch(count: int, entry: str, arguments: Sequence[str], logs: str) -> None
 
 
 def cause(failures: dict[int, Any]) -> str:
-    """What ended a training, from torch's record of each process that failed, by number.
+    """What ended an entry, from torch's record of each process that failed, by number.
 
     A reason that a process gave comes first. A signal leaves none; and where others only say that they lost a
     process, it is the signal that explains it.
@@ -81,12 +81,12 @@ def cause(failures: dict[int, Any]) -> str:
         number, one = killed[0]
         name = signal.Signals(-one.exitcode).name
         return (
-            f"process {number} of this training was ended by {name}, and the others with it; where memory "
-            "was full, lower max_tokens; run it again: it goes on from its last checkpoint"
+            f"process {number} of this stage was ended by {name}, and the others with it; where memory "
+            "was full, lower max_tokens; run it again: a training goes on from its last checkpoint"
         )
     if not said:
         number, one = min(failures.items())
-        return f"process {number} of this training ended with exit code {one.exitcode}, and said nothing"
+        return f"process {number} of this stage ended with exit code {one.exitcode}, and said nothing"
     first = min(reasons or said, key=lambda one: one.error_file_data["timestamp"])
     return str(first.error_file_data["message"])
 
@@ -102,7 +102,7 @@ def _end_with_taker() -> None:
 
 
 def join() -> None:
-    """Begins a process that shares a training: it ends with its launcher, and only the first one speaks."""
+    """Begins a process that shares the work: it ends with its launcher, and only the first one speaks."""
 
     def end_with(launcher: int) -> None:
         while os.getppid() == launcher:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nmtkd import machine
+from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import transformer
 
@@ -29,7 +29,8 @@ def distributions(
 
     probs are the K largest of softmax(logits / temperature) at each position, given the prefix before it, in
     float32, largest first. An ensemble's members are averaged. The teacher is in eval mode. A line longer
-    than `max_tokens` is a batch by itself. Raises bridge.ModelError for a line beyond the model's positions,
+    than `max_tokens` is a batch by itself. Processes that share the work cut the same batches, and each
+    yields the lines of its own. Raises bridge.ModelError for a line beyond the model's positions,
     ValueError for K above V.
     """
     torch.set_num_threads(machine.threads())
@@ -41,7 +42,7 @@ def distributions(
             f"targets.top_k: {top_k} tokens asked for, the dictionary has {len(loaded.dictionary)}; lower it"
         )
     dataset = bridge.pairs(loaded, sources, prefixes)
-    for batch in bridge.batches(dataset, max_tokens):
+    for _, batch in processes.share(bridge.batches(dataset, max_tokens)):
         sample = bridge.collate(dataset, batch, loaded.device)
         real_BT = sample["target"].ne(loaded.dictionary.pad())
         with torch.inference_mode():
