@@ -17,6 +17,18 @@ from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
 from tests.endtoend.test_interrupted import start, wait_for
 
+# Appended to a module: the second process finds the memory full, of a GPU that is played.
+FULL = """
+
+def _full(*_: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+if processes.number() == 1:
+    Stepper.step = _full
+    for name, value in (("total", 2**30), ("room", 2**29), ("clear", 0), ("peak", 2**28)):
+        setattr(gpu_memory.Gpu, name, lambda _, value=value: value)
+"""
 TEACHER = "models/teacher/clean"
 BEST = "hybrid_best-tiny-clean-beam-1"  # several trainings of one stage, with a choice between them
 ENDLESS = 40_000  # updates: no test waits for their end
@@ -77,6 +89,19 @@ def test_a_process_that_dies_ends_all_with_one_message_and_a_rerun_has_the_same_
     assert errors[0].startswith("error: process 1 of this stage was ended by SIGKILL, and the others with it")
     assert "going on from update" in lab.run("python", "-m", "stages.teacher", "clean")
     assert lab.read(f"{TEACHER}/model/model.pt") == whole
+
+
+def test_memory_of_one_gpu_that_is_full_ends_all_with_what_would_fit(copy: CopyLab) -> None:
+    """The others wait for its gradients meanwhile."""
+    lab = shared(copy)
+    lab.append("src/nmtkd/training/step.py", FULL)
+    lab.run("python", "-m", "stages.manifests")
+    done = lab.ask("python", "-m", "stages.teacher", "clean")
+    assert done.returncode == 1 and done.stderr.count("rror") == 1, done.stderr
+    assert (
+        "error: teacher.training.max_tokens: 512 is too much for this GPU's 1.00 GiB, of which 512.00 MiB "
+        "are free for it: about "
+    ) in done.stderr
 
 
 def targets(lab: Lab, prefix: str) -> Path:
