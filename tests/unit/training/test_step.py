@@ -225,6 +225,7 @@ def test_update_that_is_too_large_for_a_gpu_says_what_would_fit(
     monkeypatch.setattr(step, "MOMENTS", 0)
     with pytest.raises(machine.MachineError) as caught:
         stepper.update(group)
+    assert one.get_criterion()._seen is None  # what a part saw would be held until the end
     whole, half, quarter, eighth = 400, 200, 100, 50
     assert tried[-4:] == [whole, half, quarter, eighth] and whole not in tried[:-4]
     # 95% of 1000 bytes are 200 and 150 tokens.
