@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from stages import entry, output  # first: it puts src/ on the path
 
-from nmtkd import files, machine
+from nmtkd import files, machine, processes
 from nmtkd.decoding import scoring
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network.fairseq_bridge import token_counts
@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     stage = f"targets {args.noise} {args.prefix}"
     with output(layout.targets_dir(args.noise, args.prefix)) as made:
-        out = made.path
-        writer = targets.Writer(out, token_counts(prefix), header)
+        writer = targets.Writer(made.path, token_counts(prefix), header)
         rows = scoring.distributions(model, sources, prefix, top_k, settings.temperature, settings.max_tokens)
         for done, (line, ids, probs) in enumerate(rows, start=1):
             writer.put(line, ids, probs)
-            machine.progress(stage, done, len(prefix), "lines done")
-        writer.close()
-        size = sum(file.stat().st_size for file in out.iterdir())
+            of_all = min(done * processes.count(), len(prefix) - 1)  # shares are about equal
+            machine.progress(stage, of_all, len(prefix), "lines done")
+        size = writer.close()
+        machine.progress(stage, len(prefix), len(prefix), "lines done")
     print(f"[{stage}] top {top_k} of {vocabulary} tokens, {size / writer.positions:.0f} bytes a token")
 
 

@@ -2,7 +2,7 @@
 
 NMTKD_DEVICE   auto (a GPU if there is one), cpu or cuda
 NMTKD_THREADS  cores to use; all by default
-NMTKD_PROCESSES  processes that share a training; one a GPU by default, and one on a CPU
+NMTKD_PROCESSES  processes that share a training or token targets; one a GPU by default, and one on a CPU
 NMTKD_SCRATCH  folder for checkpoints of training; `.scratch` of the repository by default
 """
 
@@ -22,7 +22,7 @@ PROGRESS_SECONDS = 5.0  # least time between two progress lines
 # CTranslate2 for each costs its memory. Some more are allowed, for a share of cores that was rounded up.
 MOST_THREADS_A_CORE = 4
 PATIENCE = 10.0  # seconds that a process has to end by itself
-MOST_PROCESSES = 1024  # that share a training: as many GPUs are the largest machines' that train such models
+MOST_PROCESSES = 1024  # that share a stage: as many GPUs are the largest machines' that train such models
 SHOWN = 40  # characters of a setting that a message quotes
 
 
@@ -81,7 +81,7 @@ def gpu_bytes() -> int:
 
 
 def processes() -> int:
-    """Processes that share a training. Raises MachineError for a bad NMTKD_PROCESSES, or too few GPUs."""
+    """Processes that share a stage. Raises MachineError for a bad NMTKD_PROCESSES, or too few GPUs."""
     text = os.environ.get("NMTKD_PROCESSES", "")
     if not text:
         return max(1, gpus())
@@ -98,8 +98,8 @@ def processes() -> int:
     return int(text)
 
 
-def description() -> dict[str, str | int]:
-    """Processor, device and cores, for the measurements in reports/machine/."""
+def description(gpus: int = 1) -> dict[str, str | int]:
+    """Processor, device and cores, for the measurements in reports/machine/. `gpus` worked at once."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -107,14 +107,17 @@ def description() -> dict[str, str | int]:
         names = []
     return {
         "processor": (names or [platform.processor() or platform.machine()])[0],
-        "device": device(),
+        "device": f"cuda on {gpus} GPUs" if gpus > 1 and device() == "cuda" else device(),
         "cores": threads(),
     }
 
 
-def measurement(kind: str, key: str, model: str, **values: Any) -> dict[str, Any]:
-    """What this machine measured of the model with content hash `model`, for layout.machine_file."""
-    return {"kind": kind, "key": key, "model": model, "machine": description(), **values}
+def measurement(kind: str, key: str, model: str, gpus: int = 1, **values: Any) -> dict[str, Any]:
+    """What this machine measured of the model with content hash `model`, for layout.machine_file.
+
+    `gpus` worked at once, where it has any: a speed of several is told as such.
+    """
+    return {"kind": kind, "key": key, "model": model, "machine": description(gpus), **values}
 
 
 def keep_freed_memory() -> None:

@@ -54,7 +54,7 @@ class Output:
         root = machine.scratch_root()
         folder = root / f"{kind}-{key}"
         if not processes.first():
-            return folder  # the first process of the training holds it
+            return folder  # the first process of the stage holds it
         try:
             self._held.enter_context(locks.held(root / f"{folder.name}.lock", self.stage))
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def made(
     is replaced, `basis` is checked; where that fails the folder is kept in scratch space for whoever makes it
     again from the same basis.
 
-    Of processes that share a training, the first makes the output; the others have a folder that is dropped.
+    Of processes that share the work, the first makes the output; the others have a folder that is dropped.
 
     Raises AlreadyMade where another process has made the same meanwhile or before, DiskFullError where there
     is no room.

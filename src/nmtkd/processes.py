@@ -1,4 +1,4 @@
-"""The processes that share a training: those that torchrun started, one a GPU.
+"""The processes that share a stage's work: those that torchrun started, one a GPU.
 
 A process started otherwise is alone, and every function here is then the plain thing. Processes talk through
 torch.distributed: NCCL between GPUs, gloo between CPUs. The first one writes; the others help to compute.
@@ -21,11 +21,11 @@ PATIENCE = timedelta(days=30)
 
 
 class LostError(OSError):
-    """Another process of this training is gone."""
+    """Another process of this stage is gone."""
 
 
 def count() -> int:
-    """How many processes share this training."""
+    """How many processes share the work of this stage."""
     return int(os.environ.get("WORLD_SIZE", "1")) if shared() else 1
 
 
@@ -35,7 +35,7 @@ def number() -> int:
 
 
 def first() -> bool:
-    """Whether this process writes what comes of the training."""
+    """Whether this process writes what comes of the work."""
     return number() == 0
 
 
@@ -46,7 +46,7 @@ def shared() -> bool:
 
 @contextmanager
 def group() -> Iterator[None]:
-    """Within it the processes of a training can talk. On GPUs each has its own."""
+    """Within it the processes of a stage can talk. On GPUs each has its own."""
     if count() == 1:
         yield
         return
@@ -127,4 +127,4 @@ def _loss_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise LostError(f"another process of this training is gone ({error})") from None
+        raise LostError(f"another process of this stage is gone ({error})") from None

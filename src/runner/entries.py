@@ -82,7 +82,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def failed(message: str, *, lost: bool = False) -> NoReturn:
-    """Ends with a message: where several processes share a training, their launchers tell it once."""
+    """Ends with a message: where several processes share the work, their launchers tell it once."""
     if not torchrun.report(message, lost=lost) and tasks.speaks(lost=lost):
         print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""More than one process for a training, by torch's own launcher: one a GPU, on one node or several."""
+"""More than one process for an entry, by torch's own launcher: one a GPU, on one node or several."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from nmtkd import machine, processes
 from runner import tasks
 from runner.schedule import LOOK
 
-TRAININGS = ("teacher", "student")  # entries whose processes share one training
+TRAININGS = ("teacher", "student")  # entries whose work nodes can share
+SHARED = (*TRAININGS, "targets")  # and processes of one node, which may write into one mapped file
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where the launcher reads what a process says of its end
 LOST = "lost"  # in a report: whether the message only says that another process is gone
 
 
 class ProcessError(OSError):
-    """A process of a training ended, and so did all."""
+    """A process of an entry ended, and so did all."""
 
 
 def shared(entry: str, arguments: Sequence[str]) -> bool:
@@ -33,7 +34,7 @@ def shared(entry: str, arguments: Sequence[str]) -> bool:
     Each task of a job starts those of its node. Raises ProcessError with what the first of these that failed
     said, LostError where they only lost those of another task. The others are then ended.
     """
-    if entry not in TRAININGS or processes.shared():
+    if entry not in SHARED or processes.shared():
         return False
     count, nodes = machine.processes(), tasks.count()
     if count == nodes == 1:
@@ -42,8 +43,8 @@ def shared(entry: str, arguments: Sequence[str]) -> bool:
     cores = str(max(1, machine.threads() // count))
     os.environ.update(NMTKD_THREADS=cores, OMP_NUM_THREADS=cores)
     if tasks.number() == 0:
-        of = "" if nodes == 1 else f" of this node, and those of {nodes - 1} more,"
-        print(f"[{entry} {' '.join(arguments)}] {count} processes{of} share the training", flush=True)
+        each = "" if nodes == 1 else f" on each of {nodes} nodes"
+        print(f"[{entry} {' '.join(arguments)}] {count} processes{each} share the work", flush=True)
     over = threading.Event()
     threading.Thread(target=_end_with_taker, args=(over,), daemon=True).start()
     try:
@@ -99,7 +100,7 @@ def _meeting() -> dict[str, Any]:
 
 
 def cause(failures: dict[int, Any]) -> tuple[str, bool]:
-    """What ended a training, from torch's record of each process that failed, by number.
+    """What ended a stage, from torch's record of each process that failed, by number.
 
     A reason that a process gave comes first. A signal leaves none; and where others only say that they lost a
     process, it is the signal that explains it. Also says whether it may only be that another task's process
@@ -112,13 +113,13 @@ def cause(failures: dict[int, Any]) -> tuple[str, bool]:
         number, one = killed[0]
         name = signal.Signals(-one.exitcode).name
         return (
-            f"process {number} of this training was ended by {name}, and the others with it; where memory "
-            "was full, lower max_tokens; run it again: it goes on from its last checkpoint"
+            f"process {number} of this stage was ended by {name}, and the others with it; where memory "
+            "was full, lower max_tokens; run it again: a training goes on from its last checkpoint"
         ), name == signal.SIGABRT.name
     if not said:
         number, one = min(failures.items())
         return (
-            f"process {number} of this training ended with exit code {one.exitcode}, and said nothing",
+            f"process {number} of this stage ended with exit code {one.exitcode}, and said nothing",
             False,
         )
     first = min(reasons or said, key=lambda one: one.error_file_data["timestamp"])
@@ -141,7 +142,7 @@ def _end_with_taker(over: threading.Event) -> None:
 
 
 def join() -> None:
-    """Begins a process that shares a training: it ends with its launcher, and only the first one speaks."""
+    """Begins a process that shares the work: it ends with its launcher, and only the first one speaks."""
 
     def end_with(launcher: int) -> None:
         while os.getppid() == launcher:

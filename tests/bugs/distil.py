@@ -12,6 +12,33 @@ FROM_LOGITS = "test_chunked_loss_is_the_loss_from_logits_with_all_its_gradients"
 
 BUGS = [
     Bug(
+        name="token targets: processes need not agree on the text",
+        module="nmtkd.distil.targets",
+        where="Writer._agree",
+        old="if wrong:",
+        new="if False:",
+        tests=("test_what_does_not_fit_together_is_told_by_all",),
+    ),
+    Bug(
+        name="token targets: a line may be put by two processes",
+        module="nmtkd.distil.targets",
+        where="Writer.close",
+        old="times > 1",
+        new="times > len(times)",
+        tests=(
+            "test_what_does_not_fit_together_is_told_by_all",
+            "test_close_refuses_a_line_that_was_put_twice",
+        ),
+    ),
+    Bug(
+        name="token targets: each process sees its own lines alone",
+        module="nmtkd.distil.targets",
+        where="Writer.close",
+        old="processes.gather(self._times)",
+        new="[self._times]",
+        tests=("test_two_processes_write_the_bytes_of_one",),
+    ),
+    Bug(
         name="KL's arguments swapped",
         module=DIVERGENCES,
         where="forward_kl",

@@ -13,6 +13,30 @@ DAMAGED_STATE = "test_damaged_state_is_told_set_aside_and_the_one_before_it_take
 
 BUGS = [
     Bug(
+        name="decoding leaves all GPUs but one idle",
+        module="nmtkd.decoding.with_ctranslate2",
+        where="of_converter",
+        old="list(range(gpus)) or 0",
+        new="0",
+        tests=("test_translation_uses_all_gpus_with_a_worker_each",),
+    ),
+    Bug(
+        name="what would fit forgets Adam's moments",
+        module="nmtkd.network.gpu_memory",
+        where="_fits",
+        old="- trial.later",
+        new="",
+        tests=("test_what_is_held_later_is_counted",),
+    ),
+    Bug(
+        name="a smaller batch is tried while the larger one is held",
+        module="nmtkd.network.gpu_memory",
+        where="fitted",
+        old="pass  # its traceback refers to what fills the memory; here both go",
+        new="_advice(trial(), gpu or Gpu())",
+        tests=("test_what_filled_the_memory_is_let_go_before_anything_is_tried",),
+    ),
+    Bug(
         name="params are not compared at a stage's end",
         module=NOTES,
         where="Notes.check",

@@ -69,7 +69,7 @@ def whole(finished: tuple[Lab, str], tmp_path_factory: pytest.TempPathFactory) -
 def test_two_nodes_make_what_two_processes_of_one_make(copy: CopyLab, slurm: Slurm, whole: bytes) -> None:
     lab = on_two_nodes(copy, slurm)
     printed = lab.run("python", "-m", "stages.teacher", "clean")
-    assert printed.count("1 processes of this node, and those of 1 more, share the training") == 1
+    assert printed.count("1 processes on each of 2 nodes share the work") == 1
     assert printed.count("updates, loss") == printed.count("about")  # one speaks
     assert lab.read(TEACHER) == whole
     nodes = slurm.ask("squeue", "--noheader", "--states=all", "--format=%D").split()
@@ -89,7 +89,7 @@ def test_a_process_that_dies_is_told_once_and_a_rerun_has_the_same_bytes(
     printed = ended(training)
     assert training.returncode == 1
     (line,) = errors(printed)
-    assert line.startswith("error: process 1 of this training was ended by SIGKILL"), printed
+    assert line.startswith("error: process 1 of this stage was ended by SIGKILL"), printed
     assert ": FAILED, exit code 1" in printed
     assert not tasks_of(lab) and not list((lab.folder / ".scratch").glob("*.job*"))
     assert "going on from update" in lab.run("python", "-m", "stages.teacher", "clean")

@@ -100,6 +100,27 @@ def test_keep_freed_memory_takes_another_libc(monkeypatch: pytest.MonkeyPatch) -
     machine.keep_freed_memory()
 
 
+@pytest.mark.parametrize(
+    ("device", "gpus", "told"),
+    [
+        ("cpu", 1, "cpu"),
+        ("cpu", 3, "cpu"),
+        ("cuda", 0, "cuda"),
+        ("cuda", 1, "cuda"),
+        ("cuda", 3, "cuda on 3 GPUs"),
+    ],
+)
+def test_a_measurement_says_how_many_gpus_it_is_of(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, told: str
+) -> None:
+    monkeypatch.setattr(machine, "device", lambda: device)
+    found = machine.measurement("decoding", "k", "m", gpus, rate=2.5)
+    assert found["machine"]["device"] == told
+    assert {name: found[name] for name in ("kind", "key", "model", "rate")} == {
+        "kind": "decoding", "key": "k", "model": "m", "rate": 2.5,
+    }  # fmt: skip
+
+
 # Scratch
 
 

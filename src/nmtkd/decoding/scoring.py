@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nmtkd import machine
+from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
-from nmtkd.network import transformer
+from nmtkd.network import gpu_memory, transformer
 
+Row = tuple[int, Tensor, Tensor]  # line, ids_TK, probs_TK
 ROWS = 256  # positions of a chunk of logits: it stays in the cache
 
 # Shapes: N positions without padding, B sentences, T target positions with EOS, V vocabulary, K kept tokens.
@@ -24,13 +27,14 @@ def distributions(
     top_k: int,
     temperature: float,
     max_tokens: int,
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+) -> Iterator[Row]:
     """Yields (line, ids_TK, probs_TK) for each pair of BPE lines, in any order. T counts EOS.
 
     probs are the K largest of softmax(logits / temperature) at each position, given the prefix before it, in
     float32, largest first. An ensemble's members are averaged. The teacher is in eval mode. A line longer
-    than `max_tokens` is a batch by itself. Raises bridge.ModelError for a line beyond the model's positions,
-    ValueError for K above V.
+    than `max_tokens` is a batch by itself. Processes that share the work cut the same batches, and each
+    yields the lines of its own. Raises bridge.ModelError for a line beyond the model's positions,
+    ValueError for K above V, machine.MachineError for a GPU whose memory is too small.
     """
     torch.set_num_threads(machine.threads())
     machine.keep_freed_memory()
@@ -41,26 +45,45 @@ def distributions(
             f"targets.top_k: {top_k} tokens asked for, the dictionary has {len(loaded.dictionary)}; lower it"
         )
     dataset = bridge.pairs(loaded, sources, prefixes)
-    for batch in bridge.batches(dataset, max_tokens):
-        sample = bridge.collate(dataset, batch, loaded.device)
-        real_BT = sample["target"].ne(loaded.dictionary.pad())
-        with torch.inference_mode():
-            features = [
-                transformer.features(member.model, **sample["net_input"])[real_BT] for member in members
+    for _, batch in processes.share(bridge.batches(dataset, max_tokens)):
+
+        def scored(lines: Sequence[int] = batch) -> tuple[dict[str, Any], list[Row]]:
+            sample = bridge.collate(dataset, lines, loaded.device)
+            return sample, list(_scored(members, sample, top_k, temperature))
+
+        def trial(lines: Sequence[int] = batch) -> gpu_memory.Trial:
+            return gpu_memory.Trial(
+                setting="targets.max_tokens",
+                value=max_tokens,
+                remedy="lower it",
+                rows=len(lines),
+                tokens=int(dataset.num_tokens_vec(np.array(lines)).max()) * len(lines),
+                compute=lambda rows: gpu_memory.tokens(scored(lines[::-1][:rows])[0]),
+            )
+
+        yield from gpu_memory.fitted(scored, trial)[1]
+
+
+def _scored(
+    members: Sequence[bridge.Loaded], sample: dict[str, Any], top_k: int, temperature: float
+) -> Iterator[Row]:
+    """The rows of a batch."""
+    real_BT = sample["target"].ne(members[0].dictionary.pad())
+    with torch.inference_mode():
+        features = [transformer.features(member.model, **sample["net_input"])[real_BT] for member in members]
+        parts = []
+        for start in range(0, int(real_BT.sum()), ROWS):
+            logits = [
+                transformer.project(member.model, features_NC[start : start + ROWS])
+                for member, features_NC in zip(members, features, strict=True)
             ]
-            parts = []
-            for start in range(0, int(real_BT.sum()), ROWS):
-                logits = [
-                    transformer.project(member.model, features_NC[start : start + ROWS])
-                    for member, features_NC in zip(members, features, strict=True)
-                ]
-                top = transformer.soften(logits, temperature).topk(top_k, dim=-1)
-                parts.append((top.indices, top.values))
-        ids_NK, probs_NK = (torch.cat(chunks).cpu() for chunks in zip(*parts, strict=True))
-        lengths = real_BT.sum(1).tolist()
-        yield from zip(
-            sample["id"].tolist(), torch.split(ids_NK, lengths), torch.split(probs_NK, lengths), strict=True
-        )
+            top = transformer.soften(logits, temperature).topk(top_k, dim=-1)
+            parts.append((top.indices, top.values))
+    ids_NK, probs_NK = (torch.cat(chunks).cpu() for chunks in zip(*parts, strict=True))
+    lengths = real_BT.sum(1).tolist()
+    return zip(
+        sample["id"].tolist(), torch.split(ids_NK, lengths), torch.split(probs_NK, lengths), strict=True
+    )
 
 
 def vocabulary(folder: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nmtkd import machine
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.network import fairseq_bridge as bridge
@@ -39,9 +40,7 @@ def translations(
     Only lines of the same limit share a search: a translation never depends on the other lines. No limit
     exceeds the model's positions. Raises bridge.ModelError for a source line that does.
     """
-    # CTranslate2 takes a single model. fairseq translates ensembles, with the same search.
-    single = len(bridge.members(folder)) == 1
-    nbest_lists = (with_ctranslate2 if engine == "ctranslate2" and single else with_fairseq).nbest_lists
+    nbest_lists = (with_ctranslate2 if _by_ctranslate2(folder, engine) else with_fairseq).nbest_lists
     positions = bridge.positions(folder)
     lengths = bridge.token_counts(sources)
     bridge.check_lengths("source", lengths, positions)
@@ -54,6 +53,16 @@ def translations(
     for done, ((index, limit), entries) in enumerate(zip(places, nbest, strict=True), start=1):
         yield index, [_cut(text, score, limit) for text, score in entries]
         progress(done, len(sources))
+
+
+def _by_ctranslate2(folder: Path, engine: str) -> bool:
+    """CTranslate2 takes a single model. fairseq translates ensembles, with the same search."""
+    return engine == "ctranslate2" and len(bridge.members(folder)) == 1
+
+
+def gpus(folder: Path, engine: str) -> int:
+    """GPUs that translate with the model of a folder: all by CTranslate2, one by fairseq; 0 on a CPU."""
+    return machine.gpus() if _by_ctranslate2(folder, engine) else min(machine.gpus(), 1)
 
 
 def _groups(lengths_N: Numbers, limit: Callable[[int], int]) -> list[tuple[Numbers, int]]:

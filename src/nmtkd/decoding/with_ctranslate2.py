@@ -15,7 +15,7 @@ from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan.layout import MODEL
 
 PADDING = "<blank>"  # CTranslate2's name for fairseq's padding
-UNDER_WAY = 2000  # lines queued at once: enough for all workers, few enough for memory and progress
+UNDER_WAY = 2000  # lines queued at once for a device: enough for its workers, few for memory and progress
 
 
 def nbest_lists(folder: Path, groups: Iterable[Group], search: Search) -> Iterator[NBest]:
@@ -28,22 +28,29 @@ def nbest_lists(folder: Path, groups: Iterable[Group], search: Search) -> Iterat
 
 
 def of_converter(converter: Any, groups: Iterable[Group], search: Search) -> Iterator[NBest]:
-    """Yields the n-best list of each line by the model of `converter`. Several groups are decoded at once."""
+    """Yields the n-best list of each line by the model of `converter`. Several groups are decoded at once.
+
+    By all GPUs that may be used, with a worker each; on a CPU by a worker a thread.
+    """
     import ctranslate2
     import torch
 
-    device, threads = machine.device(), torch.get_num_threads()
-    workers = 1 if device == "cuda" else machine.threads()
+    device, gpus, threads = machine.device(), machine.gpus(), torch.get_num_threads()
     with tempfile.TemporaryDirectory() as converted, _lacking_library_told():
         with bridge.quiet():
             converter.convert(converted, force=True)
         translator = ctranslate2.Translator(
-            converted, device=device, compute_type="float32", inter_threads=workers, intra_threads=1
+            converted,
+            device=device,
+            device_index=list(range(gpus)) or 0,
+            compute_type="float32",
+            inter_threads=1 if gpus else machine.threads(),  # of each device
+            intra_threads=1,
         )
         # A translator sets OpenMP's number of threads, which is torch's too: a training would go on with one,
         # and a killed one would not end in the same bytes.
         torch.set_num_threads(threads)
-        waiting: deque[Any] = deque()
+        waiting, most = deque[Any](), UNDER_WAY * max(1, gpus)
         for lines, limit in groups:
             waiting += translator.translate_batch(
                 [line.split() for line in lines],
@@ -59,7 +66,7 @@ def of_converter(converter: Any, groups: Iterable[Group], search: Search) -> Ite
                 return_scores=True,
                 asynchronous=True,
             )
-            while len(waiting) > UNDER_WAY:
+            while len(waiting) > most:
                 yield _nbest(waiting.popleft())
         while waiting:
             yield _nbest(waiting.popleft())

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from nmtkd import processes
 from nmtkd.files import SHOWN, check_hashes, damaged, hashes, lines_hash, read_array, read_as, write_json
 from nmtkd.outputs import DiskFullError, is_full, size
 
@@ -61,18 +62,43 @@ class Stored(Header):
 class Writer:
     """Writes a folder line by line, in any order. `lengths` are the positions of each line, EOS included.
 
-    Raises outputs.DiskFullError at once where the disk has no room for all of it.
+    Processes that share the work put their lines into one folder, that of the first one. All make a Writer
+    and close it.
+
+    Raises outputs.DiskFullError at once where the disk has no room for all of it, TargetsError where a
+    process has another text, dictionary or teacher than the first one.
     """
 
     def __init__(self, folder: Path, lengths: ArrayLike, header: Header) -> None:
-        self._folder, self._header = folder, header
+        self._folder, self._header = processes.first_does(lambda: folder), header
         self._offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        _array(folder / OFFSETS, "i8", self._offsets.shape)[:] = self._offsets
-        shape = (int(self._offsets[-1]), header.top_k)
-        self._ids = _array(folder / IDS, _id_type(header), shape)
-        self._probs = _array(folder / PROBS, "f2", shape)
-        self._put = np.zeros(len(self._offsets) - 1, bool)
-        self.positions = shape[0]
+        self.positions = int(self._offsets[-1])
+        self._agree()
+        processes.first_does(self._make)
+        self._ids, self._probs = (
+            np.lib.format.open_memmap(self._folder / name, mode="r+") for name in (IDS, PROBS)
+        )
+        self._times = np.zeros(len(self._offsets) - 1, np.int32)  # how often this process put each line
+
+    def _agree(self) -> None:
+        first, *others = (asdict(header) for header in processes.gather(self._header))
+        for number, other in enumerate(others, start=1):
+            wrong = [
+                f"another {name} ({str(other[name])[:SHOWN]}, the first one has {str(first[name])[:SHOWN]})"
+                for name in first
+                if other[name] != first[name]
+            ]
+            if wrong:
+                raise TargetsError(
+                    f"{self._folder}: process {number} has {', '.join(wrong)}; run the stage again"
+                )
+
+    def _make(self) -> None:
+        """Makes the arrays, of zeros but for the offsets."""
+        _array(self._folder / OFFSETS, "i8", self._offsets.shape)[:] = self._offsets
+        shape = (self.positions, self._header.top_k)
+        _array(self._folder / IDS, _id_type(self._header), shape)
+        _array(self._folder / PROBS, "f2", shape)
 
     def put(self, line: int, ids_TK: Tensor, probs_TK: Tensor) -> None:
         """Stores the distributions of one line."""
@@ -80,20 +106,28 @@ class Writer:
         assert ids_TK.shape == probs_TK.shape == (end - start, self._header.top_k), "one row a position"
         self._ids[start:end] = ids_TK.numpy()
         self._probs[start:end] = probs_TK.numpy()
-        self._put[line] = True
+        self._times[line] += 1
 
-    def close(self) -> None:
-        """Writes the header. Raises TargetsError if a line was never put."""
-        if not self._put.all():
-            missing = np.flatnonzero(~self._put)
-            raise TargetsError(
-                f"{self._folder}: {len(missing)} lines have no targets, "
-                f"the first is line {missing[0] + 1}; run the stage again"
-            )
+    def close(self) -> int:
+        """Writes the header and returns the bytes of the folder.
+
+        Raises TargetsError unless each line was put exactly once, by whatever process.
+        """
         self._ids.flush()
         self._probs.flush()
+        times = np.sum(processes.gather(self._times), axis=0)
+        for what, wrong in (("have no targets", times < 1), ("were put more than once", times > 1)):
+            if wrong.any():
+                raise TargetsError(
+                    f"{self._folder}: {wrong.sum()} lines {what}, "
+                    f"the first is line {wrong.argmax() + 1}; run the stage again"
+                )
+        return processes.first_does(self._finish)
+
+    def _finish(self) -> int:
         written = hashes(self._folder / name for name in ARRAYS)
         write_json(self._folder / HEADER, asdict(self._header) | {"sha256": written})
+        return sum(file.stat().st_size for file in self._folder.iterdir())
 
 
 def _id_type(header: Header) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from nmtkd import files, machine
 from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Search
-from nmtkd.decoding.translate import translate
+from nmtkd.decoding.translate import gpus, translate
 from nmtkd.evidence.metrics import TOKENS, score
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
@@ -54,7 +54,8 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
     }
     files.write_json(out / layout.scores_file(key).name, result)
     rates = {name: round(held_out.rate(searches[name]), 1) for name in (BEAM, GREEDY)}
-    measured = machine.measurement(layout.DECODING, key, result["model"], sentences_per_second=rates)
+    used = gpus(model, settings.evaluate.engine)
+    measured = machine.measurement(layout.DECODING, key, result["model"], used, sentences_per_second=rates)
     files.write_script(layout.machine_file(layout.DECODING, key), layout.MEASURED, measured)
     bleu = {
         s["search"]: s["value"]

@@ -128,7 +128,7 @@ def check_shares(training: Training, section: str) -> None:
         raise bridge.ModelError(
             f"{section}.accumulate: an update has {batches} batches, which {sharing} processes cannot share "
             f"evenly; make it a multiple of {sharing}, which changes the update, or name fewer GPUs in "
-            "CUDA_VISIBLE_DEVICES, or fewer processes in NMTKD_PROCESSES"
+            "CUDA_VISIBLE_DEVICES, fewer processes in NMTKD_PROCESSES, or fewer nodes in NMTKD_LAUNCH"
         )
 
 
@@ -173,7 +173,7 @@ class Run:
             self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
             texts.load(self.trainer, data, section)
             self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
-            self.stepper = Stepper(self.trainer)
+            self.stepper = Stepper(self.trainer, section)
             self.trainer.lr_step(0)
         self.command = command
         self.checkpoints = checkpoints.Checkpoints(scratch, training, stage)
@@ -248,7 +248,7 @@ class Run:
             self.save()
 
     def _step(self, group: Sequence[Any]) -> None:
-        log = self.stepper.step(group)
+        log = self.stepper.update(group)
         self.seen = self.seen.after(log)
         self.curve.note(log)
         done, total = self.trainer.get_num_updates(), self.training.updates

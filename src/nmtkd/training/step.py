@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network import gpu_memory
 from nmtkd.network.command_line import fairseq_seed
 from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
 
 Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
 
+MOMENTS = 2  # that Adam keeps of each weight, from the first update on
 NEAR_ZERO = 1e-6  # added to a norm that divides, as in fairseq and torch
 
 
@@ -38,18 +41,56 @@ def autocast() -> Any:
     return torch.autocast("cuda", dtype=torch.bfloat16, enabled=machine.device() == "cuda")
 
 
+def _made(group: Sequence[Any]) -> list[Batch]:
+    """This process's batches of a group, on the host."""
+    return [(place, batch() if callable(batch) else batch) for place, batch in processes.share(group)]
+
+
 class Stepper:
     """Updates the model of a Trainer, which still owns model, criterion, optimiser and learning rate."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, section: str = "training") -> None:
+        """`section` of params.yaml has the recipe."""
         _skip_compiler_import()
-        self._trainer = trainer
+        self._trainer, self._section = trainer, section
         stock = trainer.optimizer.optimizer
         (group,) = stock.param_groups
         self._eps, self._beta2 = group["eps"], group["betas"][1]
         settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
         # The same update with one pass over memory; the stock one makes six for each of a hundred tensors.
         trainer.optimizer._optimizer = torch.optim.AdamW(group["params"], fused=True, **settings)
+
+    def update(self, group: Sequence[Any]) -> dict[str, Any]:
+        """`step`. Raises machine.MachineError that says what would fit where a GPU's memory is too small."""
+        return gpu_memory.fitted(lambda: self.step(group), lambda: self.trial(group))
+
+    def trial(self, group: Sequence[Any]) -> gpu_memory.Trial:
+        """The largest part of this process's batches, to be tried forwards and backwards."""
+        trainer = self._trainer
+        largest = max((part for _, parts in _made(group) for part in parts), key=gpu_memory.tokens)
+        pairs, ids = trainer.task.dataset("train").pairs, largest["id"].tolist()
+
+        def compute(rows: int) -> int:
+            trainer.zero_grad()
+            sample, _ = trainer._prepare_sample(pairs.collater([pairs[i] for i in ids[:rows]]))
+            criterion = trainer.criterion
+            alone = isinstance(criterion, CrossEntropyCriterion)
+            with criterion.looking_ahead(False) if alone else nullcontext(), autocast():
+                loss, _, _ = criterion(trainer.model, sample)
+            loss.backward()
+            return gpu_memory.tokens(sample)
+
+        optimizer = trainer.optimizer
+        weights = sum(parameter.nbytes for parameter in optimizer.params)
+        return gpu_memory.Trial(
+            setting=f"{self._section}.max_tokens",
+            value=trainer.cfg.dataset.max_tokens,
+            remedy=f"lower it, and raise {self._section}.accumulate by as much: an update stays the same",
+            rows=len(ids),
+            tokens=gpu_memory.tokens(largest),
+            compute=compute,
+            later=0 if optimizer._optimizer.state else MOMENTS * weights,
+        )
 
     def step(self, group: Sequence[Any]) -> dict[str, Any]:
         """One update on the batches of a group, each in parts that are computed in turn: equal to one on all.
@@ -79,8 +120,8 @@ class Stepper:
 
     def _own(self, group: Sequence[Any]) -> list[Batch]:
         """The batches of this process, with their places in the group."""
-        made = [(place, batch() if callable(batch) else batch) for place, batch in processes.share(group)]
-        return [(place, [self._trainer._prepare_sample(part)[0] for part in parts]) for place, parts in made]
+        prepare = self._trainer._prepare_sample
+        return [(place, [prepare(part)[0] for part in parts]) for place, parts in _made(group)]
 
     def _summed(
         self, batches: Sequence[Batch], all_batches: int, update: int

@@ -77,7 +77,7 @@ class Trained:
         if not processes.first():
             return ""
         model = stamp(layout.model_dir(folder))
-        measured = machine.measurement(layout.TRAINING, key, model, **self.cost)
+        measured = machine.measurement(layout.TRAINING, key, model, processes.count(), **self.cost)
         files.write_script(layout.machine_file(layout.TRAINING, key), layout.MEASURED, measured)
         rate = self.cost["target_tokens_per_second"]
         return f"{self.card['parameters']} parameters, {self.cost['seconds']:g} s, {rate:g} target tokens/s"

@@ -4,14 +4,17 @@ forcing."""
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from nmtkd import machine
 from nmtkd.decoding.scoring import distributions, forced, vocabulary
 from nmtkd.decoding.translate import translate
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network import gpu_memory, transformer
 from nmtkd.plan import layout
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import search
@@ -139,6 +142,50 @@ def test_line_beyond_the_teachers_positions_says_what_to_do(tiny: Tiny) -> None:
 
 def test_vocabulary_counts_special_tokens(tiny: Tiny) -> None:
     assert vocabulary(tiny.folder) == ALL
+
+
+class Played(gpu_memory.Gpu):
+    """A GPU of 1000 bytes, of which a model holds 200 and each token 5: 160 tokens are its most."""
+
+    most = 0
+
+    def total(self) -> int:
+        return 1000
+
+    def room(self) -> int:
+        return 1000
+
+    def clear(self) -> None:
+        self.most = 0
+
+    def peak(self) -> int:
+        return self.most
+
+
+def test_batch_that_is_too_large_for_a_gpu_says_what_would_fit(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 40 lines have 10 tokens each, with padding."""
+    gpu, tried = Played(), list[tuple[int, int]]()
+    features = transformer.features
+
+    def held(model: Any, **inputs: Any) -> Tensor:
+        tried.append(tuple(inputs["src_tokens"].shape))
+        gpu.most = 200 + 5 * tried[-1][0] * 10
+        if gpu.most > 1000:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features(model, **inputs)
+
+    monkeypatch.setattr(gpu_memory, "Gpu", lambda: gpu)
+    monkeypatch.setattr(transformer, "features", held)
+    with pytest.raises(machine.MachineError) as caught:
+        scored(tiny, max_tokens=400)
+    assert tried == [(40, 10), (20, 10), (10, 10), (5, 10)]
+    assert str(caught.value) == (
+        "targets.max_tokens: 400 is too much for this GPU's 1000 bytes, of which 1000 bytes are free for it: "
+        "about 150 would fit (the first 100 tokens of a batch took 700 bytes); lower it"
+    )
+    assert len(scored(tiny, max_tokens=150)) == 40
 
 
 # An ensemble

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from nmtkd import machine
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.scoring import distributions
 from nmtkd.decoding.search import Hypothesis
-from nmtkd.decoding.translate import CURVE_OFFSET, greedy, translate, translations
+from nmtkd.decoding.translate import CURVE_OFFSET, gpus, greedy, translate, translations
 from nmtkd.network import fairseq_bridge as bridge
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import ENGINES, drawn, search, texts
@@ -264,3 +265,58 @@ def test_library_that_a_gpu_lacks_is_told(tiny: Tiny, monkeypatch: pytest.Monkey
     message = r"libcublas\.so\.12 is not found .*; it is built for CUDA 12: install nvidia-cublas-cu12"
     with pytest.raises(machine.MachineError, match=message):
         translate(tiny.folder, tiny.sources[:2], search(), "ctranslate2")
+
+
+# Several GPUs
+
+
+def on_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A machine of so many GPUs, as far as it is asked."""
+    monkeypatch.setattr(machine, "device", lambda: "cuda" if count else "cpu")
+    monkeypatch.setattr(machine, "gpus", lambda: count)
+    monkeypatch.setattr(machine, "threads", lambda: 5)
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [(0, ("cpu", 0, 5)), (1, ("cuda", [0], 1)), (3, ("cuda", [0, 1, 2], 1))],
+    ids=["cpu", "one", "three"],
+)
+def test_translation_uses_all_gpus_with_a_worker_each(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, count: int, wanted: tuple[Any, ...]
+) -> None:
+    """On a CPU it has a worker a thread. CTranslate2 counts its `inter_threads` for each device."""
+    made: list[dict[str, Any]] = []
+    translator = ctranslate2.Translator
+
+    def stub(folder: str, **how: Any) -> Any:
+        made.append(how)
+        return translator(folder, device="cpu", inter_threads=1, intra_threads=1)
+
+    monkeypatch.setattr(ctranslate2, "Translator", stub)
+    on_gpus(monkeypatch, count)
+    found = translate(tiny.folder, tiny.sources, search(), "ctranslate2")
+    assert all(len(entries) == 1 for entries in found) and len(found) == 40
+    assert [(how["device"], how["device_index"], how["inter_threads"]) for how in made] == [wanted]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_gpus_that_translate_are_told(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """fairseq, which translates ensembles, takes one."""
+    on_gpus(monkeypatch, count)
+    assert gpus(tiny.folder, "ctranslate2") == count
+    assert gpus(tiny.folder, "fairseq") == min(count, 1)
+    for number in (1, 2):
+        (tmp_path / bridge.member_name(number)).touch()
+    assert gpus(tmp_path, "ctranslate2") == min(count, 1)
+
+
+def test_curve_of_a_model_on_a_gpu_is_not_translated_by_all_of_them(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes of a training share them."""
+    monkeypatch.setattr(with_ctranslate2, "of_converter", lambda *_: pytest.fail("takes all GPUs"))
+    loaded = bridge.load_model(tiny.folder, "cpu")
+    assert len(greedy(replace(loaded, device="not a cpu"), tiny.sources)) == 40

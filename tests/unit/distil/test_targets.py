@@ -115,6 +115,25 @@ def test_close_refuses_a_line_that_was_never_put_and_leaves_no_targets(tmp_path:
         TokenTargets(tmp_path)
 
 
+def test_close_refuses_a_line_that_was_put_twice(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, LENGTHS, header())
+    for line in (0, 1, 2, 1):
+        writer.put(line, *rows(line, LENGTHS[line]))
+    with pytest.raises(
+        TargetsError, match="1 lines were put more than once, the first is line 2; run the stage again"
+    ):
+        writer.close()
+    assert not (tmp_path / HEADER).exists()
+
+
+def test_close_returns_the_bytes_of_all_files(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, LENGTHS, header())
+    for line in range(3):
+        writer.put(line, *rows(line, LENGTHS[line]))
+    size = writer.close()
+    assert size == sum(len((tmp_path / name).read_bytes()) for name in (HEADER, *ARRAYS))
+
+
 @pytest.mark.parametrize(("length", "top_k"), [(2, 2), (4, 2), (3, 1)])
 def test_put_of_another_shape_is_our_own_mistake(tmp_path: Path, length: int, top_k: int) -> None:
     with pytest.raises(AssertionError, match="one row a position"):

@@ -14,7 +14,7 @@ import yaml
 
 from stages import evaluate
 
-from nmtkd import files
+from nmtkd import files, machine
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.evidence import evaluation, results
 from nmtkd.network.fairseq_bridge import model_hash
@@ -302,6 +302,15 @@ def test_equal_models_have_equal_results_whatever_the_machine(
     assert set(first["machine"]) == {"processor", "device", "cores"}
     for search in ("beam", "greedy"):
         assert first["sentences_per_second"][search] > second["sentences_per_second"][search] > 0.0
+
+
+def test_a_rate_of_several_gpus_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "device", lambda: "cuda")
+    monkeypatch.setattr(machine, "gpus", lambda: 3)
+    _write(tmp_path, layout.student_dir(KEY))
+    _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    measured = files.read_script(tmp_path / layout.machine_file("decoding", KEY))
+    assert measured["machine"]["device"] == "cuda on 3 GPUs"
 
 
 def test_a_teacher_is_named_by_its_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ TOLD = """\
 NodeName=n4 CPULoad=0.1 NodeAddr=10.0.0.4 NodeHostName=n4 Port=1
 NodeName=n7 CPULoad=0.1 NodeAddr=10.0.0.7 NodeHostName=n7 Port=1
 """
-ENDED = "process 4 of this training was ended by"
+ENDED = "process 4 of this stage was ended by"
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def failure(code: int, message: str = "", when: int = 0, *, lost: bool = False) 
         ({3: failure(1, "gone", lost=True)}, "gone", True),
         ({3: failure(1, "gone", lost=True), 4: failure(-9)}, f"{ENDED} SIGKILL", False),
         ({4: failure(-6)}, f"{ENDED} SIGABRT", True),
-        ({4: failure(7)}, "process 4 of this training ended with exit code 7", False),
+        ({4: failure(7)}, "process 4 of this stage ended with exit code 7", False),
     ],
 )  # fmt: skip
 def test_a_reason_is_told_from_a_loss(failures: dict[int, Any], starts: str, lost: bool) -> None:

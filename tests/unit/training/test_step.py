@@ -7,8 +7,11 @@ import pytest
 import torch
 from fairseq.trainer import Trainer
 
+from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network import gpu_memory
 from nmtkd.plan.models import Architecture
+from nmtkd.training import step
 from nmtkd.training.batches import EqualBatches
 from nmtkd.training.criterions.cross_entropy import CrossEntropyConfig, CrossEntropyCriterion
 from nmtkd.training.dataset import TokenTargetsDataset
@@ -160,3 +163,81 @@ def test_parts_draw_what_they_would_draw_without_looking_ahead(
     Stepper(one).step([parts])
     assert len(parts) > 2 and len(set(masks)) == len(parts)
     assert masks == masks[: len(parts)] * 2
+
+
+# Memory that is too small
+
+
+class Played(gpu_memory.Gpu):
+    """A GPU of 1000 bytes, of which a model holds 200 and each token 5: 160 tokens are its most."""
+
+    most = 0
+
+    def total(self) -> int:
+        return 1000
+
+    def room(self) -> int:
+        return 1000
+
+    def clear(self) -> None:
+        self.most = 0
+
+    def peak(self) -> int:
+        return self.most
+
+    def hold(self, tokens: int) -> None:
+        self.most = max(self.most, 200 + 5 * tokens)
+        if self.most > 1000:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["plain units", "gated units"])
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_update_that_is_too_large_for_a_gpu_says_what_would_fit(
+    tiny: Tiny, dataset: TokenTargetsDataset, monkeypatch: pytest.MonkeyPatch, gated: bool, shared: bool
+) -> None:
+    """By parts of the larger batch, which are computed forwards and backwards. No other process is asked."""
+    gpu, tried = Played(), list[int]()
+    monkeypatch.setattr(gpu_memory, "Gpu", lambda: gpu)
+
+    class Watched(CrossEntropyCriterion):
+        def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> Any:
+            tried.append(gpu_memory.tokens(sample))
+            gpu.hold(tried[-1])
+            return super().forward(model, sample, reduce=reduce)
+
+    def criterion(loaded: bridge.Loaded) -> Any:
+        found = Watched(loaded.task, CrossEntropyConfig(sentence_avg=False, label_smoothing=0.1))
+        found.unit_gates = GATED.gates if gated else None
+        return found
+
+    one, _ = trainer(tiny, criterion, GATED if gated else TWO_LAYERS, max_tokens=1000)
+    batches = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), 1000)
+    one.task.datasets["train"] = batches
+    if shared:
+        monkeypatch.setattr(processes, "count", lambda: 2)
+        for name in ("gather", "first_does", "add_up", "as_first"):
+            monkeypatch.setattr(processes, name, lambda *_: pytest.fail("another process is asked"))
+    group = [batches.collater(range(8)), batches.collater(range(8, 10)), batches.collater(range(40))]
+    stepper = Stepper(one, "teacher.training")
+    weights = sum(parameter.nbytes for parameter in one.optimizer.params)
+    assert stepper.trial(group).later == 2 * weights
+    monkeypatch.setattr(step, "MOMENTS", 0)
+    with pytest.raises(machine.MachineError) as caught:
+        stepper.update(group)
+    assert one.get_criterion()._seen is None  # what a part saw would be held until the end
+    whole, half, quarter, eighth = 400, 200, 100, 50
+    assert tried[-4:] == [whole, half, quarter, eighth] and whole not in tried[:-4]
+    # 95% of 1000 bytes are 200 and 150 tokens.
+    assert str(caught.value) == (
+        "teacher.training.max_tokens: 1,000 is too much for this GPU's 1000 bytes, of which 1000 bytes are "
+        "free for it: about 150 would fit (the first 100 tokens of a batch took 700 bytes); lower it, and "
+        "raise teacher.training.accumulate by as much: an update stays the same"
+    )
+
+
+def test_update_that_fits_is_a_step(tiny: Tiny) -> None:
+    one, batches = trainer(tiny, chunked)
+    other, _ = trainer(tiny, chunked)
+    assert Stepper(one).update([batches[:1]]) == Stepper(other).step([batches[:1]])
+    assert one.get_num_updates() == 1

@@ -128,7 +128,7 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         That is how open gated units are: the budget penalty is no sum over sentences. False where no loss
         takes anything, and parts need not pass.
         """
-        self._whole = None
+        self._whole = self._seen = None
         gates = self.unit_gates
         if not several or gates is None or self.num_updates >= gates.closing:
             yield False
