@@ -17,7 +17,7 @@ from nmtkd.decoding.translate import gpus, translate
 from nmtkd.evidence.metrics import TOKENS, score
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
-from nmtkd.network.stamps import checked_hash
+from nmtkd.network.stamps import card_of, checked_hash
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Params
 from nmtkd.text import provenance, words
@@ -152,7 +152,7 @@ def _result(
 ) -> dict[str, Any]:
     """What evidence.results.Result reads of a model and its scores."""
     corpus, model = settings.corpus, layout.model_dir(trained)
-    card = files.read_object(trained / layout.CARD, "parameters", "updates")
+    card = card_of(trained, "parameters", "updates")
     return {
         **axes,
         "key": key,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from nmtkd.files import SHOWN, damaged, file_hash, read_text
+from nmtkd.files import SHOWN, damaged, file_hash, read_object, read_text
 from nmtkd.network.fairseq_bridge import SOURCE, TARGET, Dictionaries, ModelError, dictionary_of, model_hash
-from nmtkd.plan.layout import DICTIONARIES, HASH, MODEL
+from nmtkd.plan.layout import CARD, DICTIONARIES, HASH, MODEL, model_dir
 
 DIGEST = re.compile("[0-9a-f]{64}")  # SHA-256
 
@@ -38,6 +39,19 @@ def stamped_hash(folder: Path) -> str:
             f"run `dvc checkout --force {folder}`, or `dvc pull {folder}`"
         )
     return digest
+
+
+def card_of(run: Path, *names: str) -> dict[str, Any]:
+    """The card of a trained run, which must have these entries.
+
+    Raises files.DamagedError if it has not, or is the card of another model than the one beside it.
+    """
+    card, own = read_object(run / CARD, "model", *names), stamp(model_dir(run))
+    if card["model"] != own:
+        raise damaged(
+            run / CARD, f"of model {str(card['model'])[:SHOWN]}, the one beside it is {own[:SHOWN]}"
+        )
+    return card
 
 
 def checked_hash(folder: Path, allowed: Iterable[Dictionaries] = DICTIONARIES.values()) -> str:

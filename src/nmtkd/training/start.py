@@ -66,7 +66,10 @@ def find(training: Training, dictionaries: bridge.Dictionaries, section: str) ->
             )
     card: dict[str, Any] = {"run": run.name, "model": digest}
     if (run / layout.CARD).is_file():
-        card |= {"data": data} if (data := files.read_object(run / layout.CARD).get("data")) else {}
+        found = files.read_object(run / layout.CARD)
+        if found.get("model", digest) != digest:
+            raise files.damaged(run / layout.CARD, "of another model than the one beside it")
+        card |= {"data": data} if (data := found.get("data")) else {}
     return Start(models=bridge.members(folder), digest=digest, card=card)
 
 

@@ -138,7 +138,7 @@ def train(
     else:
         fixed = method.gate.values[0] if method.gate and method.gate.values else None
         trained = _train_one(run, method, architecture, training, material, output, output.path, fixed)
-    files.write_json(output.path / layout.CARD, trained.card)
+    trained.write_card(output.path)
     return trained
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from nmtkd import files, processes
 from nmtkd.network.command_line import positions_for
 from nmtkd.network.fairseq_bridge import Dictionaries, ModelError, member_name
-from nmtkd.network.stamps import stamped_hash
+from nmtkd.network.stamps import card_of, stamped_hash
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
 from nmtkd.plan.models import Teacher
@@ -76,7 +76,7 @@ def train(noise: str, teacher: Teacher, dictionaries: Dictionaries, output: Outp
     }
     card |= {"start": start.card} if start else {}
     trained = together(members, card)
-    files.write_json(output.path / layout.CARD, trained.card)
+    trained.write_card(output.path)
     return trained
 
 
@@ -116,7 +116,7 @@ def _twin(noise: str, recipe: str) -> Path | None:
 def made_by(folder: Path, recipe: str) -> bool:
     """Whether `folder` holds a complete teacher of this recipe. A damaged one is none."""
     try:
-        if files.read_object(folder / layout.CARD, "recipe")["recipe"] != recipe:
+        if card_of(folder, "recipe")["recipe"] != recipe:
             return False
         stamped_hash(layout.model_dir(folder))
     except (files.DamagedError, ModelError):

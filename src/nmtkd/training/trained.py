@@ -68,6 +68,11 @@ class Trained:
         rate = self.seen.target_tokens / max(self.seconds, math.ulp(1.0))
         return {"seconds": round(self.seconds, 1), "target_tokens_per_second": round(rate, 1)}
 
+    def write_card(self, folder: Path) -> None:
+        """Writes the card of the model in `folder`, with its hash. Only the first process has a model."""
+        if processes.first():
+            files.write_json(folder / layout.CARD, {**self.card, "model": stamp(layout.model_dir(folder))})
+
     def record(self, key: str, folder: Path) -> str:
         """Keeps what the model in `folder` cost in reports/machine/, and returns a line that says so.
 

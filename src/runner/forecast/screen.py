@@ -12,7 +12,8 @@ from runner.forecast.cost import Range
 from runner.forecast.plan import Forecast
 from runner.forecast.work import CHECKPOINTS, KINDS
 
-HOUR, DAY = 3600.0, 86400.0
+HOUR = 3600.0  # seconds
+DAY = 24 * HOUR  # seconds
 UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 DATA = ("corpus", "prepare", "bpe", "noise")
 

@@ -16,7 +16,9 @@ from runner.forecast.assumptions import Assumptions, Sizes
 from runner.forecast.sizes import Model
 
 # Bytes of a token target's probability, of its id, and of one beyond 16 bits (distil/targets.py).
-PROBABILITY_BYTES, ID_BYTES, LONG_ID_BYTES, LARGEST_SHORT_ID = 2, 2, 4, 2**16
+PROBABILITY_BYTES = ID_BYTES = 2
+LONG_ID_BYTES = 4
+SHORT_IDS = 2**16
 PIECE_BYTES = 4.5  # of text, the space with it
 KINDS = ("text", "hypotheses", "targets", "models", "checkpoints")
 TEXT, HYPOTHESES, TARGETS, MODELS, CHECKPOINTS = KINDS
@@ -126,7 +128,7 @@ class Planner:
 
     def _targets(self) -> Work:
         kept = min(self.params.targets.top_k, self.vocabulary)
-        identity = ID_BYTES if self.vocabulary < LARGEST_SHORT_ID else LONG_ID_BYTES
+        identity = ID_BYTES if self.vocabulary < SHORT_IDS else LONG_ID_BYTES
         positions = self.text.train * (self.text.target + 1)
         size = positions * kept * (PROBABILITY_BYTES + identity)
         lines = len(self.params.teacher.seeds) * self.text.train

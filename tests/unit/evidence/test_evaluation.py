@@ -62,7 +62,7 @@ def _write(root: Path, trained: Path, penalties: Sequence[float] = (0.6, 1.0, 1.
     files.write_text(root / trained / layout.CURVE, "update,valid_loss\n")
     files.write_json(
         root / trained / layout.CARD,
-        {"parameters": 12, "updates": 30, "other": 1, "seeds": [1], "data": DATA},
+        {"parameters": 12, "updates": 30, "model": HASH, "other": 1, "seeds": [1], "data": DATA},
     )
 
 
@@ -265,7 +265,7 @@ def test_a_model_of_unknown_data_has_a_result_without_it(
 ) -> None:
     trained = layout.student_dir(KEY)
     _write(tmp_path, trained)
-    files.write_json(tmp_path / trained / layout.CARD, {"parameters": 12, "updates": 30})
+    files.write_json(tmp_path / trained / layout.CARD, {"parameters": 12, "updates": 30, "model": HASH})
     outs, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
     assert not {"data", "seeds"} & json.loads(outs[f"data/translations/{KEY}/scores.json"]).keys()
 
@@ -330,6 +330,8 @@ def test_an_ensemble_weighs_what_its_members_weigh(tmp_path: Path, monkeypatch: 
     model = layout.model_dir(tmp_path / trained)
     (model / "model2.pt").write_text("more", encoding="utf-8")
     files.write_text(model / layout.HASH, model_hash(model))
+    facts = {"parameters": 12, "updates": 30, "model": model_hash(model)}
+    files.write_json(tmp_path / trained / layout.CARD, facts)
     outs, _ = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
     result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
     assert result.model_bytes == len("weights") + len("more")
@@ -547,7 +549,12 @@ def test_half_a_held_out_set_is_not_translated(tmp_path: Path, monkeypatch: pyte
     [
         ("curve.csv", "update,valid_loss\n1", "no whole table"),
         ("card.json", '{"parameters": 12', "no whole JSON (JSONDecodeError: "),
-        ("card.json", '{"parameters": 12}', "lacks updates; run `dvc checkout --force "),
+        ("card.json", '{"parameters": 12}', "lacks model, updates; run `dvc checkout --force "),
+        (
+            "card.json",
+            f'{{"parameters": 12, "updates": 30, "model": "{"1" * 64}"}}',
+            f"of model {'1' * 12}, the one beside it is {HASH[:12]}; run `dvc checkout --force ",
+        ),
         ("card.json", "[1]", "must hold a JSON object, holds a list; run "),
     ],
 )

@@ -40,6 +40,9 @@ def test_start_is_a_runs_model_or_a_folder_of_one(tiny: Tiny, tmp_path: Path, pl
     assert made is not None
     digest = files.file_hash(tiny.folder / layout.MODEL)
     assert made.card == {"run": "seq", "model": digest, "data": {"updates": 3}}
+    files.write_json(tmp_path / "seq" / layout.CARD, {"data": {"updates": 3}, "model": "1" * 64})
+    with pytest.raises(files.DamagedError, match=r"card\.json: of another model than the one beside it; run"):
+        found(tiny, tmp_path / "seq")
     model = loaded(tiny, made.models[0].parent, architecture=DEEP)
     wanted = bridge.load_model(tiny.folder, "cpu").model.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())

@@ -66,6 +66,7 @@ def test_best_of_several_says_what_all_of_them_saw(tmp_path: Path, monkeypatch: 
     def one(*given: Any) -> Trained:
         folder, gate = given[-2:]
         (folder / "mark").write_text(str(gate), encoding="utf-8")
+        files.write_text(folder / "model" / layout.HASH, "7" * 64)
         seen = Seen(pairs=2, updates=4, sentences=8, source_tokens=20, target_tokens=30)
         return Trained(card={"parameters": 7, "data": seen.facts()}, seconds=1.5, seen=seen)
 
@@ -78,7 +79,7 @@ def test_best_of_several_says_what_all_of_them_saw(tmp_path: Path, monkeypatch: 
     run = Run.from_key("hybrid", "hybrid_best-tiny-clean-beam-1")
     with unfinished(out) as output:
         trained = student.train(run, method, PLAIN, recipe(), material, output)
-    assert trained.card == files.read_json(out / layout.CARD)
+    assert {**trained.card, "model": "7" * 64} == files.read_json(out / layout.CARD)
     assert trained.card["data"] == {
         "updates": 12,
         "sentences": 24,
