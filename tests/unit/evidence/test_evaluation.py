@@ -330,7 +330,7 @@ def test_an_ensemble_weighs_what_its_members_weigh(tmp_path: Path, monkeypatch: 
     model = layout.model_dir(tmp_path / trained)
     (model / "model2.pt").write_text("more", encoding="utf-8")
     files.write_text(model / layout.HASH, model_hash(model))
-    facts = {"parameters": 12, "updates": 30, "model": model_hash(model)}
+    facts = {"parameters": 12, "updates": 30, "model": model_hash(model), "data": DATA}
     files.write_json(tmp_path / trained / layout.CARD, facts)
     outs, _ = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
     result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
