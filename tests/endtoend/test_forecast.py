@@ -77,3 +77,30 @@ def test_a_card_that_is_not_here(copy: CopyLab) -> None:
     refused = lab.ask("python", "-m", "runner.forecast", "study=capaity")
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: study=capaity: In 'config': Could not find 'study/capaity'")
+
+
+def test_a_workspace_may_be_linked_to_its_cache(copy: CopyLab) -> None:
+    """Read-only and once on the disk. Stages replace links, and never write through them."""
+    lab = copy()
+    lab.run("dvc", "config", "--local", "cache.type", "hardlink,copy")
+    lab.run("dvc", "checkout", "--relink")
+    key = "models/student/plain-tiny-clean-1/model/model.pt"
+    before, old = lab.read(key), (lab.folder / key).stat()
+    assert old.st_nlink == 2
+    assert old.st_mode & 0o222 == 0
+    none: dict[str, list[str]] = {family: [] for family in ("word", "seq", "both", "hybrid", "online")}
+    lab.edit(
+        "params.yaml",
+        ("training.lr", 0.02),
+        ("grid.methods", {"plain": ["plain"], **none}),
+        ("grid.capacities", ["tiny"]),
+    )
+    assert "student_plain@plain-tiny-clean-1" in lab.repro()
+    assert lab.read(key) != before
+    assert (lab.folder / key).stat().st_nlink == 2
+    _, rows = plan(lab)
+    assert rows["all"][0] == rows["all"][1]
+    lab.run("git", "checkout", "-q", "--", "params.yaml")
+    assert not lab.repro() & {"student_plain@plain-tiny-clean-1"}  # from the cache, which nobody wrote into
+    assert lab.read(key) == before
+    assert "in the workspace, which is linked" in plan(lab, "training.lr=0.04", "--card", "t4")[0]
