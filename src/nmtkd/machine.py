@@ -72,12 +72,13 @@ def gpus() -> int:
     return torch.cuda.device_count() if device() == "cuda" else 0
 
 
-def gpu_bytes() -> int:
-    """Memory of the smallest GPU that may be used; 0 on a CPU."""
+def memory_bytes() -> int:
+    """Memory of the smallest GPU that may be used, or on a CPU of the machine."""
+    import psutil
     import torch
 
     sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(gpus())]
-    return min(sizes, default=0)
+    return int(min(sizes, default=psutil.virtual_memory().total))
 
 
 def processes() -> int:

@@ -3,8 +3,11 @@
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
 
 from nmtkd import machine
 from nmtkd.machine import MachineError, device, progress, scratch_root, threads
@@ -167,3 +170,14 @@ def test_progress_is_shown_now_and_then_and_at_the_end(
     assert capsys.readouterr().err.splitlines() == [
         f"[shown] {done}/30 lines" for done in (6, 11, 16, 21, 26, 30)
     ]
+
+
+def test_memory_is_that_of_the_smallest_gpu_or_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 0)
+    assert machine.memory_bytes() == psutil.virtual_memory().total
+    sizes = [24 * machine.GIB, 16 * machine.GIB]
+    monkeypatch.setattr(machine, "gpus", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: SimpleNamespace(total_memory=sizes[number])
+    )
+    assert machine.memory_bytes() == 16 * machine.GIB

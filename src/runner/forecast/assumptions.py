@@ -35,7 +35,7 @@ class DataSeconds(Section):
 
 
 class Memory(Section):
-    """Bytes of GPU memory in training."""
+    """Bytes of memory in training, with bfloat16 on a GPU."""
 
     base: Count
     parameter: Positive
@@ -44,6 +44,7 @@ class Memory(Section):
     ffn: Positive
     scores: Positive
     ends: Positive
+    float32: Positive
 
 
 class Card(Section):

@@ -20,7 +20,7 @@ DATA = ("corpus", "prepare", "bpe", "noise")
 
 def lines(found: Forecast) -> list[str]:
     """The whole screen."""
-    told = [_title(found), "", *_table(found), "", _time(found), *_disk(found), *_gpu(found)]
+    told = [_title(found), "", *_table(found), "", _time(found), *_disk(found), *_memory(found)]
     told += [f"Assumed: {remark}" for remark in found.remarks]
     return told + _missing(found)
 
@@ -178,17 +178,22 @@ def _scratch(found: Forecast) -> float:
 
 
 def _training_memory(found: Forecast) -> list[tuple[str, float]]:
+    """Of models that have yet to train, by name: bytes on the device that trains them."""
     left = {_group(stage).removeprefix("student ") for stage in found.left}
-    memory = found.assumed.memory
-    return [(name, model.memory(found.text, memory)) for name, model in found.models.items() if name in left]
+    models = {name: model for name, model in found.models.items() if name in left}
+    here = not found.question.card and machine.device() == "cpu"
+    return [
+        (name, model.memory(found.text, found.assumed.memory, float32=here)) for name, model in models.items()
+    ]
 
 
-def _gpu(found: Forecast) -> list[str]:
+def _memory(found: Forecast) -> list[str]:
     needed = _training_memory(found)
     if not needed:
         return []
     told = ", ".join(f"{name} {bytes_ / 1e9:.1f}" for name, bytes_ in needed)
-    return [f"GPU memory in training, GB, about: {told}."]
+    where = found.question.card or machine.device()
+    return [f"Memory in training ({where}), GB, about: {told}."]
 
 
 def _missing(found: Forecast) -> list[str]:
@@ -200,8 +205,8 @@ def _missing(found: Forecast) -> list[str]:
     lacking += missing.disk(copies * kept + _scratch(found), machine.scratch_root())
     if asked.card:
         lacking += missing.memory(_training_memory(found), found.assumed.cards[asked.card].gb, asked.card)
-    elif gpu := machine.gpu_bytes():
-        lacking += missing.memory(_training_memory(found), gpu / 1e9, "this GPU")
+    else:
+        lacking += missing.memory(_training_memory(found), machine.memory_bytes() / 1e9, "this machine")
     if launching.asked() is not None:
         lacking.append("NMTKD_LAUNCH is set: times are those of this host, not of a cluster's nodes")
     return ["Missing: nothing."] if not lacking else [f"Missing: {line}" for line in lacking]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import tempfile
 import time
 import warnings
@@ -32,7 +33,8 @@ from runner.forecast.sizes import LONGER, SPECIAL, Model
 # A batch of at most so many FLOPs is timed: a second or less on the slowest of machines that train at all.
 MOST_FLOPS = 4e10
 LEAST_TOKENS = 256
-STEPS = 3  # timed, after one that is not
+STEPS = 5  # timed, after some that are not: memory is got from the system by the first ones
+UNTIMED = 2
 LEAST_SECONDS = 0.3  # that a translation or a scoring is timed for
 FIRST_LINES = 16
 MOST_LINES = 4096
@@ -77,7 +79,7 @@ class Bench:
         longer = max(text.source, text.target)
         length = min(LONGER * longer, self._tokens / 2)
         batch = max(1, int(self._tokens // (length + 1)))
-        count = batch * (STEPS + 1)
+        count = batch * (UNTIMED + STEPS)
         sides = [self._lines(count, length * side / longer) for side in (text.source, text.target)]
         lengths = np.stack([bridge.token_counts(side) for side in sides], 1)
         path = self._folder / layout.DICTIONARY
@@ -104,7 +106,7 @@ class Bench:
                 run.stepper.step(group)
                 seconds.append(time.perf_counter() - start)
         self._keep(run)
-        return sorted(seconds[1:])[len(seconds[1:]) // 2] * self._model.training.max_tokens / self._tokens
+        return statistics.median(seconds[UNTIMED:]) * self._model.training.max_tokens / self._tokens
 
     def _keep(self, run: Any) -> None:
         weights = run.trainer.get_model().state_dict()

@@ -33,6 +33,7 @@ ASSUMED = Assumptions.model_validate(
             "ffn": 2,
             "scores": 2,
             "ends": 36,
+            "float32": 2,
         },
         "cards": {"small": {"tflops": 1, "gb": 1}},
         "share": {"least": 0.1, "most": 0.5},

@@ -44,12 +44,13 @@ def test_a_step_is_three_forward_passes_over_a_batch_of_max_tokens() -> None:
 
 
 def test_memory_grows_with_tokens_and_parameters() -> None:
-    a = Memory(base=1000, parameter=18, encoder=24, decoder=40, ffn=2, scores=2, ends=36)
+    a = Memory(base=1000, parameter=18, encoder=24, decoder=40, ffn=2, scores=2, ends=36, float32=2)
     one, two = (model(PLAIN, max_tokens=tokens).memory(TEXT, a) for tokens in (100, 200))
     # One layer a side, width 16, ffn 24, 2 heads, lines of 20 tokens, three attentions.
     token = 16 * (24 + 40) + 2 * 24 * 2 + 2 * 2 * 20 * 3 + 36 * 16
     assert two - one == 100 * token
     assert one == 1000 + 18 * model(PLAIN).parameters + 100 * token
+    assert model(PLAIN, max_tokens=100).memory(TEXT, a, float32=True) == one + 100 * token
 
 
 def test_checkpoints_are_weights_to_average_and_two_states() -> None:
