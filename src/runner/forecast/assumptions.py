@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from nmtkd.plan.reading import read_yaml
 from nmtkd.plan.values import Count, Name, Positive, Section, Share
@@ -88,5 +88,9 @@ class Assumptions(Section):
 
 
 def read(path: Path = FILE) -> Assumptions:
-    """What the file says."""
-    return Assumptions.model_validate(read_yaml(path))
+    """What the file says. Raises ValueError that names each entry that is wrong."""
+    try:
+        return Assumptions.model_validate(read_yaml(path))
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("\n".join([f"{path}: correct these entries", *lines])) from None

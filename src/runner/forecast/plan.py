@@ -70,7 +70,7 @@ def look(choices: Sequence[str], compose: Callable[[Sequence[str], Path], None])
     from runner.forecast import there
 
     with tempfile.TemporaryDirectory(prefix="plan-") as place:
-        folder = Path(place)
+        folder, origin = Path(place), Path.cwd()
         path = Path("params.yaml")
         if choices:
             path = folder / "composed.yaml"
@@ -78,7 +78,7 @@ def look(choices: Sequence[str], compose: Callable[[Sequence[str], Path], None])
         params = reading.validate(reading.read_yaml(path), path)
         there.workspace(folder, path)
         with there.opened(folder) as repo:
-            depends, done = there.graph(repo), there.Done(repo)
+            depends, done = there.graph(repo), there.Done(repo, origin)
             counted = text.found(done.file, params)
     return Looked(params=params, depends=depends, done=done.stages, counted=counted, linked=there.linked())
 

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import cache as stage_cache
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -25,7 +27,6 @@ from dvc_data.hashfile.tree import Tree
 from runner import schedule
 
 PIPELINE, LOCK, PARAMS = "dvc.yaml", "dvc.lock", "params.yaml"
-LINKED = ("conf", "manifests", "requirements.lock", "src", "stages")
 RUNS, CODE = "report", "manifests"  # stages whose inputs or outputs are not those of one other stage
 DIR = ".dir"  # ending of the hash of a folder
 
@@ -38,14 +39,12 @@ def workspace(folder: Path, params: Path) -> None:
         if Path(name).exists():
             shutil.copy(name, folder / name)
     shutil.copy(params, folder / PARAMS)
-    for name in LINKED:
-        (folder / name).symlink_to(Path(name).resolve())
     with Repo() as repo:
-        config = repo.config["cache"].get("dir") or os.path.join(repo.local_dvc_dir or ".dvc", "cache")
+        cache = Path(repo.cache.legacy.path).resolve()
     place = folder / ".dvc"
     place.mkdir()
     lines = ["[core]", "    no_scm = true", f"    site_cache_dir = {place}/site", "    analytics = false"]
-    lines += ["[cache]", f"    dir = {Path(config).resolve()}"]
+    lines += ["[cache]", f"    dir = {cache}"]
     (place / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -89,35 +88,53 @@ def in_order(depends: Mapping[str, Sequence[str]]) -> Iterator[str]:
 class Done:
     """The stages whose results are in the cache, all of them from code and params as they are."""
 
-    def __init__(self, repo: Repo) -> None:
-        self._repo = repo
+    def __init__(self, repo: Repo, origin: Path) -> None:
+        """`origin` is the workspace whose code and files stages would read."""
+        self._repo, self._origin = repo, origin
+        self._outs = {out.def_path for stage in repo.index.stages for out in stage.outs}
         self.written = Hashes()
-        self.stages = _done(repo, self.written)
+        self.stages = self._done()
 
     def file(self, path: str) -> Path | None:
         """Where the cache has a file that one of them wrote; None if it has not."""
         digest = _hash(self._repo, path, self.written)
         return None if digest is None else _object(self._repo, digest)
 
+    def _done(self) -> set[str]:
+        """Names of stages that are done. Notes what they wrote."""
+        lock, found = _lock(), {CODE}
+        stages = {stage.addressing: stage for stage in self._repo.index.stages}
+        for name in in_order(graph(self._repo)):
+            if name in (CODE, RUNS) or not all(map(self._fill, stages[name].deps)):
+                continue
+            outs = _outs(self._repo, stages[name], lock.get(name))
+            if outs is not None:
+                found.add(name)
+                self.written.update(outs)
+        return found | ({RUNS} if len(found) == len(stages) - 1 else set())
 
-def _done(repo: Repo, written: Hashes) -> set[str]:
-    """Names of stages that are done. Notes what they wrote in `written`."""
-    lock, found = _lock(), set[str]()
-    stages = {stage.addressing: stage for stage in repo.index.stages}
-    for name in in_order(graph(repo)):
-        stage = stages[name]
-        if name == CODE:
-            found.add(name)
-            continue
-        if name == RUNS:
-            continue
-        outs = _outs(repo, stage, lock.get(name), written)
-        if outs is not None:
-            found.add(name)
-            written.update(outs)
-    if len(found) == len(repo.index.stages) - 1:
-        found.add(RUNS)
-    return found
+    def _fill(self, dep: Any) -> bool:
+        """Gives a dependency the hash that it has, or would have once it is written. Whether it could."""
+        path = PurePosixPath(dep.def_path)
+        made = any(str(place) in self._outs for place in (path, *path.parents))
+        if made and path.parts[0] != CODE:  # manifests are there, as the code is
+            digest = _hash(self._repo, str(path), self.written)
+            dep.hash_info = HashInfo("md5", digest)
+            return digest is not None
+        if not isinstance(dep, ParamsDependency):
+            _bring(Path(path), self._origin)
+        try:
+            dep.save()
+        except (DvcException, OSError):  # a file or a param that is not there
+            return False
+        return True
+
+
+def _bring(path: Path, origin: Path) -> None:
+    """Links a file or folder that no stage writes into this folder."""
+    if not path.is_absolute() and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(origin / path)
 
 
 def _lock() -> Mapping[str, Any]:
@@ -127,11 +144,8 @@ def _lock() -> Mapping[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {})
 
 
-def _outs(repo: Repo, stage: Any, locked: Any, written: Hashes) -> Hashes | None:
+def _outs(repo: Repo, stage: Any, locked: Any) -> Hashes | None:
     """Hashes of what a stage wrote from inputs as they are; None if it never did, or its results are gone."""
-    for dep in stage.deps:
-        if not _fill(repo, dep, written):
-            return None
     key = stage_cache._get_cache_hash(to_single_stage_lockfile(stage), key=True)
     for entry in [*([locked] if locked else []), *_run(repo, key)]:
         if stage_cache._get_cache_hash(copy.deepcopy(entry), key=True) == key:
@@ -147,22 +161,6 @@ def _run(repo: Repo, key: str) -> Iterator[Any]:
     for path in sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
         if entry := repo.stage_cache._load_cache(key, path.name):
             yield entry
-
-
-def _fill(repo: Repo, dep: Any, written: Hashes) -> bool:
-    """Gives a dependency the hash that it has, or would have once it is written. Whether it could."""
-    path = dep.def_path
-    if dep.__class__.__name__ == "ParamsDependency" or not path.startswith(("data/", "models/")):
-        try:
-            dep.save()
-        except Exception:  # DVC's, of many kinds: a file or a param that is not there
-            return False
-        return True
-    digest = _hash(repo, path, written)
-    if digest is None:
-        return False
-    dep.hash_info = HashInfo("md5", digest)
-    return True
 
 
 def _hash(repo: Repo, path: str, written: Hashes) -> str | None:
