@@ -3,7 +3,8 @@
     python bench/forecast.py [--folder FOLDER] [--only NAME]        # forty minutes on an idle machine
 
 In a fresh clone of what is committed, in FOLDER if one is named; what is done there is not done again.
-multi30k runs with a fifth of its teacher's updates, two fifths of its students' and two methods. Its archives must be in .archives, or named by NMTKD_ARCHIVES.
+multi30k runs with a fifth of its teacher's updates, two fifths of its students' and two methods. Its archives
+must be in .archives, or named by NMTKD_ARCHIVES.
 """
 
 from __future__ import annotations
