@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8cbcc554d871280330184e7a32828ff1cddd8eaa2ab192ae1656e15286ebb39c", "sentences_per_second": {"beam": 1021.1, "greedy": 2838.8}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7e4e304000be43310c8bf9db53a7f4f1e9489e0db45a62269f3786adfb92ce9b", "sentences_per_second": {"beam": 746.0, "greedy": 1994.1}});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "473f45d3b7a38acfdd0f62416407ae787f2debe45c876cd081043134e936f527", "sentences_per_second": {"beam": 908.5, "greedy": 2513.2}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "82fb989d916243152ca128824a1d7f1b4646e991f4ce9dbdaef4b8175a8c08ce", "sentences_per_second": {"beam": 703.3, "greedy": 1894.2}});

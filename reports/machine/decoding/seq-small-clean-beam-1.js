@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c611d75c65eaa8a1494ac0b1702446b226d5a509ee083587d29c34b732b3af1f", "sentences_per_second": {"beam": 1103.0, "greedy": 2850.8}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7b21c6d3d0833f9eff28fb6b5e20f09818ffd49ed7bd3fb3b9e7c563f3c66e53", "sentences_per_second": {"beam": 734.7, "greedy": 2340.1}});

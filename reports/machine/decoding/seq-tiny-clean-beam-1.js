@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "11a35e9ac55a2a5f1a5a58aeaefd8bf566721f6d600d279154acb9bf9d83de37", "sentences_per_second": {"beam": 1586.8, "greedy": 4283.3}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "3bbd4b0cb471d3aee63437f35d00ac9534f1984cd1cd640f1ddf981c8ebcf8b4", "sentences_per_second": {"beam": 1068.0, "greedy": 3244.0}});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba7a4712447f72d7a6f67b31ae8f34473ff0e5042b570c4a44d05cdb5f401b5f", "sentences_per_second": {"beam": 442.3, "greedy": 1011.4}});
+machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "37017a3131cd749492bb8e36b501759e04f6ff0172377a78d163c1d6eb673533", "sentences_per_second": {"beam": 302.9, "greedy": 845.7}});

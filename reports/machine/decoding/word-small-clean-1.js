@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "sentences_per_second": {"beam": 1058.2, "greedy": 2665.0}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "53586d1b4cef8a8657c13ad8a5a3fca25e2831ddac1e6eff4af81c54da340b48", "sentences_per_second": {"beam": 800.7, "greedy": 2229.7}});

@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c80b0f3f923e87f317498ebcda5c80ea6f873a844fe9a24f43e7705a7688e687", "sentences_per_second": {"beam": 1333.1, "greedy": 3509.5}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "fba221ec773c9fb74cce85475667da2f684cf7ede419b2be5096c1048f1cb0d6", "sentences_per_second": {"beam": 982.6, "greedy": 3054.9}});

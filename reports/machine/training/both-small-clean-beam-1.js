@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "8cbcc554d871280330184e7a32828ff1cddd8eaa2ab192ae1656e15286ebb39c", "seconds": 68.1, "target_tokens_per_second": 16385.4});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7e4e304000be43310c8bf9db53a7f4f1e9489e0db45a62269f3786adfb92ce9b", "seconds": 96.7, "target_tokens_per_second": 12411.1});

@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "b64851f12178387881e131653699e5ccd8ee21114a3986b357e53981b0d99888", "seconds": 41.6, "target_tokens_per_second": 26846.0});
+machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "efccfe6cb473d069baeedd01241b563f382b476b5bf18632e4a12803f9316001", "seconds": 66.9, "target_tokens_per_second": 17945.9});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "473f45d3b7a38acfdd0f62416407ae787f2debe45c876cd081043134e936f527", "seconds": 64.0, "target_tokens_per_second": 22193.5});
+machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "82fb989d916243152ca128824a1d7f1b4646e991f4ce9dbdaef4b8175a8c08ce", "seconds": 105.9, "target_tokens_per_second": 13412.6});

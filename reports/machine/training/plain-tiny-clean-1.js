@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "227bbd4eebcc9467ef38643e771ac696eaf04db1269b137c58308cb7312d82c9", "seconds": 41.3, "target_tokens_per_second": 34405.8});
+machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "96fb775b1c603c07be11656809d02bcb710b7165f86231d0c63fc6808217b831", "seconds": 70.8, "target_tokens_per_second": 20051.9});

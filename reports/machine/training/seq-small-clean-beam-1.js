@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "c611d75c65eaa8a1494ac0b1702446b226d5a509ee083587d29c34b732b3af1f", "seconds": 67.2, "target_tokens_per_second": 16597.0});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7b21c6d3d0833f9eff28fb6b5e20f09818ffd49ed7bd3fb3b9e7c563f3c66e53", "seconds": 101.4, "target_tokens_per_second": 11841.0});

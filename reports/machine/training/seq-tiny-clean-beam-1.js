@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "11a35e9ac55a2a5f1a5a58aeaefd8bf566721f6d600d279154acb9bf9d83de37", "seconds": 39.0, "target_tokens_per_second": 28613.7});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "3bbd4b0cb471d3aee63437f35d00ac9534f1984cd1cd640f1ddf981c8ebcf8b4", "seconds": 62.1, "target_tokens_per_second": 19324.0});

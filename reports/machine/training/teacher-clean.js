@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "ba7a4712447f72d7a6f67b31ae8f34473ff0e5042b570c4a44d05cdb5f401b5f", "seconds": 238.5, "target_tokens_per_second": 11897.8});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "AMD EPYC"}, "model": "37017a3131cd749492bb8e36b501759e04f6ff0172377a78d163c1d6eb673533", "seconds": 363.8, "target_tokens_per_second": 7799.4});

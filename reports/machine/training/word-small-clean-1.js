@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "299a0f59a983115ba39ea7a5255add8f9916dd2edd4efcf568202929a805532c", "seconds": 68.1, "target_tokens_per_second": 20841.3});
+machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "53586d1b4cef8a8657c13ad8a5a3fca25e2831ddac1e6eff4af81c54da340b48", "seconds": 101.8, "target_tokens_per_second": 13951.0});
