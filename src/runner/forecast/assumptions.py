@@ -79,7 +79,6 @@ class Assumptions(Section):
     families: dict[Name, Factor]
     consistency: Factor
     forward: Factor
-    sharing: Factor
     memory: Memory
     cards: dict[Name, Card]
     share: Reach

@@ -31,12 +31,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of stages on this machine. `speeds` are those of the models, `jobs` stages run at once."""
+    """Seconds of stages on this machine, by the speeds of their models."""
 
     speeds: Mapping[Model, Speed]
     teacher: Speed | None
     assumed: Assumptions
-    jobs: int
 
     def __call__(self, stage: str, work: Work) -> Range:
         """Of a stage."""
@@ -47,7 +46,6 @@ class Measured:
             seconds += sum(lines * speed.line[beam] for beam, lines in work.translated.items())
             if work.asked and self.teacher:
                 seconds += work.asked * self.assumed.forward * self.teacher.step
-        seconds *= self.assumed.sharing if self.jobs > 1 and not schedule.exclusive(stage) else 1.0
         return seconds, seconds
 
 

@@ -159,8 +159,9 @@ def _price(
             top_k=planner.params.targets.top_k if scored else 0,
             training=every if model == teacher else each,
             other=each,
+            beside=asked.jobs - 1,
         )
-    return Measured(speeds, speeds.get(teacher), planner.assumed, asked.jobs), asked.jobs, True
+    return Measured(speeds, speeds.get(teacher), planner.assumed), asked.jobs, True
 
 
 def _models(work: Mapping[str, Work]) -> dict[str, Model]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -39,6 +41,12 @@ LEAST_SECONDS = 0.3  # that a translation or a scoring is timed for
 FIRST_LINES = 16
 MOST_LINES = 4096
 SCORED_TOKENS = 1024  # of a batch
+MULTIPLY = """
+import os, sys, numpy
+matrix = numpy.ones((512, 512), numpy.float32)
+while os.getppid() == int(sys.argv[1]):
+    matrix @ matrix
+"""
 
 
 @contextmanager
@@ -54,6 +62,20 @@ def cores(count: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def company(count: int, threads: int) -> Iterator[None]:
+    """Within it so many other processes multiply on so many threads each, as stages beside this one would."""
+    each = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, "-c", MULTIPLY, str(os.getpid())]
+    others = [subprocess.Popen(command, env={**os.environ, **each}) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 class Bench:
@@ -156,18 +178,19 @@ class Bench:
 
 
 def measure(
-    model: Model, text: Sizes, *, beams: Sequence[int], top_k: int, training: int, other: int
+    model: Model, text: Sizes, *, beams: Sequence[int], top_k: int, training: int, other: int, beside: int
 ) -> Speed:
     """The speed of a model that trains on `training` cores, and translates and scores on `other`.
 
-    It translates with each of `beams`, and scores where there is a `top_k`.
+    It translates with each of `beams`, and scores where there is a `top_k`. `beside` it as many stages run,
+    but where it trains on more cores than `other`: then it is alone.
     """
     with tempfile.TemporaryDirectory(prefix="plan-") as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's data loader, as in a stage
         bench = Bench(model, text, Path(place))
-        with cores(training):
+        with cores(training), company(beside if training == other else 0, other):
             step = bench.step()
-        with cores(other):
+        with cores(other), company(beside, other):
             found = {beam: bench.line(beam) for beam in beams}
             scored = bench.scored(top_k) if top_k else 0.0
     return Speed(

@@ -24,7 +24,6 @@ ASSUMED = Assumptions.model_validate(
         "families": {"plain": 1.0, "word": 1.25, "seq": 0.5, "both": 1.0, "hybrid": 2.0, "online": 1.5},
         "consistency": 2.0,
         "forward": 0.25,
-        "sharing": 1.5,
         "memory": {
             "base": 1000,
             "parameter": 18,

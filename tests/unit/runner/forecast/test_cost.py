@@ -16,20 +16,16 @@ WORK = Work(model=STUDENT, steps=10.0, updates=8, translated={1: 100, 5: 20}, ca
 
 
 def test_measured_seconds_add_up() -> None:
-    alone = Measured(SPEEDS, SPEEDS[TEACHER], ASSUMED, jobs=1)
+    alone = Measured(SPEEDS, SPEEDS[TEACHER], ASSUMED)
     seconds = 2.0 + 10 * 0.5 + 4 * 0.25 + 50 * 0.02 + 100 * 0.01 + 20 * 0.1
     assert alone("student_plain@x-tiny-clean-1", WORK) == pytest.approx((seconds, seconds))
-    # Beside another stage it is slower; a teacher never is.
-    beside = Measured(SPEEDS, SPEEDS[TEACHER], ASSUMED, jobs=2)
-    assert beside("student_plain@x-tiny-clean-1", WORK)[0] == pytest.approx(1.5 * seconds)
-    assert beside("teacher@clean", WORK)[0] == pytest.approx(seconds)
     # A quarter of the teacher's step for each batch that it reads along.
     asked = Work(model=STUDENT, steps=1.0, asked=8.0)
     assert alone("student_online@x-tiny-clean-1", asked)[0] == pytest.approx(2.0 + 0.5 + 8 * 0.25 * 4.0)
 
 
 def test_data_stages_follow_the_pairs() -> None:
-    measured = Measured({}, None, ASSUMED, jobs=1)
+    measured = Measured({}, None, ASSUMED)
     assert measured("bpe", Work(pairs=50_000)) == (2.0 + 150.0,) * 2
     assert measured("report", Work(models=8)) == (2.0 + 4.0,) * 2
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from nmtkd.decoding import translate
@@ -38,7 +42,7 @@ def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translate, "translate", noted)
     monkeypatch.setattr(speed, "LEAST_SECONDS", 0.0)
     monkeypatch.delenv("NMTKD_THREADS", raising=False)
-    found = speed.measure(MODEL, TEXT, beams=[1, 3], top_k=4, training=1, other=1)
+    found = speed.measure(MODEL, TEXT, beams=[1, 3], top_k=4, training=1, other=1, beside=0)
     assert found.step > 0.0
     assert set(found.line) == {1, 3}
     assert found.call > 0.0
@@ -56,3 +60,29 @@ def test_a_large_batch_is_measured_in_part(tmp_path: Path, monkeypatch: pytest.M
     clock = iter(float(second) for second in range(100))
     monkeypatch.setattr("runner.forecast.speed.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     assert bench.step() == 4.0
+
+
+def test_company_is_kept_where_stages_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    @contextmanager
+    def company(count: int, threads: int) -> Iterator[None]:
+        asked.append((count, threads))
+        yield
+
+    monkeypatch.setattr(speed, "company", company)
+    for name, value in (("step", 1.0), ("line", (1.0, 1.0)), ("scored", 1.0)):
+        monkeypatch.setattr(speed.Bench, name, lambda *_, value=value: value)
+    for training in (1, 2):  # a student on one of two cores, a teacher on both
+        speed.measure(MODEL, TEXT, beams=[1], top_k=4, training=training, other=1, beside=1)
+    assert asked == [(1, 1), (1, 1), (0, 1), (1, 1)]
+
+
+def test_company_works_and_ends() -> None:
+    with speed.company(1, 1):
+        (other,) = psutil.Process().children()
+        end = time.monotonic() + 20.0
+        while other.cpu_times().user < 0.5 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert other.cpu_times().user >= 0.5
+    assert not other.is_running()
