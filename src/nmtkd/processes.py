@@ -51,6 +51,7 @@ def group() -> Iterator[None]:
         yield
         return
     import torch
+    import torch.distributed.nn  # has the group of its import as default arguments, and would keep it alive
     from torch import distributed
 
     from nmtkd import machine
