@@ -13,7 +13,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bugs slow bench check format params plan manifests docs lock clean
+.PHONY: help setup repro test bugs mutants slow bench check format params plan manifests docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ test: setup ## run all tests, as many files at once as there are cores
 
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (five minutes)
 	@python -m tests.planted_bugs
+
+mutants: setup ## change the code in three hundred places and see which changes tests notice (hours)
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -r requirements-mutants.txt
+	@python -m tests.mutants
 
 slow: bugs ## what takes too long for `make test` (the corpus's archive must have been fetched)
 	@python -m pytest -m slow

@@ -25,13 +25,15 @@ from tests.bugs import (
     network,
     node_ids,
     planted,
+    source,
     steady,
     text,
     training,
+    wiring,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("src", "stages", "tests", "pyproject.toml", "requirements.lock")
+COPIED = ("src", "stages", "tests", "conf", "manifests", "dvc.yaml", "pyproject.toml", "requirements.lock")
 BUGS: list[Bug] = [
     *arms.BUGS,
     *distil.BUGS,
@@ -40,6 +42,7 @@ BUGS: list[Bug] = [
     *steady.BUGS,
     *text.BUGS,
     *training.BUGS,
+    *wiring.BUGS,
 ]
 
 
@@ -55,7 +58,7 @@ def red(folder: Path, ids: Sequence[str]) -> tuple[int, str]:
 
 def plant(folder: Path, bug: Bug, ids: Mapping[str, str]) -> str:
     """What came of it: caught by all its tests, MISSED by some, or NOT PLANTED."""
-    path = folder / "src" / f"{bug.module.replace('.', '/')}.py"
+    path = source(folder, bug)
     try:
         text = path.read_text(encoding="utf-8")
         tests = {name: ids[name] for name in bug.tests}

@@ -29,6 +29,11 @@ class Bug:
     tests: tuple[str, ...]
 
 
+def source(root: Path, bug: Bug) -> Path:
+    """The file of its module."""
+    return root / ("" if bug.module.startswith("stages.") else "src") / f"{bug.module.replace('.', '/')}.py"
+
+
 def segment(tree: ast.Module, where: str) -> tuple[int, int]:
     """First and last line of a function, method or constant, counted from 1."""
     node: ast.AST = tree
@@ -65,9 +70,10 @@ def planted(text: str, bug: Bug) -> str:
 
 
 def node_ids(root: Path) -> dict[str, str]:
-    """Each unit test's node id by its name. Raises NotPlantedError where two have one name."""
+    """The node id of each test of one process by its name. Raises NotPlantedError where two have one name."""
     ids: dict[str, str] = {}
-    for path in sorted((root / "tests/unit").rglob("test_*.py")):
+    places = ("tests/unit", "tests/stages")
+    for path in sorted(path for place in places for path in (root / place).rglob("test_*.py")):
         for name in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
             node_id = f"{path.relative_to(root).as_posix()}::{name}"
             if name in ids:

@@ -4,14 +4,14 @@ import ast
 
 import pytest
 
-from tests.bugs import Bug, planted
+from tests.bugs import Bug, planted, source
 from tests.planted_bugs import BUGS
 from tests.structure.graph import ROOT
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_fits_the_code(bug: Bug) -> None:
-    text = (ROOT / "src" / f"{bug.module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    text = source(ROOT, bug).read_text(encoding="utf-8")
     wrong = planted(text, bug)
     assert wrong != text
     ast.parse(wrong)

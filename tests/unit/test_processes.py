@@ -33,9 +33,9 @@ def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
     """One that does may abort the process when Python ends: a stage that is done would have failed."""
     script = tmp_path / "stage.py"
     script.write_text(STAGE, encoding="utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(script), str(tmp_path)],
+        [*launcher, str(script), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": f"{ROOT}/src", "OMP_NUM_THREADS": "1", "NMTKD_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -237,6 +237,11 @@ def test_closest_entry_by_hand() -> None:
     assert closest(nbest("", "a"), "a b") == 1
 
 
+def test_closest_scores_the_entry_against_gold() -> None:
+    """Not gold against the entry, where the first one would win, with 61 to 59 instead of 51 to 59."""
+    assert closest(nbest("a b c d q q", "a b c x"), "a b c d") == 1
+
+
 def test_closest_of_equals_is_the_better_scored() -> None:
     assert closest(nbest("b c", "a b", "a b"), "a b") == 1
     assert closest(nbest("a x", "a y", "y b"), "a b") == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nmtkd import files
 from nmtkd.plan.data import Bpe
-from nmtkd.plan.layout import CODES, DICTIONARY, KEPT, LENGTHS, SIDE_DICTIONARIES
+from nmtkd.plan.layout import CODES, DICTIONARY, DICTIONARY_FILES, KEPT, LENGTHS, SIDE_DICTIONARIES
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.subwords import Subwords, encode, learn, write_dictionary
 from nmtkd.text.words import characters, join
@@ -159,6 +159,21 @@ def test_encode_learns_from_train_alone_and_counts_what_is_unknown(tmp_path: Pat
         "encoded": files.hashes(path for path in sorted(prepared.iterdir())),
         "sha256": files.hashes(path for path in sorted(out.iterdir())),
     }
+
+
+def test_held_out_text_teaches_nothing(tmp_path: Path) -> None:
+    """Whatever it holds, and however often: codes, dictionaries, lengths and mask are of train alone."""
+    learnt = []
+    for number, words in enumerate(("low", "zoology " * 50)):
+        prepared, out = tmp_path / f"prepared{number}", tmp_path / f"out{number}"
+        for side, lines in {"src": ["low low ｟0｠", "lower low"], "tgt": ["wide", "wide wide"]}.items():
+            write_lines(prepared / f"train.{side}", lines)
+            for name in ("valid", "test"):
+                write_lines(prepared / f"{name}.{side}", [words.strip()] * 9)
+        out.mkdir()
+        encode(prepared, out, ["valid", "test"], Bpe(merges=20, min_frequency=2))
+        learnt.append([(out / name).read_bytes() for name in (CODES, KEPT, LENGTHS, *DICTIONARY_FILES)])
+    assert learnt[0] == learnt[1]
 
 
 def test_an_empty_held_out_set_is_encoded(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""Which tests run a line of the code, by coverage, and how long they take."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from functools import cached_property
+from pathlib import Path
+
+from coverage import CoverageData
+
+from tests.mutants.changes import ROOT, Mutant
+
+TESTS = ("tests/unit", "tests/stages")  # that run in one process, so that coverage sees what they run
+COPIED = (
+    *("src", "stages", "tests", "conf", "manifests", "docs", "dvc.yaml", "params.yaml", "pyproject.toml"),
+    *("requirements.lock", "README.md", ".dvcignore"),
+)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the project."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Where tests find the copy."""
+    path = os.pathsep.join([str(folder / "src"), str(folder)])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+
+
+class Covered:
+    """Which tests run which lines, and how long each takes."""
+
+    def __init__(self, known: Path) -> None:
+        """Runs all tests once in a copy below `known`, unless their coverage lies there."""
+        self._folder, self._data, self._times = known / "covered", known / "coverage", known / "times.xml"
+        if not (self._data.exists() and self._times.exists()):
+            self._measure()
+
+    def _measure(self) -> None:
+        print(f"{time.strftime('%H:%M:%S')} which tests run which lines: all of them once", flush=True)
+        copied(self._folder)
+        sources = [f"--cov={self._folder / place}" for place in ("src", "stages")]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist"]
+        command += ["loadfile", *sources, "--cov-context=test", "--cov-report=", f"--junitxml={self._times}"]
+        env = environment(self._folder) | {"COVERAGE_FILE": str(self._data)}
+        done = subprocess.run([*command, *TESTS], cwd=self._folder, env=env, check=False)
+        if done.returncode:
+            self._data.unlink(missing_ok=True)
+            raise SystemExit("the tests are red without any mutant; mend them first")
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Of each test, by its id."""
+        found = {}
+        for case in ET.parse(self._times).iter("testcase"):
+            path = case.attrib["classname"].replace(".", "/") + ".py"
+            found[f"{path}::{case.attrib['name']}"] = float(case.attrib["time"])
+        return found
+
+    @cached_property
+    def _lines(self) -> CoverageData:
+        data = CoverageData(str(self._data))
+        data.read()
+        return data
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Those that run its line, likely ones first; of a line that runs on import, those of its module.
+
+        Where a fixture runs it, all tests of the file may: fixtures are shared.
+        """
+        by_line = self._lines.contexts_by_lineno(str(self._folder / mutant.module))
+        lines = statement((ROOT / mutant.module).read_text(encoding="utf-8"), mutant.line)
+        contexts = {context for line in lines for context in by_line.get(line, ())}
+        if contexts == {""}:
+            contexts = set(itertools.chain(*by_line.values()))
+        chosen, files = set(), set()
+        for context in filter(None, contexts):
+            test, _, phase = context.rpartition("|")
+            chosen.add(test)
+            if phase == "setup":
+                files.add(test.partition("::")[0])
+        if any(test.startswith("tests/stages/") for test in chosen):
+            files |= {test.partition("::")[0] for test in self.seconds if test.startswith("tests/stages/")}
+        chosen |= {test for test in self.seconds if test.partition("::")[0] in files}
+        chosen &= self.seconds.keys()
+        own = f"test_{Path(mutant.module).stem}.py"
+
+        def likely(test: str) -> tuple[bool, bool, str, float]:
+            path = test.partition("::")[0]
+            return test.startswith("tests/stages/"), not path.endswith(own), path, self.seconds[test]
+
+        return sorted(chosen, key=likely)
+
+
+def statement(text: str, line: int) -> range:
+    """The lines of the smallest statement around a line; of one with a body, its head."""
+    found = range(line, line + 1)
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.stmt) or node.end_lineno is None:
+            continue
+        body = getattr(node, "body", None)
+        end = body[0].lineno if body else node.end_lineno + 1
+        if node.lineno <= line < end:
+            found = range(node.lineno, end)
+    return found
