@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from runner import schedule
 from runner.forecast.assumptions import Assumptions, Card, Reach, Sizes
-from runner.forecast.sizes import Model
+from runner.forecast.sizes import LONGER, PASSES, Model
 from runner.forecast.work import Work
 
 PAIRS = 1e5  # for which the seconds of data stages are given
@@ -27,6 +27,8 @@ class Speed:
     line: dict[int, float] = field(default_factory=dict)  # translated, by beam
     call: float = 0.0  # of a translation beside its lines
     scored: float = 0.0  # a line
+    asking: float = 0.0  # of a batch of max_tokens along which a teacher is asked
+    sample: float = 0.0  # of one that is sampled token by token, beside that
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Measured:
             seconds += work.steps * speed.step + work.calls * speed.call + work.scored * speed.scored
             seconds += sum(lines * speed.line[beam] for beam, lines in work.translated.items())
             if work.asked and self.teacher:
-                seconds += work.asked * self.assumed.forward * self.teacher.step
+                seconds += work.updates * (speed.asking - speed.step) + work.sampled * speed.sample
+                more = work.asked - work.updates  # by other members of an ensemble
+                seconds += more * self.assumed.forward * self.teacher.step
         return seconds, seconds
 
 
@@ -69,6 +73,7 @@ class Named:
             return base, base
         trained = work.steps * work.model.step_flops(self.text)
         trained += work.asked * self.assumed.forward * self.teacher.step_flops(self.text)
+        trained += work.sampled * self.assumed.forward * work.model.step_flops(self.text)
         shared = math.gcd(work.model.training.accumulate or 1, self.cards) if schedule.exclusive(stage) else 1
         decoded = work.scored * work.model.line_flops(self.text)
         decoded += sum(
@@ -81,7 +86,10 @@ class Named:
 
         layers = work.model.architecture.encoder_layers + work.model.architecture.decoder_layers
         launch = self.assumed.launch
-        floor = work.steps * layers * launch.least, work.steps * layers * launch.most
+        # Samples take a pass of the decoder for each of their tokens.
+        tokens = work.sampled * LONGER * self.text.target * work.model.architecture.decoder_layers
+        started = work.steps * layers + tokens / PASSES
+        floor = started * launch.least, started * launch.most
         training = [
             max(each) / shared for each in zip(seconds(trained, self.assumed.share), floor, strict=True)
         ]

@@ -152,11 +152,17 @@ def _price(
     for number, (model, widths) in enumerate(beams.items(), start=1):
         tell(f"measuring a model of {model.parameters:,} parameters here, {number} of {len(beams)}")
         scored = any(one.scored for one in left.values() if one.model == model)
+        learnt = (
+            speed.Online(one.method, teacher) if one.method and one.asked else None
+            for one in left.values()
+            if one.model == model
+        )
         speeds[model] = speed.measure(
             model,
             planner.text,
             beams=sorted(widths),
             top_k=planner.params.targets.top_k if scored else 0,
+            online=next((one for one in learnt if one), None),
             training=every if model == teacher else each,
             other=each,
             beside=asked.jobs - 1,

@@ -16,17 +16,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nmtkd.decoding import scoring, translate
+from nmtkd import machine
+from nmtkd.decoding import scoring, translate, with_fairseq
 from nmtkd.decoding.search import Search
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
+from nmtkd.plan.decoding import Sampling
+from nmtkd.plan.methods import Method, OnPolicy
 from nmtkd.text.text_form import TextForm
-from nmtkd.training import loop
+from nmtkd.training import loop, options
+from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.texts import Data
 from runner.forecast.assumptions import Sizes
 from runner.forecast.cost import Speed
@@ -37,6 +41,8 @@ MOST_FLOPS = 4e10
 LEAST_TOKENS = 256
 STEPS = 5  # timed, after some that are not: memory is got from the system by the first ones
 UNTIMED = 2
+SAMPLES = 3  # batches, after one that is not timed
+GOLD_ONLY = OnPolicy(share=0.0, temperature=1.0, from_update=0, max_length_offset=0)
 LEAST_SECONDS = 0.3  # that a translation or a scoring is timed for
 FIRST_LINES = 16
 MOST_LINES = 4096
@@ -78,6 +84,14 @@ def company(count: int, threads: int) -> Iterator[None]:
             other.wait()
 
 
+@dataclass(frozen=True)
+class Online:
+    """What a student of the family `online` learns by, and from."""
+
+    method: Method
+    teacher: Model
+
+
 class Bench:
     """A model of random weights on made-up text, in a folder of its own."""
 
@@ -113,28 +127,38 @@ class Bench:
             lengths=lengths,
         )
 
-    def step(self) -> float:
-        """Seconds of an update on a batch of max_tokens. Leaves the model's folder for the others."""
+    def begun(self, adapt: loop.Adapt = use_chunked_cross_entropy) -> loop.Run:
+        """A training that has done nothing yet. Leaves its model's files."""
         few = {"max_tokens": self._tokens, "accumulate": None, "curve_pairs": 0, "init": None, "average": 1}
         training = self._model.training.model_copy(update=few)
-        scratch = self._folder / "scratch"
-        scratch.mkdir()
+        scratch = Path(tempfile.mkdtemp(dir=self._folder))
         shape = self._model.architecture
-        run = loop.begin(self._data(), shape, training, 1, scratch, stage="plan", section="training")
-        seconds = []
+        run = loop.begin(self._data(), shape, training, 1, scratch, stage="plan", adapt=adapt)
+        weights = run.trainer.get_model().state_dict()
+        bridge.save_model(self._folder / layout.MODEL, run.command, weights, 1)
+        for side in (bridge.SOURCE, bridge.TARGET):
+            shutil.copyfile(self._folder / layout.DICTIONARY, bridge.dictionary_of(self._folder, side))
+        return run
+
+    def step(self, adapt: loop.Adapt = use_chunked_cross_entropy) -> float:
+        """Seconds of an update on a batch of max_tokens."""
+        run, seconds = self.begun(adapt), []
         with bridge.quiet():
             for group in loop.grouped(run.epochs.next_epoch_itr(shuffle=False), 1):
                 start = time.perf_counter()
                 run.stepper.step(group)
                 seconds.append(time.perf_counter() - start)
-        self._keep(run)
         return statistics.median(seconds[UNTIMED:]) * self._model.training.max_tokens / self._tokens
 
-    def _keep(self, run: Any) -> None:
-        weights = run.trainer.get_model().state_dict()
-        bridge.save_model(self._folder / layout.MODEL, run.command, weights, 1)
-        for side in (bridge.SOURCE, bridge.TARGET):
-            shutil.copyfile(self._folder / layout.DICTIONARY, bridge.dictionary_of(self._folder, side))
+    def asking(self, online: Online) -> float:
+        """Seconds of a step along whose text a teacher of random weights is asked."""
+        folder = self._folder / "teacher"
+        folder.mkdir()
+        teacher = Bench(online.teacher, self._text, folder)
+        teacher.begun()
+        method = online.method.model_copy(update={"on_policy": GOLD_ONLY})
+        models = [folder / layout.MODEL]
+        return self.step(options.distil("online", method, self._model.architecture, teachers=models))
 
     def line(self, beam: int) -> tuple[float, float]:
         """Seconds of a line's translation, and of a call beside its lines."""
@@ -145,6 +169,24 @@ class Bench:
             translate.translate(self._folder, lines, search, "ctranslate2")
 
         return self._a_line(work)
+
+    def sample(self) -> float:
+        """Seconds of sampling a batch of max_tokens, in lines as long as a step's."""
+        loaded = bridge.load_model(self._folder, machine.device())
+        source, target = (max(1, round(LONGER * length)) for length in (self._text.source, self._text.target))
+        tokens = self._model.training.max_tokens
+        lines = self._lines(max(1, tokens // (max(source, target) + 1)), source)
+        drawn = Sampling(temperature=1.0, top_p=1.0, seed=1)
+        search = Search(
+            beam=1, length_penalty=1.0, max_length_factor=1.0, max_length_offset=0, sampling=drawn
+        )
+        seconds = []
+        for _ in range(1 + SAMPLES):
+            start = time.perf_counter()
+            for _ in with_fairseq.generate([loaded], lines, search, target):
+                pass
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds[1:])
 
     def scored(self, top_k: int) -> float:
         """Seconds of a line's distributions."""
@@ -178,18 +220,27 @@ class Bench:
 
 
 def measure(
-    model: Model, text: Sizes, *, beams: Sequence[int], top_k: int, training: int, other: int, beside: int
+    model: Model,
+    text: Sizes,
+    *,
+    beams: Sequence[int],
+    top_k: int,
+    online: Online | None,
+    training: int,
+    other: int,
+    beside: int,
 ) -> Speed:
     """The speed of a model that trains on `training` cores, and translates and scores on `other`.
 
-    It translates with each of `beams`, and scores where there is a `top_k`. `beside` it as many stages run,
-    but where it trains on more cores than `other`: then it is alone.
+    It translates with each of `beams`, scores where there is a `top_k`, and learns `online` too.
+    `beside` it as many stages run, but where it trains on more cores than `other`: then it is alone.
     """
     with tempfile.TemporaryDirectory(prefix="plan-") as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's data loader, as in a stage
         bench = Bench(model, text, Path(place))
         with cores(training), company(beside if training == other else 0, other):
             step = bench.step()
+            asking, sample = (bench.asking(online), bench.sample()) if online else (0.0, 0.0)
         with cores(other), company(beside, other):
             found = {beam: bench.line(beam) for beam in beams}
             scored = bench.scored(top_k) if top_k else 0.0
@@ -198,4 +249,6 @@ def measure(
         line={beam: line for beam, (line, _) in found.items()},
         call=max((call for _, call in found.values()), default=0.0),
         scored=scored,
+        asking=asking,
+        sample=sample,
     )

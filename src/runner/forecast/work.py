@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from nmtkd.plan import layout
 from nmtkd.plan.decoding import Decoding, Evaluate
-from nmtkd.plan.methods import FAMILIES
+from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.plan.runs import Run, runs
 from nmtkd.plan.schema import Params
@@ -32,6 +32,8 @@ class Work:
     steps: float = 0.0  # batches of max_tokens, as many as plain ones that take as long
     updates: int = 0  # trained: batches as they are, of all its trainings
     asked: float = 0.0  # batches that the teacher reads along
+    sampled: float = 0.0  # batches whose text the model samples itself
+    method: Method | None = None  # by which it learns from a teacher that it asks
     translated: Mapping[int, float] = field(default_factory=dict)  # lines by beam
     calls: int = 0  # of a translation, each of which converts the model anew
     scored: float = 0.0  # lines whose distributions are asked for
@@ -94,7 +96,14 @@ class Planner:
         work = self._training(model, trainings, self.assumed.families[family])
         if not FAMILIES[family].teacher:
             return work
-        return replace(work, asked=float(len(self.params.teacher.seeds) * work.updates))
+        recipe, policy = self.params.training, method.on_policy
+        late = max(0, recipe.updates - policy.from_update) if policy else 0
+        return replace(
+            work,
+            asked=float(len(self.params.teacher.seeds) * work.updates),
+            method=method,
+            sampled=policy.share * late * (recipe.accumulate or 1) if policy else 0.0,
+        )
 
     def _training(self, model: Model, trainings: int, factor: float) -> Work:
         recipe = model.training

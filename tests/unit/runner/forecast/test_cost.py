@@ -11,7 +11,10 @@ from tests.unit.runner.forecast.helpers import ASSUMED, TEXT, planner
 
 TEACHER = planner().teacher()
 STUDENT = planner().model(planner().params.capacities["tiny"], planner().params.training)
-SPEEDS = {STUDENT: Speed(step=0.5, line={1: 0.01, 5: 0.1}, call=0.25, scored=0.02), TEACHER: Speed(step=4.0)}
+SPEEDS = {
+    STUDENT: Speed(step=0.5, line={1: 0.01, 5: 0.1}, call=0.25, scored=0.02, asking=0.75, sample=7.0),
+    TEACHER: Speed(step=4.0),
+}
 WORK = Work(model=STUDENT, steps=10.0, updates=8, translated={1: 100, 5: 20}, calls=4, scored=50)
 
 
@@ -19,9 +22,13 @@ def test_measured_seconds_add_up() -> None:
     alone = Measured(SPEEDS, SPEEDS[TEACHER], ASSUMED)
     seconds = 2.0 + 10 * 0.5 + 4 * 0.25 + 50 * 0.02 + 100 * 0.01 + 20 * 0.1
     assert alone("student_plain@x-tiny-clean-1", WORK) == pytest.approx((seconds, seconds))
-    # A quarter of the teacher's step for each batch that it reads along.
-    asked = Work(model=STUDENT, steps=1.0, asked=8.0)
-    assert alone("student_online@x-tiny-clean-1", asked)[0] == pytest.approx(2.0 + 0.5 + 8 * 0.25 * 4.0)
+    # Four batches along which a teacher is asked, one of which is sampled.
+    asked = Work(model=STUDENT, steps=4.0, updates=4, asked=4.0, sampled=1.0)
+    seconds = 2.0 + 4 * 0.75 + 7.0
+    assert alone("student_online@x-tiny-clean-1", asked)[0] == pytest.approx(seconds)
+    # A quarter of the teacher's step for each that another member of it reads along.
+    two = Work(model=STUDENT, steps=4.0, updates=4, asked=8.0, sampled=1.0)
+    assert alone("student_online@x-tiny-clean-1", two)[0] == pytest.approx(seconds + 4 * 0.25 * 4.0)
 
 
 def test_data_stages_follow_the_pairs() -> None:
@@ -36,6 +43,10 @@ def test_a_card_gives_a_range() -> None:
     best, worst = card("student_plain@x", Work(model=STUDENT, steps=1e6))
     assert best == pytest.approx(2.0 + max(flops / 0.5e12, 1e6 * 2 * 0.001))
     assert worst == pytest.approx(2.0 + max(flops / 0.1e12, 1e6 * 2 * 0.01))
+    # Samples start a pass of the decoder's one layer for each of their tokens: a third of a step's layer.
+    sampled = card("student_online@x", Work(model=STUDENT, steps=1e6, sampled=1e5))[1] - 2.0
+    started = 1e6 * 2 + 1e5 * 2.0 * TEXT.target / 3
+    assert sampled == pytest.approx(max((flops + 1e5 * 0.25 * flops / 1e6) / 0.1e12, started * 0.01))
     decoded = card("decode@x", Work(model=STUDENT, translated={5: 1000}))
     assert decoded[1] == pytest.approx(2.0 + 1000 * STUDENT.line_flops(TEXT, 5) / 0.01e12)
 

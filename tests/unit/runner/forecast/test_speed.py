@@ -12,20 +12,26 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from nmtkd.decoding import translate
+from nmtkd.decoding import translate, with_fairseq
+from nmtkd.decoding.search import Search
 from nmtkd.training.step import Stepper
 from runner.forecast import speed
 from runner.forecast.assumptions import Sizes
 from runner.forecast.sizes import Model
+from tests.unit.distil.helpers import method
 from tests.unit.network.building import PLAIN, recipe
+from tests.unit.training.helpers import DRAWN
 
+ASKED = method(divergence="jensen_shannon", beta=0.5, on_policy={**DRAWN, "share": 1.0})
 TEXT = Sizes(train=1, valid=1, tests=1, source=4.0, target=6.0)
 MODEL = Model(architecture=PLAIN, training=recipe(max_tokens=2048), rows=50, vocabulary=50)
+ONLINE = speed.Online(ASKED, MODEL)
 
 
 def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[tuple[int, str]] = []
     lengths: set[int] = set()
+    sampled: list[tuple[int, int, int]] = []
     update, translated = Stepper.step, translate.translate
 
     def counted(stepper: Stepper, group: list[object]) -> object:
@@ -39,16 +45,27 @@ def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(Stepper, "step", counted)
+
+    def drawn(members: object, lines: list[str], search: Search, limit: int) -> Iterator[object]:
+        assert search.sampling is not None and search.beam == 1
+        sampled.append((len(lines), len(lines[0].split()), limit))
+        return generated(members, lines, search, limit)  # type: ignore[arg-type]
+
+    generated = with_fairseq.generate
+    monkeypatch.setattr(with_fairseq, "generate", drawn)
     monkeypatch.setattr(translate, "translate", noted)
     monkeypatch.setattr(speed, "LEAST_SECONDS", 0.0)
     monkeypatch.delenv("NMTKD_THREADS", raising=False)
-    found = speed.measure(MODEL, TEXT, beams=[1, 3], top_k=4, training=1, other=1, beside=0)
+    found = speed.measure(MODEL, TEXT, beams=[1, 3], top_k=4, online=ONLINE, training=1, other=1, beside=0)
     assert found.step > 0.0
     assert set(found.line) == {1, 3}
     assert found.call > 0.0
     # Batches of 2,048 tokens: lines of 12 words and the end, twice the mean length.
-    assert steps == [(157 * 13, "1")] * (speed.UNTIMED + speed.STEPS)
+    assert steps == [(157 * 13, "1")] * 2 * (speed.UNTIMED + speed.STEPS)
+    assert found.asking > found.step
     assert max(lengths) == 6  # a translation ends at the mean length
+    # A batch is sampled as often as that is timed, and once more: as many lines as a step has, as long.
+    assert sampled == [(157, 8, 12)] * (1 + speed.SAMPLES) and found.sample > 0.0
     assert "NMTKD_THREADS" not in os.environ
 
 
@@ -71,10 +88,16 @@ def test_company_is_kept_where_stages_run_side_by_side(monkeypatch: pytest.Monke
         yield
 
     monkeypatch.setattr(speed, "company", company)
-    for name, value in (("step", 1.0), ("line", (1.0, 1.0)), ("scored", 1.0)):
+    for name, value in (
+        ("step", 1.0),
+        ("line", (1.0, 1.0)),
+        ("scored", 1.0),
+        ("asking", 1.0),
+        ("sample", 1.0),
+    ):
         monkeypatch.setattr(speed.Bench, name, lambda *_, value=value: value)
     for training in (1, 2):  # a student on one of two cores, a teacher on both
-        speed.measure(MODEL, TEXT, beams=[1], top_k=4, training=training, other=1, beside=1)
+        speed.measure(MODEL, TEXT, beams=[1], top_k=4, online=ONLINE, training=training, other=1, beside=1)
     assert asked == [(1, 1), (1, 1), (0, 1), (1, 1)]
 
 

@@ -44,6 +44,17 @@ def test_an_online_student_asks_each_teacher_for_each_batch() -> None:
     assert planner(**QUICK).work("student_word@word-tiny-clean-1").asked == 0
 
 
+def test_an_online_student_samples_a_share_of_the_later_batches() -> None:
+    """Half of those after the first 400 of 800."""
+    late = {**QUICK, "methods__on_policy__on_policy__from_update": 900}
+    four = planner(**QUICK, training__accumulate=4)
+    key = "student_online@on_policy-tiny-clean-1"
+    assert planner(**QUICK).work(key).sampled == 200
+    assert four.work(key).sampled == 800
+    assert planner(**late).work(key).sampled == 0
+    assert planner(**QUICK).work("student_word@word-tiny-clean-1").sampled == 0
+
+
 def test_decoding_translates_train_and_valid_once_a_penalty() -> None:
     work = planner().work("decode@clean-beam")
     assert work.translated == {5: 1000 + 5 * 100}
