@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,13 +45,19 @@ CHOICES = [
     "corpus.target=fr",
     "corpus.tests=[test,other]",
     "prepare.tokeniser=moses",
-    "bpe.merges=120",
+    "bpe.merges=40",
     f"targets.temperature={TEMPERATURE}",
     "targets.top_k=5",
     f"teacher.training.average={AVERAGE}",
-    "teacher.training.updates=320",
+    "teacher.training.updates=200",
+    "teacher.training.max_tokens=256",
     "teacher.seeds=[3]",
     f"training.average={AVERAGE}",
+    "training.max_tokens=256",
+    "training.updates=120",
+    "training.checkpoint_every=30",
+    "capacities.tiny.width=32",
+    "capacities.tiny.ffn=64",
     f"evaluate.long_words={LONG}",
     "evaluate.length_penalties=[0.6,1.0,1.4]",
     "report.min_segments=10",
@@ -89,6 +96,11 @@ RUN = [
     *(f"evaluate_plain@plain-tiny-clean-{seed}" for seed in SEEDS),
     *(f"evaluate_seq@seq-tiny-clean-beam-{seed}" for seed in SEEDS),
 ]
+COMPOSE = """
+import sys
+from dvc.utils.hydra import compose_and_dump
+compose_and_dump(sys.argv[1], sys.argv[2], None, "config", ".hydra", sys.argv[3:])
+"""
 NOUNS = ["arbre", "ecole", "orage", "lampe", "porte", "table", "image", "usine"]
 VERBS = ["ouvre", "voit", "prend", "cache", "aime"]
 
@@ -224,14 +236,15 @@ class Hook:
     @classmethod
     def _called(cls, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and cls.found is not None and isinstance(arguments[0], (str, os.PathLike)):
-            cls.found.add(os.path.abspath(arguments[0]))
+            path = os.fspath(arguments[0])
+            if os.sep in path:  # a bare name is relative to a folder that is being removed
+                cls.found.add(os.path.abspath(path))
 
 
 def compose(folder: Path, choices: Sequence[str]) -> None:
-    """Writes params.yaml."""
-    from dvc.utils.hydra import compose_and_dump
-
-    compose_and_dump(str(folder / "params.yaml"), str(ROOT / "conf"), None, "config", ".hydra", list(choices))
+    """Writes params.yaml. In a process of its own: fairseq's configurations stand in Hydra's way."""
+    places = [str(folder / "params.yaml"), str(ROOT / "conf")]
+    subprocess.run([sys.executable, "-c", COMPOSE, *places, *choices], check=True)
 
 
 def main_of(stage: Stage) -> Callable[[], None]:

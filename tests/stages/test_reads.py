@@ -49,8 +49,11 @@ FOLDERS = {
 def test_a_stage_opens_what_it_declares_and_all_of_it(lab: Laboratory, name: str) -> None:
     stage = lab.stages[name]
     own = (*stage.outs, *(f"{Path(out).parent}/.{Path(out).name}." for out in stage.outs), ".scratch", ".dvc")
-    own += ("params.yaml", "dvc.yaml", "reports/machine")
+    own += ("params.yaml", "dvc.yaml", "reports/machine", ".reports.")
     inside = [Path(path) for path in lab.opened[name] if Path(path).is_relative_to(lab.folder)]
+    inside = [
+        path for path in inside if not path.is_dir()
+    ]  # a folder is opened to be removed or synchronised
     opened = {str(path.relative_to(lab.folder)) for path in inside}
     opened = {path for path in opened if not path.startswith(own)}
     deps = {dep.removeprefix(f"{lab.folder}/") for dep in stage.deps}
@@ -152,9 +155,13 @@ def test_two_seeds_differ_in_weights_and_order(lab: Laboratory, key: str) -> Non
     assert matrices and not any(torch.equal(one[name], two[name]) for name in matrices)
 
 
-def test_methods_of_a_seed_begin_alike(lab: Laboratory) -> None:
-    """In the same order of the same pairs: what differs is what they learn from."""
-    orders = [lab.trainings[stage].updates for stage in LEARNT if stage.endswith("-1")]
+def test_methods_of_a_seed_see_the_same_pairs_in_the_same_updates(lab: Laboratory) -> None:
+    """What differs is what they learn from."""
+    orders = [
+        [sorted(update) for update in lab.trainings[stage].updates]
+        for stage in LEARNT
+        if stage.endswith("-1")
+    ]
     assert len(orders) == 6 and all(order == orders[0] for order in orders)
 
 

@@ -8,7 +8,6 @@ import json
 import math
 import re
 import statistics
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import sacrebleu
 from sacremoses import MosesDetokenizer, MosesTokenizer
 from scipy import stats
 
-from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.decoding.search import Search
+from nmtkd.decoding.translate import translate
 from tests.stages.laboratory import LONG, SEEDS, SIZES, Laboratory
 
 SETS, SEARCHES = ("valid", "test", "other"), ("beam", "beam_at_1", "greedy")
@@ -92,10 +92,10 @@ def test_every_score_is_that_of_the_translations(lab: Laboratory, key: str) -> N
 def test_translations_are_text_by_the_target_languages_rules(lab: Laboratory) -> None:
     """And what is scored on tokens is scored on the model's own."""
     detokenise = MosesDetokenizer("fr")
-    loaded = bridge.load_model(lab.folder / TRAINED["teacher-clean"] / "model", "cpu")
-    from nmtkd.decoding.translate import greedy
-
-    tokens = [line.replace("@@ ", "") for line in greedy(loaded, lab.text("data/bpe/test.src"))]
+    search = Search(beam=1, length_penalty=1.0, max_length_factor=2.0, max_length_offset=10)
+    folder = lab.folder / TRAINED["teacher-clean"] / "model"
+    found = translate(folder, lab.text("data/bpe/test.src"), search, "fairseq")
+    tokens = [re.sub("@@( |$)", "", best.text) for best, *_ in found]
     text = [detokenise.detokenize(line.split(), unescape=False) for line in tokens]
     assert text == translations(lab, "teacher-clean", "test", "greedy")
     assert any("l'" in line for line in text) and not any("l' " in line for line in text)
@@ -268,11 +268,23 @@ def test_gains_intervals_and_p_are_those_of_a_bootstrap_by_hand(lab: Laboratory)
 
 
 def test_the_page_shows_the_table(lab: Laboratory) -> None:
-    page = "\n".join(lab.text("reports/index.html"))
-    cells = Counter(re.findall(r"<t[dh][^>]*>(?:<[^>]*>)*([^<]*)", page))
-    for row in rows_of(lab).values():
-        for cell in filter(None, row.values()):
-            assert cells[cell] or cell in page, cell
+    """Each row, cell by cell, and the numbers of its first sentences."""
+    page = "\n".join(lab.text("reports/index.html")).replace("\u2212", "-")
+    shown = {
+        name: [re.sub("<[^>]*>", "", cell) for cell in re.findall("<td[^>]*>(.*?)</td>", cells)]
+        for name, cells in re.findall(r'<tr><th scope="row">(\w+)</th>(.*?)</tr>', page, re.DOTALL)
+    }
+    rows = rows_of(lab)
+    assert rows.keys() <= shown.keys()  # other tables have rows too
+    for name, row in rows.items():
+        wanted = [value for column, value in row.items() if column not in ("method", "capacity")]
+        assert shown[name][: len(wanted)] == wanted
+    lead = lab.text("reports/table.md")[0]
+    assert re.sub("<[^>]*>", "", re.findall(r'<p class="lead">(.*?)</p>', page)[0]) == lead.replace("`", "")
+    gain, verdict = rows["seq"]["vs plain"], float(rows["seq"]["p Holm"]) < 0.05
+    assert f"scores {rows['teacher']['BLEU']} BLEU" in lead
+    assert (gain.lstrip("+-") in lead) == verdict
+    assert ("no difference is shown" in lead) != verdict
 
 
 def test_what_plots_show_is_of_the_validation_set(lab: Laboratory) -> None:
