@@ -101,7 +101,7 @@ class Module:
     def mutant(self, room: str, number: int) -> Mutant | None:
         """The module with a change; None if it is none to a running program."""
         node, changed, line = self.changes[number]
-        text = self._tree.deep_replace(node, changed).code  # type: ignore[union-attr]
+        text = self._tree.deep_replace(node, changed).code
         try:
             if bare(text) == self._same:
                 return None

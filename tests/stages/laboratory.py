@@ -163,8 +163,10 @@ class Laboratory:
 
     def model(self, path: str) -> dict[str, Tensor]:
         """The weights of a trained model."""
-        found: dict[str, Tensor] = torch.load(self.folder / path / "model/model.pt", weights_only=True)
-        return found["model"]
+        found: dict[str, Tensor] = torch.load(self.folder / path / "model/model.pt", weights_only=True)[
+            "model"
+        ]
+        return found
 
 
 def _words(dictionary: Any, row: Tensor) -> str:

@@ -221,7 +221,8 @@ def test_the_table_is_of_means_over_seeds(lab: Laboratory, method: str, keys: li
         last = max(x for x, _ in points)
         late = [(x, y) for x, y in points if x >= last * 3 / 4]
         late = late if len(late) >= 2 else points[-2:]
-        climbs.append(np.polyfit(*zip(*late, strict=True), 1)[0] * last / 4)
+        updates, values = zip(*late, strict=True)
+        climbs.append(np.polyfit(updates, values, 1)[0] * last / 4)
     assert row["climb"] == f"{mean(climbs):+.1f}"
 
 
