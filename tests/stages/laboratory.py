@@ -8,6 +8,7 @@ text by rules of their own, and segments as long as the bound on long ones.
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import random
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -146,11 +147,12 @@ class Training:
 
 @dataclass
 class Laboratory:
-    """Where it stands, what its stages opened, and their trainings by what they call themselves."""
+    """Where it stands, what its stages opened and printed, and their trainings by their names."""
 
     folder: Path
     stages: dict[str, Stage] = field(default_factory=dict)
     opened: dict[str, set[str]] = field(default_factory=dict)
+    printed: dict[str, list[str]] = field(default_factory=dict)
     trainings: dict[str, Training] = field(default_factory=dict)
 
     def text(self, path: str) -> list[str]:
@@ -288,6 +290,8 @@ def make(folder: Path) -> Laboratory:
 def _run(lab: Laboratory, name: str) -> None:
     Hook.found = set()
     try:
-        main_of(lab.stages[name])()
+        with redirect_stdout(io.StringIO()) as printed:
+            main_of(lab.stages[name])()
     finally:
         lab.opened[name], Hook.found = Hook.found, None
+    lab.printed[name] = printed.getvalue().splitlines()
