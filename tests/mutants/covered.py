@@ -89,6 +89,8 @@ class Covered:
         contexts = {context for line in lines for context in by_line.get(line, ())}
         if contexts == {""}:
             contexts = set(itertools.chain(*by_line.values()))
+        if Path(mutant.module).stem == "__init__":  # was imported before the first test
+            contexts = {one for each in self._beside(mutant) for one in each}
         chosen, files = set(), set()
         for context in filter(None, contexts):
             test, _, phase = context.rpartition("|")
@@ -106,6 +108,11 @@ class Covered:
             return test.startswith("tests/stages/"), not path.endswith(own), path, self.seconds[test]
 
         return sorted(chosen, key=likely)
+
+    def _beside(self, mutant: Mutant) -> list[list[str]]:
+        """What runs the lines of all modules of its package."""
+        modules = (self._folder / mutant.module).parent.glob("*.py")
+        return [one for path in modules for one in self._lines.contexts_by_lineno(str(path)).values()]
 
 
 def statement(text: str, line: int) -> range:

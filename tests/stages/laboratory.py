@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -153,6 +153,7 @@ class Laboratory:
     stages: dict[str, Stage] = field(default_factory=dict)
     opened: dict[str, set[str]] = field(default_factory=dict)
     printed: dict[str, list[str]] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)  # while they worked, on stderr
     trainings: dict[str, Training] = field(default_factory=dict)
 
     def text(self, path: str) -> list[str]:
@@ -290,8 +291,8 @@ def make(folder: Path) -> Laboratory:
 def _run(lab: Laboratory, name: str) -> None:
     Hook.found = set()
     try:
-        with redirect_stdout(io.StringIO()) as printed:
+        with redirect_stdout(io.StringIO()) as printed, redirect_stderr(io.StringIO()) as told:
             main_of(lab.stages[name])()
     finally:
         lab.opened[name], Hook.found = Hook.found, None
-    lab.printed[name] = printed.getvalue().splitlines()
+    lab.printed[name], lab.told[name] = printed.getvalue().splitlines(), told.getvalue().splitlines()

@@ -108,6 +108,28 @@ def test_evaluate_tells_the_headline(lab: Laboratory) -> None:
     assert f", {found['beam_at_1']:.2f} at 1.0, {found['greedy']:.2f} greedy; " in said
 
 
+@pytest.mark.parametrize(
+    ("stage", "end"),
+    [
+        ("bpe", r"\[bpe\] 3/3 held-out sets encoded"),
+        ("teacher@clean", r"\[teacher clean\] 200/200 updates, loss [\d.]+, lr [\d.]+, about 0 s left"),
+        ("decode@clean-beam", r"\[decode clean beam\] 260/260 lines translated"),
+        ("targets_gold@clean", r"\[targets clean gold\] 260/260 lines done"),
+        ("targets@clean-beam", r"\[targets clean beam\] 260/260 lines done"),
+        (
+            "student_hybrid@hybrid_best-tiny-clean-beam-1",
+            r"\[student hybrid_best-tiny-clean-beam-1, gate 0\.75\] 120/120 updates, loss .*",
+        ),
+        (
+            "evaluate_plain@plain-tiny-clean-2",
+            r"\[evaluate plain-tiny-clean-2\] 16/16 lines of other translated, beam 1, length penalty 1\.0",
+        ),
+    ],
+)
+def test_long_work_tells_how_far_it_is(lab: Laboratory, stage: str, end: str) -> None:
+    assert re.fullmatch(end, lab.told[stage][-1])
+
+
 def test_report_shows_its_table_and_shows_it_again(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
