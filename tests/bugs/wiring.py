@@ -74,8 +74,8 @@ BUGS = [
         name="a killed hybrid_best takes up another gate's checkpoint",
         module="nmtkd.training.student",
         where="_train_one",
-        old="parts += [run, gate, material",
-        new="parts += [run, material",
+        old="run.seed, scratch,",
+        new="run.seed, scratch.parent,",
         tests=("test_no_two_trainings_share_scratch_space",),
     ),
     Bug(
