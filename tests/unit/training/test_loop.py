@@ -158,6 +158,47 @@ def test_validation_takes_lines_longer_than_a_batch_of_training(tiny: Tiny, tmp_
     assert bridge.positions(tmp_path / "out/model") == 16384
 
 
+def test_validation_loss_is_a_mean_over_tokens_however_batches_are_cut(tiny: Tiny, tmp_path: Path) -> None:
+    """Twelve lines of one to nine words, in one batch and in several of unequal numbers of tokens."""
+    lines = tiny.sources, tiny.targets
+    text = data(tiny, lines, (lines[0][:12], lines[1][:12]))
+    found, batches = [], []
+    for number, max_tokens in enumerate((46, 1000)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        run = loop.begin(text, PLAIN, recipe(max_tokens=max_tokens), 1, folder, stage="t")
+        batches.append([int(batch["ntokens"]) for batch in validation.batches(run.trainer)])
+        found.append(validation.loss(run.trainer))
+    assert len(batches[0]) > 2 and len(set(batches[0])) > 1 and len(batches[1]) == 1
+    assert sum(batches[0]) == batches[1][0] == sum(len(line.split()) + 1 for line in lines[1][:12])
+    assert found[0] == pytest.approx(found[1], abs=1e-3)  # fairseq rounds what it logs to as many digits
+
+
+def test_training_starts_from_the_weights_of_its_start(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its first update; a killed one goes on from its checkpoint instead."""
+    first, _ = trained(tiny, use_chunked_cross_entropy, tmp_path / "first")
+    begun: list[dict[str, Tensor]] = []
+
+    def noted(run: loop.Run) -> None:
+        begun.append({name: value.clone() for name, value in run.trainer.get_model().state_dict().items()})
+        monkeypatch.undo()
+        run.to_the_end()
+
+    start = tmp_path / "first/out/model" / layout.MODEL
+    lines = tiny.sources, tiny.targets
+    text, how = data(tiny, lines, (lines[0][:9], lines[1][:9])), recipe(updates=12, checkpoint_every=6)
+    for name in ("scratch", "out"):
+        (tmp_path / name).mkdir()
+    places = tmp_path / "scratch", tmp_path / "out"
+    for _ in range(2):
+        monkeypatch.setattr(loop.Run, "to_the_end", noted)
+        loop.train(text, PLAIN, how, 2, *places, stage="t", start=start)
+    assert all(torch.equal(begun[0][name], value) for name, value in first.items())
+    assert not all(torch.equal(begun[1][name], value) for name, value in first.items())
+
+
 @pytest.mark.parametrize(("longest", "positions"), [(57, 16384), (20_000, 65_536)])
 def test_positions_follow_the_longest_line_of_the_corpus_or_of_a_training(
     tiny: Tiny, tmp_path: Path, longest: int, positions: int

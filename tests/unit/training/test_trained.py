@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nmtkd import machine
+from nmtkd import machine, processes
 from nmtkd.files import read_script
 from nmtkd.plan import layout
 from nmtkd.training.trained import Seen, Trained, together
@@ -53,3 +53,12 @@ def test_record_keeps_the_cost_beside_the_models_hash(
         "seconds": 8.0,
         "target_tokens_per_second": 500.0,
     }
+
+
+def test_a_process_that_helped_records_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no model, and no card."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(processes, "first", lambda: False)
+    TRAINED.write_card(tmp_path / "out")
+    assert TRAINED.record("word-tiny-clean-1", tmp_path / "out") == ""
+    assert not list(tmp_path.iterdir())

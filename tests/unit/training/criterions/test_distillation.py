@@ -96,6 +96,18 @@ def test_validation_has_no_teacher_term(dictionary: Dictionary, tmp_path: Path) 
     assert not torch.equal(loss_and_gradient(ours(dictionary, 0.7), logits, sample)[0], wanted[0])
 
 
+def test_validation_by_token_adds_up(dictionary: Dictionary, tmp_path: Path) -> None:
+    """fairseq asks for sums, or for a loss at each position."""
+    sample = batch(dictionary, tmp_path / "t")
+    model, criterion = FreeLogits(random_logits(sample)), ours(dictionary, 0.7).eval()
+    output = model(**sample["net_input"])
+    losses, nll = criterion.compute_loss(model, output, sample, reduce=False)
+    total, nll_total = criterion.compute_loss(model, output, sample)
+    assert losses.numel() == nll.numel() == sample["target"].numel()
+    assert losses.sum().item() == pytest.approx(total.item(), rel=1e-5)
+    assert nll.sum().item() == pytest.approx(nll_total.item(), rel=1e-5)
+
+
 def test_distillation_loss_by_hand(dictionary: Dictionary) -> None:
     """One line of one word and its end; student probabilities (1/2, 1/4, 1/8, 1/8) and (1/4, 1/4, 1/4,
     1/4) of a vocabulary of four."""
