@@ -18,6 +18,11 @@ from coverage import CoverageData
 from tests.mutants.changes import ROOT, Mutant
 
 TESTS = ("tests/unit", "tests/stages")  # that run in one process, so that coverage sees what they run
+# Tests of a room in processes of their own, where coverage sees nothing: they may run any line of it.
+ELSEWHERE = {
+    "src/nmtkd/distil/": "tests/unit/distil/test_shards.py",
+    "src/nmtkd/training/": "tests/unit/training/test_sharing.py",
+}
 COPIED = (
     *("src", "stages", "tests", "conf", "manifests", "docs", "dvc.yaml", "params.yaml", "pyproject.toml"),
     *("requirements.lock", "README.md", ".dvcignore"),
@@ -97,6 +102,7 @@ class Covered:
             chosen.add(test)
             if phase == "setup":
                 files.add(test.partition("::")[0])
+        files |= {tests for room, tests in ELSEWHERE.items() if mutant.module.startswith(room)}
         if any(test.startswith("tests/stages/") for test in chosen):
             files |= {test.partition("::")[0] for test in self.seconds if test.startswith("tests/stages/")}
         chosen |= {test for test in self.seconds if test.partition("::")[0] in files}
@@ -105,7 +111,8 @@ class Covered:
 
         def likely(test: str) -> tuple[bool, bool, str, float]:
             path = test.partition("::")[0]
-            return test.startswith("tests/stages/"), not path.endswith(own), path, self.seconds[test]
+            costly = test.startswith("tests/stages/") or path in ELSEWHERE.values()
+            return costly, not path.endswith(own), path, self.seconds[test]
 
         return sorted(chosen, key=likely)
 
