@@ -2,8 +2,8 @@
 
 mutmut says which changes there are: another operator or number, an argument left out, a condition turned
 round. Of each room some are drawn by a fixed seed. coverage says which tests run the changed line, and these
-alone are run. What is known lies in `.mutants/`, so that a stopped run goes on; the outcome of all rooms goes
-to reports/mutants.md and reports/mutants.json. Exit code 1 where fewer than GOAL of a room's are noticed.
+alone are run. What is known lies in `.mutants/`, so that a stopped run goes on; the outcome goes to
+reports/mutants.md and reports/mutants.json. Exit code 1 where fewer than GOAL of a room's are noticed.
 """
 
 from __future__ import annotations
@@ -91,12 +91,13 @@ def run(rooms: Sequence[str]) -> list[dict[str, Any]]:
 
 def equivalent(found: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Why no test can notice some of these mutants, by their keys. Raises SystemExit for reasons of none."""
+    modules = {one["module"] for one in found}
     reasons = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
     by_text = {(one["module"], one["before"], one["after"]): one["key"] for one in found}
-    places = [(one["module"], one["before"], one["after"]) for one in reasons]
-    if strange := [place for place in places if place not in by_text]:
+    places = {(one["module"], one["before"], one["after"]): one["reason"] for one in reasons}
+    if strange := [place for place in places if place[0] in modules and place not in by_text]:
         raise SystemExit(f"{EQUIVALENT.name}: no mutant of this run: {strange}")
-    return {by_text[place]: one["reason"] for place, one in zip(places, reasons, strict=True)}
+    return {by_text[place]: reason for place, reason in places.items() if place in by_text}
 
 
 def table(found: Sequence[dict[str, Any]], reasons: dict[str, str]) -> tuple[list[str], bool]:
@@ -111,7 +112,7 @@ def table(found: Sequence[dict[str, Any]], reasons: dict[str, str]) -> tuple[lis
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     good = True
-    for room in dict.fromkeys(one["room"] for one in found):
+    for room in [room for room in ROOMS if any(one["room"] == room for one in found)]:
         own = [one for one in found if one["room"] == room]
         same = [one for one in own if one["key"] in reasons]
         counts = {
@@ -136,15 +137,14 @@ def table(found: Sequence[dict[str, Any]], reasons: dict[str, str]) -> tuple[lis
 
 
 def main(rooms: Sequence[str]) -> int:
-    """Runs, and writes both reports where all rooms were asked for."""
-    found = run(rooms or list(ROOMS))
-    if rooms:
-        lines, good = table(found, {})
-    else:
-        lines, good = table(found, equivalent(found))
-        (REPORTS / "mutants.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        (REPORTS / "mutants.json").write_text(text + "\n", encoding="utf-8")
+    """Runs some rooms or all, and writes both reports; of other rooms they keep what they had."""
+    path = REPORTS / "mutants.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    asked = rooms or list(ROOMS)
+    found = run(asked) + [one for one in before if one["room"] not in asked]
+    lines, good = table(found, equivalent(found))
+    (REPORTS / "mutants.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print("\n".join(lines))
     return int(not good)
 
