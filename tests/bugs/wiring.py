@@ -100,6 +100,6 @@ BUGS = [
         where="judge",
         old="for side in (text, references, *units)",
         new="for side in (text, text, *units)",
-        tests=("test_every_score_is_that_of_the_translations",),
+        tests=("test_a_result_is_scores_and_facts_of_the_model",),
     ),
 ]
