@@ -6,9 +6,7 @@ missed, where the tests are red without any bug, or where a bug does not fit the
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,9 +29,8 @@ from tests.bugs import (
     training,
     wiring,
 )
+from tests.copies import copied, environment
 
-ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("src", "stages", "tests", "conf", "manifests", "dvc.yaml", "pyproject.toml", "requirements.lock")
 BUGS: list[Bug] = [
     *arms.BUGS,
     *distil.BUGS,
@@ -48,11 +45,10 @@ BUGS: list[Bug] = [
 
 def red(folder: Path, ids: Sequence[str]) -> tuple[int, str]:
     """Runs tests of the copy on the source of the copy: pytest's exit code, and its list of what failed."""
-    path = os.pathsep.join([str(folder / "src"), str(folder)])
-    env = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-    env |= {"NMTKD_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *ids]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
     return done.returncode, done.stdout
 
 
@@ -82,12 +78,7 @@ def main(words: Sequence[str]) -> int:
     chosen = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in COPIED:
-            if (ROOT / part).is_dir():
-                shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(ROOT / part, folder / part)
+        folder = copied(Path(name) / "copy")
         ids = node_ids(folder)
         code, _ = red(folder, sorted({ids[test] for bug in chosen for test in bug.tests if test in ids}))
         outcome = "all tests pass" if code == 0 else f"RED, exit code {code}"

@@ -19,8 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.changes import PER_ROOM, ROOMS, ROOT, SEED, Mutant, drawn
-from tests.mutants.covered import Covered, copied, environment
+from tests.copies import ROOT, copied, environment
+from tests.mutants.changes import PER_ROOM, ROOMS, SEED, Mutant, drawn
+from tests.mutants.covered import Covered
 
 KNOWN = ROOT / ".mutants"
 REPORTS = ROOT / "reports"

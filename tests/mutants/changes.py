@@ -13,7 +13,8 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators, operator_string
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.copies import ROOT
+
 ROOMS = {
     "distil": "src/nmtkd/distil",
     "text": "src/nmtkd/text",

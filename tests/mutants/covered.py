@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +13,8 @@ from pathlib import Path
 
 from coverage import CoverageData
 
-from tests.mutants.changes import ROOT, Mutant
+from tests.copies import ROOT, copied, environment
+from tests.mutants.changes import Mutant
 
 TESTS = ("tests/unit", "tests/stages")  # that run in one process, so that coverage sees what they run
 # Tests of a room in processes of their own, where coverage sees nothing: they may run any line of it.
@@ -23,29 +22,6 @@ ELSEWHERE = {
     "src/nmtkd/distil/": "tests/unit/distil/test_shards.py",
     "src/nmtkd/training/": "tests/unit/training/test_sharing.py",
 }
-COPIED = (
-    *("src", "stages", "tests", "conf", "manifests", "docs", "dvc.yaml", "params.yaml", "pyproject.toml"),
-    *("requirements.lock", "README.md", ".dvcignore"),
-)
-
-
-def copied(folder: Path) -> Path:
-    """A copy of the project."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy(source, folder / name)
-    return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Where tests find the copy."""
-    path = os.pathsep.join([str(folder / "src"), str(folder)])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Covered:
