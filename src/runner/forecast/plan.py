@@ -153,7 +153,7 @@ def _price(
         tell(f"measuring a model of {model.parameters:,} parameters here, {number} of {len(beams)}")
         scored = any(one.scored for one in left.values() if one.model == model)
         learnt = (
-            speed.Online(one.method, teacher) if one.method and one.asked else None
+            speed.Online(one.method, teacher) if one.method else None
             for one in left.values()
             if one.model == model
         )
