@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.endtoend import forked
 from tests.structure import graph
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,10 +24,20 @@ PROJECT = (
     "stages", "src", "manifests", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml",
     "requirements.lock",
 )  # fmt: skip
+# What a process reads when it starts: where a test sets one, it has a process of its own.
+AT_START = (
+    "PATH", "PYTHONPATH", "OMP_NUM_THREADS", "NMTKD_THREADS", "NMTKD_PROCESSES", "NMTKD_LAUNCH",
+    "NMTKD_DEVICE",
+)  # fmt: skip
 
 
 class Lab:
-    """A repository and its commands. Every command must succeed unless it is asked whether it does."""
+    """A repository and its commands. Every command must succeed unless it is asked whether it does.
+
+    A command that a test waits for runs in a fork (forked.py), unless `forks` is set to false.
+    """
+
+    forks = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,12 +54,17 @@ class Lab:
             "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
         }
+        self._at_start = self._read_at_start()
+
+    def _read_at_start(self) -> list[str | None]:
+        return [self.env.get(name) for name in AT_START]
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command and returns whatever it did."""
-        return subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
-        )
+        env = self.env
+        if self.forks and self._read_at_start() == self._at_start:
+            env = env | {"PATH": f"{forked.commands()}{os.pathsep}{env['PATH']}"}
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
 
     def begin(self, *command: str) -> subprocess.Popen[str]:
         """Starts a command and goes on; what it prints, on either stream, can be read from it."""
@@ -156,7 +172,7 @@ def make_lab(folder: Path, corpus: Path | None = None) -> Lab:
     lab.run("git", "init", "-q", "-b", "main")
     compose = "import os; from dvc.utils.hydra import compose_and_dump as c; "
     compose += "c('params.yaml', os.path.abspath('conf'), None, 'config', '.plugins', [])"
-    lab.run(str(BIN / "python"), "-c", compose)
+    lab.run("python", "-c", compose)
     lab.run("git", "add", "-A")
     lab.run("git", "commit", "-qm", "start")
     return lab

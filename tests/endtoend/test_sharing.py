@@ -21,8 +21,9 @@ def clone(lab: Lab, name: str) -> Lab:
 
 
 def test_equal_runs_write_equal_records(finished: tuple[Lab, str], tmp_path: Path) -> None:
-    """From nothing, in another folder, with the same JOBS: DVC's record is the same to the byte."""
+    """From nothing, in another folder, with the same JOBS, in no fork: the same record to the byte."""
     lab = make_lab(tmp_path / "lab", corpus=finished[0].folder.parent / "corpus")
+    lab.forks = False
     lab.run("python", "-m", "runner", "2")
     assert lab.read("dvc.lock") == finished[0].read("dvc.lock")
     tracked = finished[0].run("git", "ls-files", "reports", "manifests").splitlines()

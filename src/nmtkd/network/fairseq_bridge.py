@@ -8,6 +8,8 @@ and criterion are stock ones: fairseq and CTranslate2 load it without this proje
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import hashlib
 import io
 import logging
@@ -49,7 +51,12 @@ class ModelError(ValueError):
 
 
 def configuration(command: Sequence[str]) -> DictConfig:
-    """fairseq's configuration for a command line of fairseq-train."""
+    """fairseq's configuration for a command line of fairseq-train. It is the caller's own."""
+    return copy.deepcopy(_configuration(tuple(command)))
+
+
+@functools.lru_cache  # Hydra takes a third of a second
+def _configuration(command: tuple[str, ...]) -> DictConfig:
     parser = options.get_training_parser()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fairseq calls Hydra by names that Hydra has since renamed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -21,19 +21,10 @@ from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
 
 Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
 
+# Without what torch puts around it for its compiler, whose import takes over a second.
+OPTIMISE = inspect.unwrap(torch.optim.AdamW.step)
 MOMENTS = 2  # that Adam keeps of each weight, from the first update on
 NEAR_ZERO = 1e-6  # added to a norm that divides, as in fairseq and torch
-
-
-def _skip_compiler_import() -> None:
-    """Saves the import of torch's compiler at an optimiser's first call, which takes over a second.
-
-    torch imports it to mark the optimiser's methods as not to be compiled. Methods that already have the mark
-    need no import. Where another version of torch reads no mark, nothing changes.
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        if hasattr(method, "__wrapped__") and "torch._dynamo" not in sys.modules:
-            vars(method.__wrapped__).setdefault("__dynamo_disable", method.__wrapped__)
 
 
 def autocast() -> Any:
@@ -51,7 +42,6 @@ class Stepper:
 
     def __init__(self, trainer: Trainer, section: str = "training") -> None:
         """`section` of params.yaml has the recipe."""
-        _skip_compiler_import()
         self._trainer, self._section = trainer, section
         stock = trainer.optimizer.optimizer
         (group,) = stock.param_groups
@@ -114,7 +104,8 @@ class Stepper:
         (group_of,) = trainer.optimizer.param_groups
         # fairseq adds eps before the bias correction of the second moment, torch after it.
         group_of["eps"] = self._eps / math.sqrt(1.0 - self._beta2 ** (update + 1))
-        trainer.optimizer._optimizer.step()
+        with torch.no_grad():
+            OPTIMISE(trainer.optimizer._optimizer)
         trainer.set_num_updates(update + 1)
         return {**log, "loss": loss / size / math.log(2)}
 

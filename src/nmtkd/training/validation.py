@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from nmtkd import machine
 from nmtkd.decoding.translate import greedy
@@ -23,13 +26,14 @@ def batches(trainer: Any) -> list[dict[str, Any]]:
 
 
 def loss(trainer: Any) -> float:
-    """The stock loss in bits per token."""
+    """The stock loss in bits per token, unrounded: fairseq's `valid_step` rounds that of each batch."""
+    model, criterion = trainer.model.eval(), trainer.criterion.eval()
     total = tokens = 0.0
-    for sample in batches(trainer):
-        log = trainer.valid_step(sample)
-        count = int(sample["ntokens"])
-        total, tokens = total + float(log["loss"]) * count, tokens + count
-    return total / tokens
+    with torch.no_grad():
+        for sample in batches(trainer):
+            summed, _, _ = criterion(model, sample)
+            total, tokens = total + float(summed), tokens + int(sample["ntokens"])
+    return total / tokens / math.log(2)
 
 
 def bleu(loaded: bridge.Loaded, sides: Sides, form: TextForm) -> float | None:
@@ -53,5 +57,5 @@ def quality(folder: Path, valid: Sides, form: TextForm) -> float:
 def sample(valid: Sides, count: int) -> Sides:
     """`count` validation pairs, spread evenly over the set, whose lines are in corpus order."""
     total = len(valid[0])
-    chosen = sorted({index * total // count for index in range(count)}) if count else []
+    chosen = sorted({index * total // count for index in range(count)})
     return [valid[0][i] for i in chosen], [valid[1][i] for i in chosen]
