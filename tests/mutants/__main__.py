@@ -43,7 +43,7 @@ def outcome(mutant: Mutant, folder: Path, covered: Covered) -> dict[str, Any]:
     path.write_text(mutant.text, encoding="utf-8")
     asked = folder / "asked.txt"
     asked.write_text("\n".join(tests), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-xq", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "-xqrfE", "--tb=no", "-pno:cacheprovider", "-pno:xdist"]
     limit = SECONDS + TIMES * sum(covered.seconds[test] for test in tests)
     try:
         done = subprocess.run(
@@ -54,9 +54,12 @@ def outcome(mutant: Mutant, folder: Path, covered: Covered) -> dict[str, Any]:
         return {"outcome": LATE, "tests": len(tests)}
     finally:
         path.write_text(text, encoding="utf-8")
+    if not done.returncode:
+        return {"outcome": SURVIVED, "tests": len(tests)}
     by = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    said = by[0].split(" - ")[0] if by else done.stdout.strip()[-200:] if done.returncode else ""
-    return {"outcome": KILLED if done.returncode else SURVIVED, "tests": len(tests), "by": said}
+    if not by:  # a full disk is no test that noticed
+        raise SystemExit(f"pytest itself ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return {"outcome": KILLED, "tests": len(tests), "by": by[0].partition(" - ")[0]}
 
 
 def run(rooms: Sequence[str]) -> list[dict[str, Any]]:

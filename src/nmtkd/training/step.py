@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -21,10 +22,20 @@ from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
 
 Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
 
-# Without what torch puts around it for its compiler, whose import takes over a second.
-OPTIMISE = inspect.unwrap(torch.optim.AdamW.step)
+OPTIMISE = inspect.unwrap(torch.optim.AdamW.step)  # without what imports torch's compiler
 MOMENTS = 2  # that Adam keeps of each weight, from the first update on
 NEAR_ZERO = 1e-6  # added to a norm that divides, as in fairseq and torch
+
+
+def _skip_compiler_import() -> None:
+    """Saves the import of torch's compiler, which takes over a second, by methods of an optimiser but `step`.
+
+    torch imports it to mark them as not to be compiled. Methods that already have the mark need no import.
+    Where another version of torch reads no mark, nothing changes.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        if hasattr(method, "__wrapped__") and "torch._dynamo" not in sys.modules:
+            vars(method.__wrapped__).setdefault("__dynamo_disable", method.__wrapped__)
 
 
 def autocast() -> Any:
@@ -42,6 +53,7 @@ class Stepper:
 
     def __init__(self, trainer: Trainer, section: str = "training") -> None:
         """`section` of params.yaml has the recipe."""
+        _skip_compiler_import()
         self._trainer, self._section = trainer, section
         stock = trainer.optimizer.optimizer
         (group,) = stock.param_groups
