@@ -141,3 +141,11 @@ def test_no_model_names_this_machine(finished: tuple[Lab, str]) -> None:
     content = lab.read("models/student/seq-tiny-clean-beam-1/model/model.pt")
     for path in (lab.folder, ROOT, Path.home(), Path(tempfile.gettempdir()) / "pytest"):
         assert str(path).encode() not in content
+
+
+def test_a_training_does_not_import_torchs_compiler(copy: CopyLab) -> None:
+    """It takes over a second, and every optimiser of torch imports it when it is first asked for anything."""
+    command = ("python", "-X", "importtime", "-m", "stages.student", "plain", "plain-tiny-clean-1")
+    modules = {line.rpartition("|")[2].strip() for line in copy().run(*command).splitlines()}
+    assert "torch.optim.adamw" in modules
+    assert "torch._dynamo" not in modules

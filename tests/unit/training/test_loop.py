@@ -171,7 +171,7 @@ def test_validation_loss_is_a_mean_over_tokens_however_batches_are_cut(tiny: Tin
         found.append(validation.loss(run.trainer))
     assert len(batches[0]) > 2 and len(set(batches[0])) > 1 and len(batches[1]) == 1
     assert sum(batches[0]) == batches[1][0] == sum(len(line.split()) + 1 for line in lines[1][:12])
-    assert found[0] == pytest.approx(found[1], abs=1e-3)  # fairseq rounds what it logs to as many digits
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def test_training_starts_from_the_weights_of_its_start(
