@@ -67,6 +67,19 @@ def test_the_page_shows_data_and_signatures(tmp_path: Path) -> None:
     assert "bleu: nrefs:1|case:mixed" in html and "One seed a cell." in html
 
 
+@pytest.mark.parametrize(
+    ("noises", "names"), [(["clean"], ["teacher"]), (["clean", "del10"], ["clean", "del10"])]
+)
+def test_several_teachers_stand_together_by_their_noise(
+    tmp_path: Path, noises: list[str], names: list[str]
+) -> None:
+    html, _ = _page(tmp_path, noises=noises)
+    headings = re.findall(r'<th scope="rowgroup"[^>]*><span>([^<]*)</span>', html)
+    assert headings.count("teachers") == (len(noises) > 1)
+    rows = re.findall(r'<tr><th scope="row">([^<]*)</th>', html)
+    assert rows[: len(names)] == names
+
+
 def test_clear_differences_are_coloured(tmp_path: Path) -> None:
     """Two students, a difference, its interval, and the difference at length penalty 1, which one lacks."""
     html, _ = _page(tmp_path)

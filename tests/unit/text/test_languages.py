@@ -8,17 +8,13 @@ from nmtkd.text.languages import UNIT, base, bleu_tokeniser, unspaced_share
 @pytest.mark.parametrize(
     ("code", "tokeniser"),
     [
-        ("zh", "zh"),
-        ("zh_hans", "zh"),
-        ("zh_hant", "zh"),
-        ("yue", "zh"),
-        ("ja", "ja-mecab"),
-        ("jpn", "ja-mecab"),
-        ("ko", "ko-mecab"),
-        ("th", "char"),
-        ("lo", "char"),
-        ("km", "char"),
-        ("my", "char"),
+        *(
+            (code, "zh")
+            for code in ["zh", "zho", "chi", "cmn", "yue", "wuu", "nan", "lzh", "zh_hans", "zh_hant"]
+        ),
+        *((code, "ja-mecab") for code in ("ja", "jpn")),
+        *((code, "ko-mecab") for code in ("ko", "kor")),
+        *((code, "char") for code in ["th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur"]),
         ("de", "13a"),
         ("pt_br", "13a"),
         ("hi", "13a"),
