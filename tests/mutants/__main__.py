@@ -56,7 +56,8 @@ def outcome(mutant: Mutant, folder: Path, covered: Covered) -> dict[str, Any]:
         path.write_text(text, encoding="utf-8")
     if not done.returncode:
         return {"outcome": SURVIVED, "tests": len(tests)}
-    by = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    said = (done.stdout + done.stderr).splitlines()
+    by = [line for line in said if line.startswith(("FAILED", "ERROR", "ImportError while loading conftest"))]
     if not by:  # a full disk is no test that noticed
         raise SystemExit(f"pytest itself ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return {"outcome": KILLED, "tests": len(tests), "by": by[0].partition(" - ")[0]}
