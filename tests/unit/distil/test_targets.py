@@ -320,6 +320,12 @@ def test_where_space_cannot_be_reserved_zeros_are_written(
     found = written(tmp_path)
     found.check(**HAND)
     assert torch.equal(found[2][0], rows(2, 2)[0])
+    monkeypatch.setattr(targets, "BLOCK", 2**16)
+    larger = tmp_path / "larger"
+    larger.mkdir()
+    Writer(larger, [100_000], header())
+    for name in ("ids.npy", "probs.npy"):
+        assert (larger / name).stat().st_blocks * 512 >= 400_000
 
 
 def test_other_errors_of_a_disk_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
