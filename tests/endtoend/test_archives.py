@@ -70,6 +70,8 @@ def with_recipe(params: dict[str, Any], reader: str, size: int) -> dict[str, Any
         params[section] |= shipped.get(section, {})
     params["corpus"] = definition(reader)
     params["corpus"]["archives"][0]["bytes"] = size
+    params["grid"]["methods"] = {family: [] for family in params["grid"]["methods"]} | {"plain": ["plain"]}
+    params["grid"]["capacities"] = ["tiny"]
     if reader == "wit3":
         params["prepare"]["expected"] = {"clean": 300, "train": 287, "valid": 13}
     else:

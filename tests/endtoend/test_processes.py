@@ -63,7 +63,12 @@ def test_stages_of_two_processes_make_what_stages_of_one_make(copy: CopyLab) -> 
     """A teacher, and a student that is the best of several trainings. DVC records both."""
     labs = [shared(copy, processes) for processes in (1, 2)]
     for lab in labs:
-        lab.edit("params.yaml", ("grid.methods.hybrid", ["hybrid_best"]), ("grid.capacities", ["tiny"]))
+        lab.edit(
+            "params.yaml",
+            ("grid.methods.hybrid", ["hybrid_best"]),
+            ("grid.capacities", ["tiny"]),
+            ("methods.hybrid_best.gate.values", [0.25, 0.75]),
+        )
         printed = lab.run("dvc", "repro", f"student_hybrid@{BEST}")
         assert ("2 processes share the work" in printed) == (lab is labs[1])
     for folder in (TEACHER, f"models/student/{BEST}"):

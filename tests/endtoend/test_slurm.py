@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import Lab
@@ -20,12 +21,11 @@ from tests.endtoend.test_processes import ENDLESS
 
 TEACHER = "models/teacher/clean/model/model.pt"
 COMPARED = (
-    "dvc.lock",
     TEACHER,
     "data/hypotheses/clean-beam/hypotheses.jsonl",
-    "data/targets/clean-gold/probs.npy",
-    "models/student/both-small-clean-beam-1/model/model.pt",
-    "reports/results.csv",
+    "data/targets/clean-beam/probs.npy",
+    "models/student/both-tiny-clean-beam-1/model/model.pt",
+    "reports/runs/both-tiny-clean-beam-1.json",
 )
 
 
@@ -59,14 +59,19 @@ def test_pipeline_on_the_cluster_has_the_same_bytes(
 ) -> None:
     """From nothing, eight stages at once; what DVC records knows of no cluster. Data stages run here."""
     lab = launching(copy(), slurm)
+    grid = yaml.safe_load(lab.read("params.yaml"))["grid"]
+    one: dict[str, list[str]] = {family: [] for family in grid["methods"]} | {"both": ["both"]}
+    lab.edit("params.yaml", ("grid.methods", one), ("grid.capacities", ["tiny"]))
     lab.run("git", "rm", "-q", "--cached", "dvc.lock")
     lab.run("rm", "-rf", "dvc.lock", ".dvc/cache", "data", "models", "reports")
     before = len(slurm.ask("squeue", "--states=all", "--noheader").splitlines())
     lab.run("python", "-m", "runner", "8")
     for name in COMPARED:
         assert lab.read(name) == finished[0].read(name), name
+    ours, whole = (yaml.safe_load(one.read("dvc.lock"))["stages"] for one in (lab, finished[0]))
+    assert {name for name in ours if ours[name] != whole[name]} == {"report"}  # it reads the grid
     jobs = len(slurm.ask("squeue", "--states=all", "--noheader").splitlines()) - before
-    assert jobs == 1 + 1 + 2 + 8 + 9  # teacher, decode, targets, students, evaluations
+    assert jobs == 1 + 1 + 2 + 1 + 2  # teacher, decode, targets, student, evaluations
     assert not list((lab.folder / ".scratch").glob("*.job"))
 
 

@@ -276,6 +276,12 @@ def test_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/some/where")
 
 
+PIP_SAYS = {
+    1: "ERROR: versions: 1, 2\nERROR: No matching distribution\n\n[notice] A new release of pip\n",
+    -9: "WARNING: Retrying\nLooking in indexes\n",
+}
+
+
 @pytest.mark.parametrize(
     ("name", "brought", "code", "message"),
     [
@@ -289,6 +295,8 @@ def test_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("toy-1.0.tar.gz", {"toy-1.0.tar.gz": b"x"}, 0, r"pip:toy==1\.0: has 1 bytes, expected 10240"),
         ("toy-1.0.tar.gz", {}, 1, r"pip:toy==1\.0: pip failed: ERROR: No matching distribution"),
+        ("toy-1.0.tar.gz", {}, -9, r"pip:toy==1\.0: pip failed: Looking in indexes"),
+        ("toy-1.0.tar.gz", {}, -15, r"pip:toy==1\.0: pip failed: no message"),
     ],
 )
 def test_pip_mirrors(
@@ -306,9 +314,7 @@ def test_pip_mirrors(
         commands.append(command)
         for file, content in brought.items():
             (Path(command[command.index("-d") + 1]) / file).write_bytes(content)
-        return subprocess.CompletedProcess(
-            command, code, stderr="ERROR: versions: 1, 2\nERROR: No matching distribution\n"
-        )
+        return subprocess.CompletedProcess(command, code, stderr=PIP_SAYS.get(code, ""))
 
     monkeypatch.setattr(subprocess, "run", pip)
     listed = archive("pip:toy==1.0", name=name)
