@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nmtkd.evidence import cards, figures, page, tables
+from nmtkd.evidence import cards, figures, page, speed_figure, tables
 from nmtkd.evidence.headline import Headline
 from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.runs import runs
@@ -249,6 +249,16 @@ def test_the_page_shows_what_this_machine_measured(tmp_path: Path) -> None:
     assert {"teacher", "plain", "tiny", "200", "1000", "sentences a second"} <= set(texts)
     assert "seq" not in texts
     assert opened["caption"] == "Measured on Abacus <9>, 2 cores."
+
+
+def test_a_name_cannot_end_the_pages_script(tmp_path: Path) -> None:
+    study = report_tree.grid()
+    report_tree.write(tmp_path, study)
+    data = report_tree.figure_data(tmp_path, study, report_tree.HEADLINE)
+    odd = replace(data, headline=replace(data.headline, name="</script>"))
+    html = speed_figure.figure(odd)
+    (content,) = re.findall(r'<script type="application/json">(.*?)</script>', html)
+    assert json.loads(content)["axis"] == "BLEU on </script>"
 
 
 def test_several_seeds_show_the_mean_of_those_that_were_measured(tmp_path: Path) -> None:
