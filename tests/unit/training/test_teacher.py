@@ -69,13 +69,16 @@ def test_ensembles_card_says_what_all_its_members_saw() -> None:
 
 
 def test_teacher_is_not_trained_on_damaged_text_nor_copied_from_a_damaged_one() -> None:
-    for noise in ("clean", "same", "other"):
+    for noise in ("clean", "same", "other", "again"):
         write_corpus(noise, SOURCES, TARGETS)
     assert asked("clean") == 1024
     (layout.teacher_dir("clean") / layout.CARD).write_text("{", encoding="utf-8")
     assert asked("same") == 1024  # a card that is cut names no recipe
     (layout.model_dir(layout.teacher_dir("same")) / layout.MODEL).write_bytes(b"")
     assert asked("other") == 1024
+    card = layout.teacher_dir("other") / layout.CARD
+    files.write_json(card, {key: value for key, value in files.read_json(card).items() if key != "recipe"})
+    assert asked("again") == 1024
     write_corpus("zeroed", SOURCES, TARGETS)
     (layout.noise_dir("zeroed") / "train.src").write_bytes(bytes(8))
     with pytest.raises(files.DamagedError, match=r"train\.src: not the content that was written"):
