@@ -5,7 +5,7 @@ CORPUS ?=
 SCALE ?=
 SET ?=
 CHOICES = $(STUDY:%=study=%) $(CORPUS:%=corpus=%) $(SCALE:%=scale=%) $(SET)
-JOBS ?= 1
+JOBS ?=
 CARD ?=
 CARDS ?= 1
 BEFORE ?= 06de025 # what bench/experiment.py compares with: the last revision before the work on speed
@@ -34,7 +34,7 @@ setup: .venv/ready ## make the environment (a few minutes, once)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -r requirements-nodeps.txt
 	@touch .venv/ready
 
-repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=2: two stages at once)
+repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=1: one stage at a time)
 	@PYTHONPATH=src exec python -m runner $(JOBS)
 
 test: setup ## run all tests, as many files at once as there are cores
@@ -68,7 +68,7 @@ params: setup ## compose conf/ into params.yaml (STUDY=noise CORPUS=multi30k SCA
 	c('params.yaml', os.path.abspath('conf'), None, 'config', '.hydra_plugins', '$(CHOICES)'.split())"
 
 plan: setup ## what that would cost, and what of it is there; CARD=h100 CARDS=8 for GPUs that are not here
-	@PYTHONPATH=src python -m runner.forecast $(CHOICES) --jobs $(JOBS) --cards $(CARDS) $(CARD:%=--card %)
+	@PYTHONPATH=src python -m runner.forecast $(CHOICES) $(JOBS:%=--jobs %) --cards $(CARDS) $(CARD:%=--card %)
 
 manifests: setup ## write manifests/ anew: git diff shows what an edit of the code makes stale
 	@python -m stages.manifests

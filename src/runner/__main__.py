@@ -1,4 +1,4 @@
-"""`python -m runner JOBS`: `dvc repro` with JOBS stages at once, progress, and the result at the end.
+"""`python -m runner [JOBS]`: `dvc repro` with JOBS stages at once, progress, and the result at the end.
 
 Each stage runs through DVC's own command line, so that DVC's record is its own. DVC is imported once: stages
 are forks of this process, which has read nothing of the repository. Importing DVC anew costs a quarter of a
@@ -29,7 +29,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.repo.scm_context import SCMContext
 
-from nmtkd import files
+from nmtkd import files, machine
 from nmtkd.plan import layout
 from runner import lockfile, mending, schedule
 from runner.forecast.before import announce
@@ -204,10 +204,16 @@ def terminated(*_: object) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("jobs", type=int)
-    jobs = parser.parse_args().jobs
+    parser.add_argument("jobs", type=int, nargs="?", help="by default one a core, as far as memory goes")
+    asked = parser.parse_args().jobs
+    try:
+        jobs = schedule.at_once() if asked is None else asked
+    except machine.MachineError as error:
+        parser.error(str(error))
     if jobs < 1:
         parser.error(f"JOBS must be 1 or more; got {jobs}")
+    if asked is None:
+        tell(f"JOBS={jobs} on this machine: stages at once, and a part of what their digits depend on")
     signal.signal(signal.SIGTERM, terminated)
     for name in PRELOADED:
         importlib.import_module(name)

@@ -9,12 +9,18 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
 
 from nmtkd import machine
 from runner import launching
 
 # A teacher runs alone on all cores: nearly everything waits for it, and its bytes are equal for every JOBS.
 EXCLUSIVE_STAGES = frozenset({"teacher"})
+STAGE_BYTES = 3 * 2**30  # no stage took more, of 4.5 million pairs (reports/bench/memory.json)
+MOST_AT_ONCE = 8  # the default grid's students; more threads for each serve a large machine better
+GPUS = "nvidia[0-9]*"  # below /dev, by NVIDIA's driver; asking torch takes longer than a toy's stage
 MINUTE = 60.0  # seconds
 PATIENCE = machine.PATIENCE
 LOOK = 0.5  # seconds between two looks whether the runner lives
@@ -22,6 +28,14 @@ LOOK = 0.5  # seconds between two looks whether the runner lives
 # Starts a process for a stage, from the stage's name and its environment.
 Start = Callable[[str, Mapping[str, str]], BaseProcess]
 Tell = Callable[[str], None]  # shows a message
+
+
+def at_once(devices: Path = Path("/dev")) -> int:
+    """How many stages run at once unless told: one a core, as far as free memory goes; 1 on a GPU."""
+    if os.environ.get("NMTKD_DEVICE") != "cpu" and any(devices.glob(GPUS)):
+        return 1
+    free = psutil.virtual_memory().available // STAGE_BYTES
+    return max(1, min(machine.threads(), free, MOST_AT_ONCE))
 
 
 class Stopped(Exception):  # noqa: N818  no error: somebody stopped the run

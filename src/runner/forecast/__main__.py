@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner import schedule
 from runner.forecast import assumptions, plan, screen
 
 COMPOSE = """
@@ -46,18 +47,19 @@ def main() -> None:
     parser.add_argument(
         "choices", nargs="*", help="of conf/: study=capacity corpus=iwslt14; none: params.yaml"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="stages at once")
+    parser.add_argument("--jobs", type=int, help="stages at once; by default as many as of a run")
     parser.add_argument("--card", help="a GPU that is not here, of conf/forecast.yaml")
     parser.add_argument("--cards", type=int, default=1, help="how many of it")
     parser.add_argument("--brief", action="store_true", help="a line")
     parser.add_argument("--json", action="store_true", help="for a program")
     given = parser.parse_args()
+    jobs = schedule.at_once() if given.jobs is None else given.jobs
     assumed = assumptions.read()
     if given.card and given.card not in assumed.cards:
         parser.error(f"CARD must be one of {', '.join(assumed.cards)}; got {given.card}")
-    if min(given.jobs, given.cards) < 1:
-        parser.error(f"JOBS and CARDS must be 1 or more; got {given.jobs} and {given.cards}")
-    asked = plan.Question(choices=given.choices, jobs=given.jobs, card=given.card, cards=given.cards)
+    if min(jobs, given.cards) < 1:
+        parser.error(f"JOBS and CARDS must be 1 or more; got {jobs} and {given.cards}")
+    asked = plan.Question(choices=given.choices, jobs=jobs, card=given.card, cards=given.cards)
     found = plan.forecast(asked, plan.look(given.choices, compose), assumed, tell)
     if given.json:
         print(json.dumps(screen.figures(found)))

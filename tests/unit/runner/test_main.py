@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runner import __main__ as runner
+from runner import schedule
 from runner.schedule import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,6 +69,28 @@ def test_jobs_are_checked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         runner.main()
     assert "JOBS must be 1 or more; got 0" in capsys.readouterr().err
+
+
+def test_jobs_that_nobody_named_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    taken: list[int] = []
+
+    def run_stale(jobs: int) -> int:
+        taken.append(jobs)
+        return 1
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runner, "run_stale", run_stale)
+    monkeypatch.setattr(schedule, "at_once", lambda: 3)
+    for arguments in ([], ["2"]):
+        monkeypatch.setattr("sys.argv", ["runner", *arguments])
+        with pytest.raises(SystemExit):
+            runner.main()
+    assert taken == [3, 2]
+    assert capsys.readouterr().err.splitlines() == [
+        "[repro] JOBS=3 on this machine: stages at once, and a part of what their digits depend on"
+    ]
 
 
 def test_graph_is_what_dvc_finds_stale(pipeline: Path) -> None:

@@ -10,9 +10,12 @@ import time
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from nmtkd import machine
 from runner import schedule
 from runner.schedule import Plan
 
@@ -25,6 +28,34 @@ GRAPH = {
     "plain": ["corpus"],
     "report": ["a", "b", "plain"],
 }
+
+
+@pytest.mark.parametrize(
+    ("threads", "free", "gpu", "device", "jobs"),
+    [
+        (2, 24, False, "auto", 2),
+        (16, 64, False, "auto", 8),
+        (4, 7, False, "auto", 2),
+        (4, 1, False, "auto", 1),
+        (4, 64, True, "auto", 1),
+        (4, 64, True, "cpu", 4),
+    ],
+)
+def test_stages_at_once_follow_cores_and_free_memory(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    free: int,
+    gpu: bool,
+    device: str,
+    jobs: int,
+) -> None:
+    monkeypatch.setattr(machine, "threads", lambda: threads)
+    monkeypatch.setenv("NMTKD_DEVICE", device)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
+    for name in ("nvidiactl", *["nvidia0"] * gpu):
+        (tmp_path / name).touch()
+    assert schedule.at_once(tmp_path) == jobs
 
 
 def test_plan_holds_all_that_depends_on_a_stale_stage() -> None:
