@@ -213,6 +213,7 @@ def test_an_interrupted_run_leaves_no_process(monkeypatch: pytest.MonkeyPatch, t
     def interrupt() -> None:
         while not Path("log").exists() or len(shell.lines()) < 2:
             time.sleep(0.02)
+        time.sleep(0.5)  # Python loses an interrupt of what it runs right after a fork
         os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
