@@ -101,14 +101,19 @@ def grid(**changes: Any) -> Grid:
     return Grid.model_validate(axes | changes)
 
 
-def translate(method: str, capacity: str, search: str, seed: int = 1) -> list[str]:
-    """The references with every n-th word replaced; small is better than tiny, beam better than greedy."""
+def translate(method: str, capacity: str, search: str, seed: int = 1, noise: str = "clean") -> list[str]:
+    """The references with every n-th word replaced; small is better than tiny, beam better than greedy.
+
+    Noise costs the first word of every n-th line too.
+    """
     if (method, capacity, search) == ("seq", "small", "beam_at_1"):
         method, search = "plain", "beam"
     every = WRONG[method] + (capacity == "small") + (search != "greedy")
     lines = []
     for number, line in enumerate(REFERENCES):
         words = line.split()
+        if noise != "clean" and number % WRONG[method] == 0:
+            words[0] = "kaputt"
         lines.append(
             " ".join(
                 "etwas" if (place + number * seed) % every == 0 else word for place, word in enumerate(words)
@@ -139,8 +144,9 @@ def same_text(root: Path, study: Grid, primary: str) -> None:
     for run in runs(study):
         folder, scores = root / layout.translations_dir(run.key), list[dict[str, Any]]()
         for search in ("beam", "beam_at_1", "greedy"):
-            tokens = translate(run.method, run.capacity, search, run.seed)
-            text = translate("plain", run.capacity, "beam" if search != "greedy" else search, run.seed)
+            tokens = translate(run.method, run.capacity, search, run.seed, run.noise)
+            text_search = "beam" if search != "greedy" else search
+            text = translate("plain", run.capacity, text_search, run.seed, run.noise)
             files.write_text(folder / f"test.{search}", "".join(f"{line}\n" for line in text))
             if primary == TOKENISED:
                 lines = "".join(f"{line}\n" for line in tokens)
@@ -200,7 +206,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
     scores: list[dict[str, Any]] = []
     (root / layout.translations_dir(key)).mkdir(parents=True)
     for search in ("beam", "beam_at_1", "greedy"):
-        lines = translate(method, capacity, search, seed)
+        lines = translate(method, capacity, search, seed, noise)
         (root / layout.translations_dir(key) / f"test.{search}").write_text(
             "\n".join(lines) + "\n", encoding="utf-8"
         )
