@@ -50,6 +50,10 @@ def bleu(summary: Summary, search: str) -> float:
     return summary.spreads["test", search, "bleu"].mean
 
 
+def numbers(values: Any) -> list[float]:
+    return [float(value) for value in values]
+
+
 def titled(figure: Figure, title: str) -> Axes:
     (found,) = (axes for axes in figure.axes if title in (axes.get_title(loc) for loc in ("left", "center")))
     return found
@@ -65,7 +69,7 @@ def test_quality_by_size_is_of_clean_text_by_each_search(drawn: Callable[..., Dr
     data, found = drawn(**GRID)
     for search in SEARCHES:
         axes = titled(found["bleu_by_capacity"], f"{search} search")
-        heights = [[*map(float, line.get_ydata())] for line in axes.lines]
+        heights = [numbers(line.get_ydata()) for line in axes.lines]
         for method in ("plain", "seq"):
             wanted = [bleu(cell(data, method, capacity), search) for capacity in ("tiny", "small")]
             assert any(len(ys) == 2 and ys == pytest.approx(wanted) for ys in heights), (method, search)
@@ -84,7 +88,7 @@ def test_gains_are_of_their_search_with_their_interval(drawn: Callable[..., Draw
     data, found = drawn(**GRID)
     for search in SEARCHES:
         axes = titled(found["gain_over_plain"], f"{search} search")
-        xs = [tuple(map(float, line.get_xdata())) for line in axes.lines]
+        xs = [tuple(numbers(line.get_xdata())) for line in axes.lines]
         for capacity in ("tiny", "small"):
             gain = cell(data, "seq", capacity).gains[search]
             assert gain.evidence is not None
@@ -99,7 +103,7 @@ def test_under_noise_each_condition_has_its_own_students_and_teacher(drawn: Call
     panels = found["bleu_by_noise"].axes
     assert len(panels) == 2
     for axes, capacity in zip(panels, ("tiny", "small"), strict=True):
-        points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in axes.lines]
+        points = [(numbers(line.get_xdata())[0], numbers(line.get_ydata())[0]) for line in axes.lines]
         for row, noise in enumerate(("clean", "del10")):
             students = [cell(data, method, capacity, noise) for method in ("plain", "seq")]
             for summary in (*students, cell(data, "teacher", "teacher", noise)):
