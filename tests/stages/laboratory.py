@@ -134,6 +134,8 @@ class Training:
 
     stage: str
     scratch: Path
+    seed: int
+    criterion: dict[str, Any] = field(default_factory=dict)  # its configuration at the first update
     updates: list[list[int]] = field(default_factory=list)  # lines of train of each, in their order
     lines: dict[int, dict[str, Any]] = field(default_factory=dict)  # by number: what was read of each
     weights: list[dict[str, Tensor]] = field(default_factory=list)
@@ -202,13 +204,14 @@ def watched(trainings: dict[str, Training]) -> Iterator[None]:
     current: list[Training] = []
 
     def trained(*given: Any, **how: Any) -> Any:
-        current.append(Training(how["stage"], given[4]))
+        current.append(Training(how["stage"], scratch=given[4], seed=given[3]))
         assert how["stage"] not in trainings, "each training says who it is"
         trainings[how["stage"]] = current[-1]
         return train(*given, **how)
 
     def stepped(stepper: Stepper, group: Sequence[Any]) -> dict[str, Any]:
         seen = current[-1]
+        seen.criterion = seen.criterion or dict(stepper._trainer.cfg.criterion)
         seen.updates.append([])
         for part in chain(*group):
             for row, line in enumerate(part["id"].tolist()):

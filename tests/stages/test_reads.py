@@ -182,6 +182,31 @@ def test_no_two_trainings_share_scratch_space(lab: Laboratory) -> None:
     assert len(set(places)) == len(places) == len(LEARNT) + len(NOISY)
 
 
+@pytest.mark.parametrize(
+    ("stage", "name", "temperature", "gate"),
+    [
+        ("student word-tiny-clean-1", "distillation", TEMPERATURE, None),
+        ("student both-tiny-clean-beam-1", "distillation", TEMPERATURE, None),
+        ("student on_policy-tiny-clean-1", "online", TEMPERATURE, None),
+        *(
+            (f"student hybrid_best-tiny-clean-beam-1, gate {gate}", "hybrid", TEMPERATURE, gate)
+            for gate in (0.25, 0.5, 0.75)
+        ),
+    ],
+)
+def test_a_loss_is_of_the_temperature_and_the_gate_that_were_asked_for(
+    lab: Laboratory, stage: str, name: str, temperature: float, gate: float | None
+) -> None:
+    criterion = lab.trainings[stage].criterion
+    assert (criterion["_name"], criterion["temperature"], criterion.get("gate")) == (name, temperature, gate)
+
+
+def test_each_training_has_the_seed_of_its_name_and_a_teacher_that_of_params(lab: Laboratory) -> None:
+    for stage, training in lab.trainings.items():
+        wanted = 3 if stage.startswith("teacher") else int(stage.partition(",")[0].rpartition("-")[2])
+        assert training.seed == wanted, stage
+
+
 def test_targets_are_of_the_temperature_that_was_asked_for(lab: Laboratory) -> None:
     for prefix in ("gold", "beam"):
         assert lab.json(f"data/targets/clean-{prefix}/header.json")["temperature"] == TEMPERATURE

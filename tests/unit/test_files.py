@@ -378,3 +378,13 @@ def test_an_error_without_a_number_is_about_the_content(tmp_path: Path) -> None:
     )
     with wanted, files.reading(tmp_path / "a.gz", "packed file"):
         raise gzip.BadGzipFile("Not a gzipped file")
+
+
+def test_a_folders_hash_is_of_places_and_contents(tmp_path: Path) -> None:
+    found = set()
+    for number, place in enumerate(("a/x", "b/x", "x", "a/y")):
+        path = tmp_path / str(number) / place
+        path.parent.mkdir(parents=True)
+        path.write_text("same", encoding="utf-8")
+        found.add(files.folder_hash(tmp_path / str(number)))
+    assert len(found) == 4

@@ -181,3 +181,8 @@ def test_memory_is_that_of_the_smallest_gpu_or_of_the_machine(monkeypatch: pytes
         torch.cuda, "get_device_properties", lambda number: SimpleNamespace(total_memory=sizes[number])
     )
     assert machine.memory_bytes() == 16 * machine.GIB
+
+
+def test_a_measurement_names_the_cores_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "threads", lambda: 3)
+    assert machine.description()["cores"] == 3

@@ -207,3 +207,14 @@ def test_the_lead_names_a_low_ceiling() -> None:
 def test_without_a_comparison_the_lead_is_about_the_teacher() -> None:
     lead = Findings([TEACHER, replace(SEQ, gains={})], "95%", report_tree.HEADLINE).lead()
     assert lead == "The teacher (2M parameters) scores 40.0 BLEU on `test`."
+
+
+def test_sentences_on_the_best_and_on_plain_are_of_the_teachers_noise() -> None:
+    """Students of another condition are neither the best one nor the plain one beside it."""
+    noisy = [
+        replace(_summary("plain", 5.0, 6.0), noise="del10"),
+        replace(_summary("seq", 39.0, 41.0, _gain(34.0, 30.0, 38.0, 1)), noise="del10"),
+    ]
+    clean = _findings(TEACHER, PLAIN, SEQ)
+    both = _findings(TEACHER, PLAIN, SEQ, *noisy)
+    assert both.beside == clean.beside == [PLAIN, SEQ]

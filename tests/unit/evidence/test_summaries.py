@@ -228,3 +228,14 @@ def test_a_verdict_may_hang_on_the_length_penalty(tmp_path: Path) -> None:
     assert (small.gains["beam"].verdict, small.gains["beam_at_1"].verdict) == (1, 0)
     assert small.hangs_on_length and not found[SEQ].hangs_on_length and not found[PLAIN].hangs_on_length
     assert small.penalties == [1.4] and found[SEQ].penalties == [1.0]
+
+
+def test_a_student_is_compared_with_the_plain_one_of_its_noise(tmp_path: Path) -> None:
+    found = _summaries(tmp_path, noises=["clean", "del10"], capacities=["tiny"])
+    differences = []
+    for noise in ("clean", "del10"):
+        ours, plain = (found[method, "tiny", noise, decoding].spreads["test", "beam", "bleu"].mean
+                       for method, decoding in (("seq", "beam"), ("plain", "none")))  # fmt: skip
+        differences.append(found["seq", "tiny", noise, "beam"].gains["beam"].difference)
+        assert differences[-1] == pytest.approx(ours - plain, abs=1e-4)
+    assert abs(differences[0] - differences[1]) > 0.5, "else one could stand for the other"

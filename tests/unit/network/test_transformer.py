@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import transformer
+from nmtkd.network.dropout import Dropout
 from nmtkd.plan.models import Architecture
 from tests.conftest import Tiny
 from tests.unit.network.building import GATED, built
@@ -108,6 +109,21 @@ def test_features_have_dropout_in_training_alone_by_the_seed(tiny: Tiny) -> None
         and not torch.equal(found[0], found[2])
         and not torch.equal(found[0], quiet)
     )
+
+
+def test_every_dropout_that_was_drawn_is_applied(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After embeddings, each attention and each feed-forward block."""
+    made: list[Dropout] = []
+
+    class Counted(Dropout):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(self)
+
+    loaded, _ = built(tiny, architecture=PLAIN, dropout=0.3)
+    monkeypatch.setattr(transformer, "Dropout", Counted)
+    transformer.features(loaded.model.train(), **batch(loaded, tiny)["net_input"])
+    assert [one._place for one in made] == [1 + 2 * 2, 1 + 3 * 2]
 
 
 @pytest.mark.parametrize(

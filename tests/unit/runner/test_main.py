@@ -184,3 +184,30 @@ def test_graph_that_dvc_cannot_read_is_left_to_it_to_tell(
     (pipeline / "dvc.yaml").write_text(text, encoding="utf-8")
     assert runner.read_graph() is None
     assert capfd.readouterr().err == ""
+
+
+def test_times_are_of_what_ran_not_of_what_a_cache_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner.note({"cached": 100.0, "faster": 10.0, "idle": 7.0}, {"cached": 5.0, "faster": 8.0, "new": 2.0})
+    assert runner.timed() == {"cached": 100.0, "faster": 8.0, "idle": 7.0, "new": 2.0}
+    runner.note(runner.timed(), {"cached": 1.0})
+    assert runner.timed() == {"cached": 100.0, "faster": 8.0, "idle": 7.0, "new": 2.0}
+
+
+def test_a_stopped_run_keeps_the_times_that_were_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(*_: object) -> None:
+        raise schedule.Stopped({"a": 3.0})
+
+    monkeypatch.chdir(tmp_path)
+    runner.note({}, {"b": 4.0})
+    monkeypatch.setattr(runner.mending, "mend", lambda _: None)
+    monkeypatch.setattr(runner, "start", lambda *_: SimpleNamespace(join=lambda: None, exitcode=0))
+    monkeypatch.setattr(runner, "read_graph", lambda: ({"a": []}, ["a"]))
+    monkeypatch.setattr(runner, "announce", lambda *_: None)
+    monkeypatch.setattr(schedule, "run", stopped)
+    assert runner.run_stale(1) == runner.INTERRUPTED
+    assert runner.timed() == {"a": 3.0, "b": 4.0}

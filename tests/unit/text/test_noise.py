@@ -460,3 +460,22 @@ def test_a_mask_of_another_text_is_told(prepared: Path) -> None:
         ParallelTextError, match="tells of 39 pairs, prepared are 40; run the bpe stage again"
     ):
         applied(prepared, "out", noise("deletion", 0.5))
+
+
+def test_words_are_substituted_by_words_of_their_side_that_are_trained_on(tmp_path: Path) -> None:
+    """Source and target have no word in common, and a dropped pair has words of its own."""
+    pairs = [("aa bb cc", "vv ww xx"), ("bb cc aa", "xx vv ww")] * 20 + [("only", "dropped")]
+    for side, column in (("src", 0), ("tgt", 1)):
+        write_lines(tmp_path / f"train.{side}", [pair[column] for pair in pairs])
+    learn(
+        counted([f"{source} {target}" for source, target in pairs]),
+        Bpe(merges=100, min_frequency=2),
+        tmp_path / CODES,
+    )
+    np.save(tmp_path / LENGTHS, np.ones((len(pairs) - 1, 2), np.int32))
+    np.save(tmp_path / KEPT, np.array([True] * 40 + [False]))
+    _, _, card = applied(tmp_path, "out", noise("substitution", 1.0))
+    assert card["pairs"] == 40
+    for side, there in (("src", {"aa", "bb", "cc"}), ("tgt", {"vv", "ww", "xx"})):
+        noisy = {word for line in read(tmp_path / f"out/train.{side}") for word in line.split()}
+        assert noisy == there

@@ -425,3 +425,12 @@ def test_a_held_out_set_may_be_empty(tmp_path: Path) -> None:
     card = prepare(unsplit(tmp_path / "raw", ROWS), tmp_path / "out", corpus(), settings(valid_pairs=0))
     assert read(tmp_path / "out", "valid") == []
     assert card["splits"]["valid"] == {"pairs": 0, "source_tokens": 0, "target_tokens": 0, "groups": 0}
+
+
+def test_train_holds_nothing_of_any_test_set(tmp_path: Path) -> None:
+    """Of two of them, not of the first alone."""
+    train = [("a", "tst eins"), ("b", "other eins"), ("fine", "gut")]
+    raw = given(tmp_path / "raw", train=train, other=[("other one", "other eins")])
+    card = prepare(raw, tmp_path / "out", corpus(tests=["test", "other"]), settings(overlap="drop"))
+    assert [source for source, _ in read(tmp_path / "out", "train")] == ["fine"]
+    assert card["train_pairs_with_a_side_in_a_held_out_set"] == 2

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from nmtkd.text import selection
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.preparation import prepare
 from tests.unit.text.toys import corpus, lines, settings
@@ -102,3 +103,15 @@ def test_there_is_one_validation_set(tmp_path: Path) -> None:
         write_lines(folder / f"valid.{side}", ["a"])
     with pytest.raises(ParallelTextError, match="has a validation set, and prepare"):
         prepare(folder, tmp_path / "b", corpus(), settings(**RECIPE))
+
+
+def test_selection_in_small_blocks_is_that_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    for name, chunk in (("whole", selection.CHUNK), ("blocks", 5)):
+        monkeypatch.setattr(selection, "CHUNK", chunk)
+        out = tmp_path / name
+        card = prepare(raw(tmp_path / f"{name} raw"), out, corpus(), settings(**RECIPE))
+        written.append((card["steps"], [lines(out / f"{split}.src") for split in ("train", "valid")]))
+    assert written[0] == written[1]

@@ -241,3 +241,19 @@ def test_update_that_fits_is_a_step(tiny: Tiny) -> None:
     other, _ = trainer(tiny, chunked)
     assert Stepper(one).update([batches[:1]]) == Stepper(other).step([batches[:1]])
     assert one.get_num_updates() == 1
+
+
+def test_batches_of_an_update_have_random_numbers_of_their_own(tiny: Tiny) -> None:
+    """And an update others than the one before: else batches would drop the same units."""
+    quick, batches = trainer(tiny, chunked)
+    seeds, forward = list[int](), quick.criterion.forward
+
+    def noted(*given: Any, **how: Any) -> Any:
+        seeds.append(torch.initial_seed())
+        return forward(*given, **how)
+
+    quick.criterion.forward = noted
+    stepper = Stepper(quick)
+    for _ in range(2):
+        stepper.step([[one] for one in batches[:3]])
+    assert len(set(seeds)) == len(seeds) == 6

@@ -96,3 +96,11 @@ def test_a_page_that_was_saved_by_hand_is_no_first_file(
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "local"))
     with pytest.raises(FetchError, match=r"local/toy\.tgz: is a web page \(HTML\), not the archive"):
         fetch(listed(bytes=None), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("wrong", [{"md5": "0" * 32, "git_blob": BLOB}, {"md5": MD5, "git_blob": "0" * 40}])
+def test_all_checksums_that_are_known_must_hold(tmp_path: Path, wrong: dict[str, str]) -> None:
+    server = Scripted(GOOD)
+    with pytest.raises(FetchError, match="wrong checksum"):
+        fetch(listed(f"{server.address}/x", **wrong), tmp_path)
+    server.close()
