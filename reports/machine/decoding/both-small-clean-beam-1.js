@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7e4e304000be43310c8bf9db53a7f4f1e9489e0db45a62269f3786adfb92ce9b", "sentences_per_second": {"beam": 746.0, "greedy": 1994.1}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "4910df03de863b2e3fde22cb21ad6a75068319b394c1850f2ca33aa30bfeada6", "sentences_per_second": {"beam": 816.0, "greedy": 2498.5}});

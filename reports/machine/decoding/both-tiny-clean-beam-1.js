@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "efccfe6cb473d069baeedd01241b563f382b476b5bf18632e4a12803f9316001", "sentences_per_second": {"beam": 1000.4, "greedy": 2819.7}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "f6654cf39ba5af8fa761393ce98493c1aafc1b6e74f0f6ce93f85123575009e1", "sentences_per_second": {"beam": 1177.6, "greedy": 3451.6}});

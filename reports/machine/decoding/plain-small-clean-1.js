@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "82fb989d916243152ca128824a1d7f1b4646e991f4ce9dbdaef4b8175a8c08ce", "sentences_per_second": {"beam": 703.3, "greedy": 1894.2}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b8fcc2eea2ee1d6d22ee7073e03dbb1daa3318344acafbb8db8ac6da89cd88f7", "sentences_per_second": {"beam": 812.6, "greedy": 2368.5}});

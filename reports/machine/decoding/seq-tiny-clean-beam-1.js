@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "3bbd4b0cb471d3aee63437f35d00ac9534f1984cd1cd640f1ddf981c8ebcf8b4", "sentences_per_second": {"beam": 1068.0, "greedy": 3244.0}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "6bac3da1351851261af0ac51f1f448609f0fc02be3c11cf04a6447b6340d6876", "sentences_per_second": {"beam": 1212.7, "greedy": 3666.0}});

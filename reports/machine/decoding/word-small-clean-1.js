@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "53586d1b4cef8a8657c13ad8a5a3fca25e2831ddac1e6eff4af81c54da340b48", "sentences_per_second": {"beam": 800.7, "greedy": 2229.7}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "89d08ea48659b324c5605ffa653975627a6e12a07c2aabbbb49f0f1ec00fda64", "sentences_per_second": {"beam": 877.9, "greedy": 2540.0}});

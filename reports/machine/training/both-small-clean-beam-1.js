@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7e4e304000be43310c8bf9db53a7f4f1e9489e0db45a62269f3786adfb92ce9b", "seconds": 96.7, "target_tokens_per_second": 12411.1});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "4910df03de863b2e3fde22cb21ad6a75068319b394c1850f2ca33aa30bfeada6", "seconds": 80.5, "target_tokens_per_second": 14912.7});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "82fb989d916243152ca128824a1d7f1b4646e991f4ce9dbdaef4b8175a8c08ce", "seconds": 105.9, "target_tokens_per_second": 13412.6});
+machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b8fcc2eea2ee1d6d22ee7073e03dbb1daa3318344acafbb8db8ac6da89cd88f7", "seconds": 74.7, "target_tokens_per_second": 19009.1});

@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "7b21c6d3d0833f9eff28fb6b5e20f09818ffd49ed7bd3fb3b9e7c563f3c66e53", "seconds": 101.4, "target_tokens_per_second": 11841.0});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "163967cd8ed086fa59dd428b9bbec7d96973e8bd502f57de2323d98f21252a42", "seconds": 78.5, "target_tokens_per_second": 15291.0});

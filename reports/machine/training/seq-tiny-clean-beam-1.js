@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "3bbd4b0cb471d3aee63437f35d00ac9534f1984cd1cd640f1ddf981c8ebcf8b4", "seconds": 62.1, "target_tokens_per_second": 19324.0});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "6bac3da1351851261af0ac51f1f448609f0fc02be3c11cf04a6447b6340d6876", "seconds": 45.2, "target_tokens_per_second": 26582.2});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "AMD EPYC"}, "model": "37017a3131cd749492bb8e36b501759e04f6ff0172377a78d163c1d6eb673533", "seconds": 363.8, "target_tokens_per_second": 7799.4});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "AMD EPYC"}, "model": "3d815d21178e548a0ba7d66a83ed7c253de80fdcc8f37a15dda7e8800db77c95", "seconds": 292.6, "target_tokens_per_second": 9697.8});
