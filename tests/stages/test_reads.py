@@ -187,9 +187,9 @@ def test_no_two_trainings_share_scratch_space(lab: Laboratory) -> None:
     [
         ("student word-tiny-clean-1", "distillation", TEMPERATURE, None),
         ("student both-tiny-clean-beam-1", "distillation", TEMPERATURE, None),
-        ("student on_policy-tiny-clean-1", "online", TEMPERATURE, None),
+        ("student on_policy-tiny-clean-1", "online_distillation", TEMPERATURE, None),
         *(
-            (f"student hybrid_best-tiny-clean-beam-1, gate {gate}", "hybrid", TEMPERATURE, gate)
+            (f"student hybrid_best-tiny-clean-beam-1, gate {gate}", "hybrid_distillation", TEMPERATURE, gate)
             for gate in (0.25, 0.5, 0.75)
         ),
     ],

@@ -232,10 +232,10 @@ def test_a_verdict_may_hang_on_the_length_penalty(tmp_path: Path) -> None:
 
 def test_a_student_is_compared_with_the_plain_one_of_its_noise(tmp_path: Path) -> None:
     found = _summaries(tmp_path, noises=["clean", "del10"], capacities=["tiny"])
-    differences = []
+    plains = []
     for noise in ("clean", "del10"):
-        ours, plain = (found[method, "tiny", noise, decoding].spreads["test", "beam", "bleu"].mean
-                       for method, decoding in (("seq", "beam"), ("plain", "none")))  # fmt: skip
-        differences.append(found["seq", "tiny", noise, "beam"].gains["beam"].difference)
-        assert differences[-1] == pytest.approx(ours - plain, abs=1e-4)
-    assert abs(differences[0] - differences[1]) > 0.5, "else one could stand for the other"
+        ours, plain = found["seq", "tiny", noise, "beam"], found["plain", "tiny", noise, "none"]
+        wanted = ours.spreads["test", "beam", "bleu"].mean - plain.spreads["test", "beam", "bleu"].mean
+        assert ours.gains["beam"].difference == pytest.approx(wanted, abs=1e-4)
+        plains.append(plain.spreads["test", "beam", "bleu"].mean)
+    assert abs(plains[0] - plains[1]) > 0.1, "else one could stand for the other"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner import __main__ as runner
-from runner import schedule
+from runner import mending, schedule
 from runner.schedule import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -204,7 +204,7 @@ def test_a_stopped_run_keeps_the_times_that_were_known(
 
     monkeypatch.chdir(tmp_path)
     runner.note({}, {"b": 4.0})
-    monkeypatch.setattr(runner.mending, "mend", lambda _: None)
+    monkeypatch.setattr(mending, "mend", lambda _: None)
     monkeypatch.setattr(runner, "start", lambda *_: SimpleNamespace(join=lambda: None, exitcode=0))
     monkeypatch.setattr(runner, "read_graph", lambda: ({"a": []}, ["a"]))
     monkeypatch.setattr(runner, "announce", lambda *_: None)

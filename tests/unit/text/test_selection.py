@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from nmtkd.text import selection
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.preparation import prepare
 from tests.unit.text.toys import corpus, lines, settings
@@ -109,8 +108,8 @@ def test_selection_in_small_blocks_is_that_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    for name, chunk in (("whole", selection.CHUNK), ("blocks", 5)):
-        monkeypatch.setattr(selection, "CHUNK", chunk)
+    for name, chunk in (("whole", 500), ("blocks", 5)):
+        monkeypatch.setattr("nmtkd.text.selection.CHUNK", chunk)
         out = tmp_path / name
         card = prepare(raw(tmp_path / f"{name} raw"), out, corpus(), settings(**RECIPE))
         written.append((card["steps"], [lines(out / f"{split}.src") for split in ("train", "valid")]))
