@@ -1,13 +1,20 @@
 """A new student and its batches with what the teacher says."""
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fairseq.data import Dictionary
 
+from nmtkd import files
 from nmtkd.decoding.scoring import distributions
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.outputs import Output
+from nmtkd.plan import layout
+from nmtkd.training import loop
 from nmtkd.training.dataset import HypothesesDataset, TokenTargetsDataset
+from nmtkd.training.trained import Seen, Trained
 from tests.conftest import Tiny
 from tests.unit.network.building import PLAIN, built
 from tests.unit.training.four_words import WORDS
@@ -46,4 +53,24 @@ def dictionary() -> Dictionary:
     found = Dictionary()
     for word in WORDS:
         found.add_symbol(word)
+    return found
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each training was given, by the names of loop.train. None is done; each has a model of its own."""
+    found: list[dict[str, Any]] = []
+    names = inspect.signature(loop.train)
+
+    def train(*given: Any, **how: Any) -> Trained:
+        asked = names.bind(*given, **how)
+        asked.apply_defaults()
+        found.append(dict(asked.arguments))
+        files.write_text(layout.model_dir(found[-1]["out"]) / layout.HASH, f"{len(found) % 16:x}" * 64)
+        seen = Seen(pairs=2, updates=4, sentences=8, source_tokens=20, target_tokens=30)
+        return Trained(card={"parameters": 7, "data": seen.facts()}, seconds=1.5, seen=seen)
+
+    monkeypatch.setattr(loop, "train", train)
+    # Whoever shared scratch space by mistake would wait for itself.
+    monkeypatch.setattr(Output, "scratch", lambda _, kind, key: Path(f"{kind}-{key}"))
     return found

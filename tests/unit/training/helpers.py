@@ -1,6 +1,7 @@
-"""What tests of criterions share: criterions of a method, their loss and gradients, targets in memory."""
+"""What tests of trainings share: text, models, values of every parameter, criterions and what they pay."""
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.data import Dictionary
+from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
 from nmtkd import files
@@ -17,6 +19,8 @@ from nmtkd.distil.targets import Header, TokenTargets, Writer
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.outputs import Output
 from nmtkd.plan import layout
+from nmtkd.plan.methods import Gate, OnPolicy, Ranking
+from nmtkd.plan.models import Consistency
 from nmtkd.text import provenance
 from nmtkd.text.parallel import write_lines, write_pair
 from nmtkd.text.text_form import TextForm
@@ -27,6 +31,7 @@ from nmtkd.training.criterions.online import OnlineConfig, OnlineCriterion
 from nmtkd.training.texts import Data
 from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
+from tests.unit.network.building import GATES
 
 DRAWN = {"share": 0.25, "temperature": 0.5, "from_update": 7, "max_length_offset": 3}
 HYBRID = {"sequence": "gold_and_hypothesis", "gate": {"kind": "learned", "values": []}}
@@ -40,6 +45,42 @@ METHODS = {
     "both": method(sequence="hypothesis", divergence="total_variation"),
     "hybrid": method(**HYBRID),
     "online": method(on_policy=DRAWN),
+}
+# Of every parameter a value that neither these methods nor the recipe and the size of tests have.
+OTHER_METHOD: dict[str, Any] = {
+    "sequence": "closest",
+    "teacher_weight": 0.75,
+    "divergence": "reverse_kl",
+    "beta": 0.75,
+    "hardest": 0.5,
+    "ranking": Ranking(weight=0.25, tokens=2),
+    "gate": Gate(kind="fixed", values=[0.25]),
+    "on_policy": OnPolicy(share=0.75, temperature=1.5, from_update=8, max_length_offset=4),
+}
+OTHER_SIZE: dict[str, Any] = {
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "width": 32,
+    "ffn": 25,
+    "heads": 1,
+    "gates": GATES,
+}
+OTHER_RECIPE: dict[str, Any] = {
+    "updates": 8,
+    "max_tokens": 99,
+    "accumulate": 2,
+    "lr": 0.002,
+    "warmup": 3,
+    "adam_betas": [0.9, 0.99],
+    "dropout": 0.1,
+    "label_smoothing": 0.2,
+    "clip_norm": 2.0,
+    "weight_decay": 0.1,
+    "pre_norm": False,
+    "checkpoint_every": 4,
+    "average": 2,
+    "curve_pairs": 1,
+    "consistency": Consistency(kind="rdrop", weight=2.0),
 }
 JOINT = layout.DICTIONARIES["joint"]
 FORM = TextForm(target="de", tokeniser="reversible", longest=1)
@@ -100,6 +141,25 @@ def write_corpus(
     files.write_json(folder / layout.CARD, provenance.cut(folder, layout.BPE))
 
 
+def write_model(folder: Path, *members: str) -> Path:
+    """What stands for a trained model of the text at hand, which nobody can load. Gives its first file."""
+    folder.mkdir(parents=True)
+    for number, content in enumerate(members, start=1):
+        files.write_text(folder / bridge.member_name(number), content)
+    for side in (bridge.SOURCE, bridge.TARGET):
+        shutil.copy(layout.BPE / layout.DICTIONARY, bridge.dictionary_of(folder, side))
+    files.write_text(folder / layout.HASH, bridge.model_hash(folder))
+    return folder / layout.MODEL
+
+
+def configured_by(tiny: Tiny, adapt: Callable[[DictConfig], None]) -> Any:
+    """fairseq's configuration after a method's adaptation."""
+    cfg = bridge.configuration(tiny.command)
+    with open_dict(cfg):
+        adapt(cfg)
+    return cfg
+
+
 def lengths(sources: Sequence[str], targets: Sequence[str]) -> Any:
     """BPE tokens of each pair [N, 2], EOS included."""
     return np.array([[len(side.split()) + 1 for side in pair] for pair in zip(sources, targets, strict=True)])
@@ -151,11 +211,12 @@ def online(
     share: float = 0.0,
     from_update: int = 0,
     max_length_offset: int = 0,
+    sampled_at: float = 1.0,
     **changes: Any,
 ) -> OnlineCriterion:
     policy = {
         "share": share,
-        "temperature": 1.0,
+        "temperature": sampled_at,
         "from_update": from_update,
         "max_length_offset": max_length_offset,
     }

@@ -1,30 +1,18 @@
 """nmtkd.training.options: what a family, a method and gates become in fairseq's configuration."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from omegaconf import DictConfig, open_dict
 
-from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan.methods import FAMILIES, Method
 from nmtkd.plan.models import Architecture, Consistency, UnitGates
 from nmtkd.training.criterions import cross_entropy
 from nmtkd.training.criterions.consistency import regularise
 from nmtkd.training.options import CRITERIONS, distil
 from tests.conftest import Tiny
-from tests.unit.training.helpers import DRAWN, METHODS
+from tests.unit.training.helpers import DRAWN, METHODS, configured_by
 
 SMALL = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
-
-
-def configured_by(tiny: Tiny, adapt: Callable[[DictConfig], None]) -> Any:
-    """fairseq's configuration after a method's adaptation."""
-    cfg = bridge.configuration(tiny.command)
-    with open_dict(cfg):
-        adapt(cfg)
-    return cfg
 
 
 @pytest.mark.parametrize("family", ["word", "both", "hybrid", "online"])

@@ -1,6 +1,7 @@
 """nmtkd.training.student: what a student reads, and what its training is known by."""
 
 import shutil
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,27 @@ import torch
 from nmtkd import files
 from nmtkd.distil import hypotheses, targets
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network.stamps import stamp
 from nmtkd.plan import layout
-from nmtkd.plan.methods import Gate
+from nmtkd.plan.methods import FAMILIES, Gate
 from nmtkd.plan.runs import Run
 from nmtkd.text.text_form import TextForm
 from nmtkd.training import student, validation
+from nmtkd.training.criterions.hybrid import LEARNED
 from nmtkd.training.student import gather
-from nmtkd.training.trained import Seen, Trained
 from tests.conftest import Tiny
 from tests.unit.network.building import PLAIN, recipe
-from tests.unit.training.helpers import JOINT, METHODS, unfinished, write_corpus
+from tests.unit.training.helpers import (
+    JOINT,
+    METHODS,
+    OTHER_METHOD,
+    OTHER_RECIPE,
+    OTHER_SIZE,
+    configured_by,
+    unfinished,
+    write_corpus,
+    write_model,
+)
 
 SOURCES, TARGETS = ["a b", "c"], ["今天天@@ 气很好", "他来"]
 TEACHER = "a" * 64
@@ -59,39 +71,6 @@ def test_student_knows_the_form_of_its_text_and_is_known_by_it() -> None:
     assert all(files.file_hash(path) for path in material.paths)
 
 
-@pytest.mark.usefixtures("corpus")
-def test_best_of_several_says_what_all_of_them_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three were trained for it; its other facts are its own."""
-
-    def one(*given: Any) -> Trained:
-        folder, gate = given[-2:]
-        (folder / "mark").write_text(str(gate), encoding="utf-8")
-        files.write_text(folder / "model" / layout.HASH, "7" * 64)
-        seen = Seen(pairs=2, updates=4, sentences=8, source_tokens=20, target_tokens=30)
-        return Trained(card={"parameters": 7, "data": seen.facts()}, seconds=1.5, seen=seen)
-
-    scores = iter([1.0, 3.0, 2.0])
-    monkeypatch.setattr(student, "_train_one", one)
-    monkeypatch.setattr(validation, "quality", lambda *_: next(scores))
-    method = METHODS["hybrid"].model_copy(update={"gate": Gate(kind="validated", values=[0.25, 0.5, 0.75])})
-    material = gather(Run.from_key("plain", "plain-tiny-clean-1"), METHODS["plain"], 1.0, JOINT)
-    out = tmp_path / "out"
-    run = Run.from_key("hybrid", "hybrid_best-tiny-clean-beam-1")
-    with unfinished(out) as output:
-        trained = student.train(run, method, PLAIN, recipe(), material, output)
-    assert {**trained.card, "model": "7" * 64} == files.read_json(out / layout.CARD)
-    assert trained.card["data"] == {
-        "updates": 12,
-        "sentences": 24,
-        "passes": 12.0,
-        "source_tokens": 60,
-        "target_tokens": 90,
-        "trainings": 3,
-    }
-    assert (trained.card["gate"], trained.card["parameters"], trained.seconds) == (0.5, 7, 4.5)
-    assert (out / "mark").read_text(encoding="utf-8") == "0.5"
-
-
 # Of this teacher and this text
 
 KEYS = {
@@ -104,12 +83,12 @@ KEYS = {
 
 
 def write_targets(prefix: str, lines: list[str]) -> None:
-    """Token targets of the teacher along these lines."""
+    """Token targets of the teacher along these lines, at a temperature of their own."""
     folder = layout.targets_dir("clean", prefix)
     folder.mkdir(parents=True)
     header = targets.Header(
         top_k=1,
-        temperature=1.0,
+        temperature=3.0,
         vocabulary=9,
         dictionary_hash=files.file_hash(layout.BPE / layout.DICTIONARY),
         teacher_hash=TEACHER,
@@ -207,3 +186,178 @@ def test_an_online_students_teacher_reads_its_text(tiny: Tiny) -> None:
     for side in ("src", "tgt"):
         shutil.copy(layout.BPE / layout.DICTIONARY, model / f"dict.{side}.txt")
     assert list(gather(run, METHODS["online"], 1.0, JOINT).teachers) == [model / layout.MODEL]
+
+
+# What a training is known by, and what it is given
+
+ONLINE = "on_policy-tiny-del30-1"
+TARGETS_OF, SAID_FILE = "data/targets/clean-{}/header.json", "data/hypotheses/clean-beam/hypotheses.jsonl"
+# What the students of a family read beside training text, validation set, dictionary, form and lengths.
+READ = {
+    "plain": [],
+    "word": [TARGETS_OF.format("gold")],
+    "seq": [SAID_FILE],
+    "both": [SAID_FILE, TARGETS_OF.format("beam")],
+    "hybrid": [SAID_FILE, TARGETS_OF.format("gold")],
+    "online": [f"models/teacher/del30/model/model{number}.pt" for number in ("", 2)],
+}
+
+
+@pytest.fixture
+def ready(taught: None) -> None:
+    """A noisy condition with a teacher of two members, and a manifest."""
+    write_corpus("del30", SOURCES, TARGETS, target="zh")
+    write_model(layout.model_dir(layout.teacher_dir("del30")), "one", "two")
+    files.write_json(layout.manifest("student"), {})
+
+
+Begun = list[dict[str, Any]]
+
+
+def asked(family: str, dictionaries: bridge.Dictionaries = JOINT, **changes: Any) -> dict[str, Any]:
+    """What student.train is asked for a run of the family, some of it replaced."""
+    run, method = Run.from_key(family, (KEYS | {"online": ONLINE})[family]), METHODS[family]
+    material = gather(run, method, 5.0, dictionaries)
+    whole = {"run": run, "method": method, "architecture": PLAIN, "training": recipe(), "material": material}
+    return whole | changes
+
+
+def start(begun: Begun, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the last training was given, and the student's card."""
+    with unfinished(Path(f"out{len(begun)}")) as output:
+        student.train(**given, output=output)
+        return begun[-1], files.read_object(output.path / layout.CARD)
+
+
+def key(begun: Begun, given: dict[str, Any]) -> str:
+    """Whose unfinished work it would take up."""
+    return str(start(begun, given)[0]["scratch"])
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(
+    ("family", "kind"), [*((family, "joint") for family in FAMILIES), ("plain", "separate")]
+)
+def test_a_training_is_known_by_all_that_it_reads(begun: Begun, family: str, kind: str) -> None:
+    noise = "del30" if family == "online" else "clean"
+    dictionaries = {"joint": ["dict.txt"], "separate": ["dict.src.txt", "dict.tgt.txt"]}[kind]
+    paths = [f"data/noise/{noise}/train.{side}" for side in ("src", "tgt")] + READ[family]
+    held_out = ("valid.src", "valid.tgt", "text.json", "lengths.npy", *dictionaries)
+    paths += [f"data/bpe/{name}" for name in held_out]
+    given = asked(family, layout.DICTIONARIES[kind])
+    first, same = key(begun, given), []
+    for path in [*map(Path, paths), layout.manifest("student")]:
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n")
+        same += [path] if key(begun, given) == first else []
+        path.write_bytes(content)
+    assert same == [] and key(begun, given) == first
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [("training", OTHER_RECIPE), ("architecture", OTHER_SIZE), ("method", OTHER_METHOD)],
+    ids=["training", "architecture", "method"],
+)
+def test_a_training_is_known_by_every_parameter(begun: Begun, part: str, other: dict[str, Any]) -> None:
+    given = asked("plain")
+    first, whole = key(begun, given), given[part]
+    changed = {name: whole.model_copy(update={name: value}) for name, value in other.items()}
+    assert changed.keys() == type(whole).model_fields.keys() - {"init"}
+    assert [name for name, value in changed.items() if key(begun, given | {part: value}) == first] == []
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_training_is_known_by_its_run_and_its_temperature(begun: Begun) -> None:
+    given = asked("plain")
+    other = dict.fromkeys(("method", "capacity", "noise", "decoding"), "x") | {"family": "seq", "seed": 2}
+    runs = [replace(given["run"], **{name: value}) for name, value in other.items()]
+    warmer = given | {"material": replace(given["material"], temperature=7.0)}
+    keys = [key(begun, one) for one in (given, warmer, *(given | {"run": run} for run in runs))]
+    assert len(set(keys)) == len(keys) == 2 + len(fields(Run))
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_start_counts_by_its_content_and_is_told(begun: Begun) -> None:
+    """Not by its place, which is another in a queue's workspace."""
+    contents = {"a": "trained", "b": "trained", "c": "otherwise"}
+    models = [
+        write_model(layout.model_dir(layout.student_dir(name)), content) for name, content in contents.items()
+    ]
+    inits = [None, layout.RANDOM_WEIGHTS, *(str(layout.student_dir(name)) for name in contents)]
+    given, cards = zip(
+        *(start(begun, asked("plain", training=recipe(init=init))) for init in inits), strict=True
+    )
+    assert [one["start"] for one in given] == [None, None, *models]
+    told = [{"run": name, "model": files.file_hash(one)} for name, one in zip(contents, models, strict=True)]
+    assert [card.get("start") for card in cards] == [None, None, *told]
+    keys = [one["scratch"] for one in given]
+    assert keys[0] == keys[1] and keys[2] == keys[3] and len(set(keys)) == 3
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(
+    ("family", "temperature"), [("word", 3.0), ("both", 3.0), ("hybrid", 3.0), ("online", 5.0)]
+)
+def test_stored_targets_have_the_temperature_that_they_were_made_at(
+    begun: Begun, tiny: Tiny, family: str, temperature: float
+) -> None:
+    """A teacher in memory that which is asked for: the condition's own, all its members."""
+    given, _ = start(begun, asked(family))
+    found = configured_by(tiny, given["adapt"]).criterion
+    assert found.temperature == temperature
+    assert found.get("teachers", "") == ":".join(READ["online"] if family == "online" else [])
+    assert given["seed"] == 1
+
+
+def gated(**values: Any) -> Any:
+    return METHODS["hybrid"].model_copy(update={"gate": Gate.model_validate(values)})
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(
+    ("kind", "values", "wanted"), [("learned", [], LEARNED), ("fixed", [0.3], 0.3)], ids=["learned", "fixed"]
+)
+def test_a_hybrid_is_trained_at_the_gate_of_its_method(
+    begun: Begun, tiny: Tiny, kind: str, values: list[float], wanted: float
+) -> None:
+    given, _ = start(begun, asked("hybrid", method=gated(kind=kind, values=values)))
+    assert configured_by(tiny, given["adapt"]).criterion.gate == wanted
+    assert len(begun) == 1
+
+
+@pytest.mark.usefixtures("ready")
+def test_the_best_of_several_gates_is_kept_and_says_what_all_of_them_saw(
+    begun: Begun, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By BLEU of the whole validation set. Three were trained for it; its other facts are its own."""
+    scores, valid = {0.25: 1.0, 0.5: 3.0, 0.75: 2.0}, (["held", "out"], ["heldout", "too"])
+    given = asked("hybrid", method=gated(kind="validated", values=list(scores)))
+    given["material"] = replace(given["material"], data=replace(given["material"].data, valid=valid))
+
+    def quality(model: Path, sides: validation.Sides, form: TextForm) -> float:
+        assert sides == valid and form == given["material"].data.form
+        return scores[float(model.parent.name)]
+
+    monkeypatch.setattr(validation, "quality", quality)
+    with unfinished(Path("out")) as output:
+        trained = student.train(**given, output=output)
+    assert [configured_by(tiny, one["adapt"]).criterion.gate for one in begun] == list(scores)
+    assert len({one["scratch"] for one in begun}) == 3
+    assert files.read_object(Path("out") / layout.CARD) == trained.card | {"model": "2" * 64}
+    assert stamp(layout.model_dir(Path("out"))) == "2" * 64
+    assert trained.seconds == 4.5 and trained.card == {
+        "parameters": 7,
+        "gate": 0.5,
+        "valid_bleu": 3.0,
+        "tried": {"0.25": 1.0, "0.5": 3.0, "0.75": 2.0},
+        "data": {
+            "updates": 12,
+            "sentences": 24,
+            "passes": 12.0,
+            "source_tokens": 60,
+            "target_tokens": 90,
+            "trainings": 3,
+        },
+    }
