@@ -38,6 +38,16 @@ def test_draws_leave_the_generator_of_others_alone(tiny: Tiny) -> None:
     assert found[0] == found[1]
 
 
+def test_every_batch_of_every_group_draws_for_itself(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else lines of the same place in their batches would share their luck all over the corpus."""
+    source, size = "w1 w2 w3", 10
+    monkeypatch.setattr(with_fairseq, "BATCH_TOKENS", size * len([*source.split(), "</s>"]))
+    groups = [([source] * 3 * size, 10)] * 3
+    texts = [entries[0][0] for entries in with_fairseq.nbest_lists(tiny.folder, groups, drawn())]
+    batches = {tuple(texts[start : start + size]) for start in range(0, len(texts), size)}
+    assert len(texts) == 9 * size and len(batches) == 9
+
+
 @pytest.mark.parametrize("how", [{"top_p": 1e-6}, {"temperature": 1e-3}, {"temperature": 1e-6}], ids=str)
 def test_draw_without_choice_is_greedy(
     tiny: Tiny, greedy_by_engine: dict[str, list[Hypothesis]], how: dict[str, Any]

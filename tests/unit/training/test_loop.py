@@ -2,6 +2,8 @@
 
 import csv
 import math
+import re
+import time
 from collections import Counter
 from dataclasses import replace
 from itertools import chain
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.network import gated
 from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, OnPolicy
 from nmtkd.plan.models import Architecture
@@ -277,6 +280,78 @@ def test_card_says_what_a_training_saw(tiny: Tiny, tmp_path: Path, monkeypatch: 
         "trainings": 1,
     }
     assert 1.0 < done.card["data"]["passes"] < 12.0 and len(lines) % 40
+
+
+# What it tells: units that close, and the time it takes
+
+
+def test_units_close_at_their_update_and_are_measured_on_the_whole_validation_set(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is not train, and is several batches; the curve's pairs are of it too."""
+    lines = tiny.sources, tiny.targets
+    valid = lines[0][:12], lines[1][:12]
+    how = recipe(updates=9, checkpoint_every=3, max_tokens=46, curve_pairs=20)
+    run = loop.begin(data(tiny, lines, valid), GATED, how, 1, tmp_path, stage="t")
+    closed: list[tuple[int, int, Counter[int]]] = []
+    measured: list[tuple[int, validation.Sides]] = []
+    close = gated.close
+
+    def noted(model: Any, batches: list[dict[str, Any]], *rest: Any) -> None:
+        seen = Counter(line for batch in batches for line in batch["id"].tolist())
+        closed.append((run.trainer.get_num_updates(), len(batches), seen))
+        close(model, batches, *rest)
+
+    def bleu(loaded: Any, sides: validation.Sides, form: Any) -> float:
+        measured.append((run.trainer.get_num_updates(), sides))
+        return 20.0 + len(measured)
+
+    monkeypatch.setattr(gated, "close", noted)
+    monkeypatch.setattr(validation, "bleu", bleu)
+    run.to_the_end()
+    ((update, batches, seen),) = closed
+    assert update == 6 and batches > 2 and seen == Counter(range(12))
+    assert measured == [(place, valid) for place in (3, 6, 6, 6, 9)]
+    assert [row[4] for row in run.curve.rows] == [21.0, 24.0, 25.0]
+    told = capsys.readouterr().out
+    assert "[t] update 6: gates close, validation BLEU 22.0 before and 23.0 after\n" in told
+    assert re.findall(r"\[t\] (update \d+): train .*, (BLEU .*)\n", told) == [
+        (f"update {place}", f"BLEU {score} (greedy, 12 validation pairs)")
+        for place, score in ((3, 21.0), (6, 24.0), (9, 25.0))
+    ]
+
+
+def test_seconds_are_those_of_its_updates_and_tell_what_is_left(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not those of preparing, of validation and of closing units; of a killed training those up to its last
+    checkpoint count on. Its ninth update is the one that kills it."""
+    now = [math.ceil(time.monotonic()) + 1000]  # later than whatever was told of other trainings
+
+    def takes(seconds: int, place: Any, name: str) -> None:
+        whole = getattr(place, name)
+
+        def slow(*given: Any, **how: Any) -> Any:
+            now[0] += seconds
+            if now[0] == killing:
+                raise ZeroDivisionError
+            return whole(*given, **how)
+
+        monkeypatch.setattr(place, name, slow)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    takes(10, Stepper, "step")
+    takes(100, validation, "loss")
+    takes(1000, gated, "close")
+    takes(10000, loop.Run, "resume")
+    killing = now[0] + 10000 + 1000 + 100 + 9 * 10
+    with pytest.raises(ZeroDivisionError):
+        trained(tiny, use_chunked_cross_entropy, tmp_path, GATED)
+    done = trained(tiny, use_chunked_cross_entropy, tmp_path, GATED)[1]
+    assert done.seconds == 120.0
+    left = re.findall(r"\[t\] (\d+)/12 updates, .*, about (\d+) s left\n", capsys.readouterr().err)
+    assert [int(update) for update, _ in left[-6:]] == [7, 8, 9, 10, 11, 12]
+    assert [int(seconds) for _, seconds in left] == [(12 - int(update)) * 10 for update, _ in left]
 
 
 # Killed trainings

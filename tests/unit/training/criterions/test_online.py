@@ -111,6 +111,27 @@ def test_sampled_batches_are_a_share_from_an_update_on(
     assert 8 <= drawn[5] <= 28  # 18 expected, standard deviation 3.5
 
 
+def test_samples_are_drawn_at_a_temperature_of_their_own(
+    tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
+) -> None:
+    """Which is not that of the teacher's distributions: in the cold a sample is the likeliest text."""
+    texts: dict[float, list[Any]] = {0.001: [], 1.0: []}
+    for temperature, found in texts.items():
+        criterion = online(tiny, student, share=1.0, max_length_offset=2, sampled_at=temperature)
+        for seed in (4, 5):
+            torch.manual_seed(seed)
+            found.append(criterion.sampled(student.model, sample))
+    cold, warm = ([one["target"].tolist() for one in found] for found in texts.values())
+    assert cold[0] == cold[1] and warm[0] != warm[1]
+    (said, _), pad = texts[0.001], student.dictionary.pad()
+    logits = student.model.eval()(**said["net_input"])[0]
+    likeliest = logits.index_fill(-1, torch.tensor([pad]), -torch.inf).argmax(-1)
+    real = said["target"].ne(pad)
+    real[:, 0] = False  # no sample is empty: where the end was likeliest, the second best stands
+    last = real & said["target"].eq(student.dictionary.eos())  # which the limit may have forced
+    assert real.sum() > last.sum() and torch.equal(likeliest[real & ~last], said["target"][real & ~last])
+
+
 def test_hardest_of_the_sampled_tokens_alone_learn(
     tiny: Tiny, student: bridge.Loaded, sample: dict[str, Any]
 ) -> None:
