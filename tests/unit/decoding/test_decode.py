@@ -96,12 +96,19 @@ def test_training_source_is_translated_with_the_best_penalty(
 def test_card_tells_how_long_the_text_is_beside_gold(
     tiny: Tiny, run: Decode, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And how often it was cut: the best translation, that students read, not another of the n-best list."""
     card = run(tiny.targets[20:], length_penalties=[0.0])
+    found = at(0.0, tiny, tiny.sources[:20], "ctranslate2")
     said, gold = (
         sum(len(line.split()) for line in side)
-        for side in ([e[0].text for e in at(0.0, tiny, tiny.sources[:20], "ctranslate2")], tiny.targets[:20])
+        for side in ([entries[0].text for entries in found], tiny.targets[:20])
     )
     assert card["tokens"] == said
+    best, last, some = (
+        sum(count([entry.truncated for entry in entries]) for entries in found)
+        for count in (lambda cut: cut[0], lambda cut: cut[-1], any)
+    )
+    assert card["truncated"] == best and best not in (0, last, some)
     assert card["length_ratio"] == round(said / gold, 4)
     assert f"; {said / gold:.2f} of gold's length, brevity penalty {card['brevity_penalty']:.2f}\n" in (
         capsys.readouterr().out

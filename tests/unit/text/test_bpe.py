@@ -1,13 +1,18 @@
 """The stage `bpe`: what data decide is told here, before a teacher is trained."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stages import bpe
 
-from nmtkd.plan import params
+from nmtkd import files
+from nmtkd.plan import layout, params
+from tests.unit.plan.good import changed
+from tests.unit.text.toys import given
 
 SIZES = {"joint": 70, "src": 50, "tgt": 40}
 CARD = {
@@ -29,3 +34,19 @@ def test_held_out_sets_have_text(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=message):
         bpe.check(card)
     assert asked == [SIZES, SIZES]
+
+
+def test_what_is_dropped_is_told_by_its_reason_and_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(params, "check_dictionary", lambda _: None)  # it is small
+    long, uneven = ("abcdefghijklm", "abcdefgh"), ("ab", "abcdefgh")
+    given(layout.PREPARED, train=[("abc", "abd"), long, uneven, uneven, ("abc", "bcd"), ("acd", "dcba")])
+    raw = changed(bpe={"merges": 1, "min_frequency": 9, "max_pieces": 12, "max_ratio": 3.0})
+    files.write_text(Path("params.yaml"), yaml.safe_dump(raw))
+    bpe.main()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "[bpe] dropped of train: 1 pairs, more pieces than max_pieces; 3 are left",
+        "[bpe] dropped of train: 2 pairs, pieces of the sides too uneven; 3 are left",
+    ]

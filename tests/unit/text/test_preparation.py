@@ -5,11 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from stages import prepare as stage
 
 from nmtkd import files
+from nmtkd.plan import layout
 from nmtkd.text import preparation
 from nmtkd.text.parallel import ParallelTextError, write_lines
 from nmtkd.text.preparation import prepare
+from tests.unit.plan.good import changed
 from tests.unit.text.toys import WHOLE, corpus, given, lines, names, read, settings, unsplit
 
 # Corpora that come split
@@ -235,6 +240,22 @@ def test_text_without_spaces_passes_where_its_tokeniser_is_known(
     raw = given(tmp_path / "raw", train=[("x", "一")], test=CHINESE)
     card = prepare(raw, tmp_path / "out", corpus(target=target), settings(words=50), tokenize)
     assert card["ceiling"]["test"]["to the letter"] == 2
+
+
+@pytest.mark.parametrize("tokenize", ["auto", "char"])
+def test_the_stage_goes_by_the_tokeniser_of_evaluate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenize: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given(layout.RAW, train=[("x", "一")], test=CHINESE)
+    raw = changed(corpus__target="zz", evaluate__tokenize=tokenize)
+    files.write_text(Path("params.yaml"), yaml.safe_dump(raw))
+    if tokenize == "char":
+        stage.main()
+        assert (layout.PREPARED / "test.tgt").is_file()
+    else:
+        with pytest.raises(ParallelTextError, match=r"or set evaluate\.tokenize to one, for example char$"):
+            stage.main()
 
 
 def test_a_few_names_without_spaces_are_no_language_without_spaces(tmp_path: Path) -> None:
