@@ -328,7 +328,7 @@ def test_a_hybrid_is_trained_at_the_gate_of_its_method(
 
 
 @pytest.mark.usefixtures("ready")
-def test_the_best_of_several_gates_is_kept_and_says_what_all_of_them_saw(
+def test_best_of_several_says_what_all_of_them_saw(
     begun: Begun, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By BLEU of the whole validation set. Three were trained for it; its other facts are its own."""

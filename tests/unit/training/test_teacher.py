@@ -102,7 +102,8 @@ def key(begun: Begun, *given: Any) -> tuple[str, str]:
     return str(begun[-1]["scratch"]), recipe
 
 
-def test_members_of_an_ensemble_have_their_seeds_and_the_card_says_what_all_of_them_saw(begun: Begun) -> None:
+def test_ensembles_card_says_what_all_its_members_saw(begun: Begun) -> None:
+    """Each of them has its own seed and its own unfinished work."""
     write_corpus("clean", SOURCES, TARGETS)
     card = start(begun)
     assert [(one["seed"], one["name"]) for one in begun] == [(3, "model.pt"), (5, "model2.pt")]
