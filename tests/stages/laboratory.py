@@ -1,8 +1,9 @@
 """A laboratory whose stages run in this process, one after another, and are watched.
 
-It stands at values that hide no fault: two seeds, temperature 2, an average of three checkpoints, sets of
-unequal sizes, teachers of clean and of noisy text, text that is not its tokens, languages whose tokens become
-text by rules of their own, and segments as long as the bound on long ones.
+It stands at values that hide no fault: two seeds, temperature 2 and samples at another, gates of each kind,
+an average of three checkpoints, sets of unequal sizes, teachers of clean and of noisy text, text that is not
+its tokens, languages whose tokens become text by rules of their own, a BLEU that is not their usual one, and
+segments as long as the bound on long ones.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ SIZES = {"train": 260, "valid": 20, "test": 28, "other": 16}
 LONG = 4  # words of a long segment
 SEEDS = (1, 2)
 AVERAGE = 3
-TEMPERATURE = 2.0
+TEMPERATURE, SAMPLED_AT = 2.0, 0.5
+FIXED_GATE, CLOSING, BUDGET = 0.3, 60, 0.375
+TOKENIZE = "intl"  # of BLEU
 NOISES = ("clean", "del30", "del30_clean")
 CHOICES = [
     "corpus=files",
@@ -59,21 +62,29 @@ CHOICES = [
     "training.checkpoint_every=30",
     "capacities.tiny.width=32",
     "capacities.tiny.ffn=64",
+    f"capacities.gated50.gates.closing={CLOSING}",
+    f"capacities.gated50.gates.budget={BUDGET}",
     f"evaluate.long_words={LONG}",
+    f"evaluate.tokenize={TOKENIZE}",
     "evaluate.length_penalties=[0.6,1.0,1.4]",
     "report.min_segments=10",
     "report.bootstrap_samples=200",
     "methods.on_policy.on_policy.from_update=10",
+    f"methods.on_policy.on_policy.temperature={SAMPLED_AT}",
+    f"methods.hybrid_half.gate.values=[{FIXED_GATE}]",
     "grid.methods.seq=[seq,interp]",
-    "grid.methods.hybrid=[hybrid_best]",
+    "grid.methods.hybrid=[hybrid_best,hybrid_half]",
     "grid.methods.online=[on_policy]",
-    "grid.capacities=[tiny]",
+    "grid.capacities=[tiny,gated50]",
+    "grid.decodings=[beam,forced]",
     f"grid.noises=[{','.join(NOISES)}]",
     f"grid.seeds=[{','.join(map(str, SEEDS))}]",
 ]
 REPORTED = [
     *(f"grid.methods.{family}=[]" for family in ("word", "both", "hybrid", "online")),
     "grid.methods.seq=[seq]",
+    "grid.capacities=[tiny]",
+    "grid.decodings=[beam]",
     "grid.noises=[clean]",
 ]
 # Of all that the grid has: each kind of stage, each family, both seeds, each condition's teacher.
@@ -83,17 +94,20 @@ RUN = [
     "bpe",
     *(f"{stage}@{noise}" for noise in NOISES for stage in ("noise", "teacher")),
     "decode@clean-beam",
+    "decode@clean-forced",
     "targets_gold@clean",
     "targets@clean-beam",
     *(f"student_plain@plain-tiny-clean-{seed}" for seed in SEEDS),
     "student_plain@plain-tiny-del30-1",
+    "student_plain@plain-gated50-clean-1",
     "student_word@word-tiny-clean-1",
     *(f"student_seq@seq-tiny-clean-beam-{seed}" for seed in SEEDS),
     "student_seq@interp-tiny-clean-beam-1",
     "student_both@both-tiny-clean-beam-1",
     "student_hybrid@hybrid_best-tiny-clean-beam-1",
-    "student_online@on_policy-tiny-clean-1",
-    "evaluate_teacher@clean",
+    "student_hybrid@hybrid_half-tiny-clean-beam-1",
+    "student_online@on_policy-tiny-del30-1",
+    *(f"evaluate_teacher@{noise}" for noise in ("clean", "del30")),
     *(f"evaluate_plain@plain-tiny-clean-{seed}" for seed in SEEDS),
     *(f"evaluate_seq@seq-tiny-clean-beam-{seed}" for seed in SEEDS),
 ]

@@ -120,3 +120,22 @@ def test_the_card_of_translations_counts_them(lab: Laboratory) -> None:
     tried = {penalty: one["bleu"] for penalty, one in card["validation"].items()}
     assert tried[str(card["length_penalty"])] == max(tried.values())
     assert card["teacher_hash"] == lab.text("models/teacher/clean/model/model.sha256")[0]
+
+
+def test_forced_translations_are_the_teachers_likeliest_tokens_along_gold(lab: Laboratory) -> None:
+    """By fairseq's model, up to the first end of a sentence."""
+    loaded = bridge.load_model(lab.folder / "models/teacher/clean/model", "cpu")
+    words_of, model = loaded.dictionary, loaded.model.eval()
+    sources, golds = (lab.text(f"data/noise/clean/train.{side}") for side in LANGUAGES)
+    records = [json.loads(line) for line in lab.text("data/hypotheses/clean-forced/hypotheses.jsonl")]
+    assert len(records) == len(golds)
+    for number in range(0, len(golds), 9):
+        ids, target = (
+            torch.tensor([bridge.encode(words_of, line)]) for line in (sources[number], golds[number])
+        )
+        before = torch.cat([target[:, -1:], target[:, :-1]], 1)
+        with torch.no_grad():
+            best = model(ids, torch.tensor([ids.size(1)]), before)[0][0].argmax(-1).tolist()
+        said = [words_of[token] for token in [*best, words_of.eos()]]
+        (entry,) = records[number]["hypotheses"]
+        assert entry["text"].split() == said[: said.index("</s>")]

@@ -13,7 +13,7 @@ import torch
 from sacrebleu.metrics.bleu import BLEU
 
 from nmtkd.plan import layout
-from tests.stages.laboratory import AVERAGE, RUN, TEMPERATURE, Laboratory
+from tests.stages.laboratory import AVERAGE, FIXED_GATE, RUN, SAMPLED_AT, TEMPERATURE, Laboratory
 
 # A condition's teacher may be a copy of another condition's: docs/decisions.md says why no stage declares it.
 TWINS = "models/teacher/"
@@ -33,10 +33,15 @@ LEARNT: dict[str, tuple[str, str, str]] = {
     "student hybrid_best-tiny-clean-beam-1, gate 0.25": ("gold", "best", "gold"),
     "student hybrid_best-tiny-clean-beam-1, gate 0.5": ("gold", "best", "gold"),
     "student hybrid_best-tiny-clean-beam-1, gate 0.75": ("gold", "best", "gold"),
-    "student on_policy-tiny-clean-1": ("gold", "", ""),
+    f"student hybrid_half-tiny-clean-beam-1, gate {FIXED_GATE}": ("gold", "best", "gold"),
+    "student plain-gated50-clean-1": ("gold", "", ""),
     "teacher clean": ("gold", "", ""),
 }
-NOISY = {"student plain-tiny-del30-1": "data/noise/del30", "teacher del30": "data/noise/del30"}
+NOISY = {
+    "student plain-tiny-del30-1": "data/noise/del30",
+    "student on_policy-tiny-del30-1": "data/noise/del30",
+    "teacher del30": "data/noise/del30",
+}
 FOLDERS = {
     PLAIN: "models/student/plain-tiny-clean-1",
     "student seq-tiny-clean-beam-2": "models/student/seq-tiny-clean-beam-2",
@@ -159,10 +164,10 @@ def test_methods_of_a_seed_see_the_same_pairs_in_the_same_updates(lab: Laborator
     """What differs is what they learn from."""
     orders = [
         [sorted(update) for update in lab.trainings[stage].updates]
-        for stage in LEARNT
+        for stage in [*LEARNT, *NOISY]
         if stage.endswith("-1")
     ]
-    assert len(orders) == 6 and all(order == orders[0] for order in orders)
+    assert len(orders) == 8 and all(order == orders[0] for order in orders)
 
 
 @pytest.mark.parametrize("stage", FOLDERS)
@@ -187,10 +192,13 @@ def test_no_two_trainings_share_scratch_space(lab: Laboratory) -> None:
     [
         ("student word-tiny-clean-1", "distillation", TEMPERATURE, None),
         ("student both-tiny-clean-beam-1", "distillation", TEMPERATURE, None),
-        ("student on_policy-tiny-clean-1", "online_distillation", TEMPERATURE, None),
+        ("student on_policy-tiny-del30-1", "online_distillation", TEMPERATURE, None),
         *(
-            (f"student hybrid_best-tiny-clean-beam-1, gate {gate}", "hybrid_distillation", TEMPERATURE, gate)
-            for gate in (0.25, 0.5, 0.75)
+            (f"student {method}-tiny-clean-beam-1, gate {gate}", "hybrid_distillation", TEMPERATURE, gate)
+            for method, gate in (
+                *(("hybrid_best", gate) for gate in (0.25, 0.5, 0.75)),
+                ("hybrid_half", FIXED_GATE),
+            )
         ),
     ],
 )
@@ -199,6 +207,14 @@ def test_a_loss_is_of_the_temperature_and_the_gate_that_were_asked_for(
 ) -> None:
     criterion = lab.trainings[stage].criterion
     assert (criterion["_name"], criterion["temperature"], criterion.get("gate")) == (name, temperature, gate)
+
+
+def test_an_online_student_asks_the_teacher_of_its_noise_and_samples_at_a_temperature_of_its_own(
+    lab: Laboratory,
+) -> None:
+    criterion = lab.trainings["student on_policy-tiny-del30-1"].criterion
+    assert criterion["teachers"] == "models/teacher/del30/model/model.pt"
+    assert json.loads(criterion["method"])["on_policy"]["temperature"] == SAMPLED_AT
 
 
 def test_each_training_has_the_seed_of_its_name_and_a_teacher_that_of_params(lab: Laboratory) -> None:

@@ -19,12 +19,17 @@ from scipy import stats
 
 from nmtkd.decoding.search import Search
 from nmtkd.decoding.translate import translate
-from tests.stages.laboratory import LONG, SEEDS, SIZES, Laboratory
+from tests.stages.laboratory import LONG, SEEDS, SIZES, TOKENIZE, Laboratory
 
 SETS, SEARCHES = ("valid", "test", "other"), ("beam", "beam_at_1", "greedy")
 PLAIN, SEQ = ([f"{name}-{seed}" for seed in SEEDS] for name in ("plain-tiny-clean", "seq-tiny-clean-beam"))
 KEYS = ["teacher-clean", *PLAIN, *SEQ]
-TRAINED = {"teacher-clean": "models/teacher/clean", **{key: f"models/student/{key}" for key in PLAIN + SEQ}}
+NOISY = "teacher-del30"  # scored, and on no page
+TRAINED = {
+    "teacher-clean": "models/teacher/clean",
+    NOISY: "models/teacher/del30",
+    **{key: f"models/student/{key}" for key in PLAIN + SEQ},
+}
 SAMPLES, SEED = 200, 12345
 
 
@@ -42,9 +47,14 @@ def table(lab: Laboratory, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def counted(hypotheses: list[str], gold: list[str]) -> Any:
+    """sacreBLEU of text."""
+    return sacrebleu.corpus_bleu(hypotheses, [gold], tokenize=TOKENIZE)
+
+
 def scores(hypotheses: list[str], gold: list[str]) -> dict[str, float]:
     """By sacreBLEU's own functions, of text; tokens by Moses for what counts on tokens."""
-    bleu = sacrebleu.corpus_bleu(hypotheses, [gold])
+    bleu = counted(hypotheses, gold)
     moses = MosesTokenizer("fr")
     tokens = [[" ".join(moses.tokenize(line, escape=False)) for line in side] for side in (hypotheses, gold)]
     on_tokens = sacrebleu.corpus_bleu(tokens[0], [tokens[1]], tokenize="none", lowercase=True, force=True)
@@ -68,7 +78,7 @@ def subsets(lab: Laboratory) -> dict[str, tuple[str, list[int]]]:
     return found
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [*KEYS, NOISY])
 def test_every_score_is_that_of_the_translations(lab: Laboratory, key: str) -> None:
     stored = {
         (one["split"], one["search"], one["metric"]): one["value"]
@@ -89,19 +99,20 @@ def test_every_score_is_that_of_the_translations(lab: Laboratory, key: str) -> N
     assert len({round(value, 2) for (_, _, metric), value in stored.items() if metric == "bleu"}) > 4
 
 
-def test_translations_are_text_by_the_target_languages_rules(lab: Laboratory) -> None:
+@pytest.mark.parametrize("key", ["teacher-clean", NOISY])
+def test_translations_are_text_by_the_target_languages_rules(lab: Laboratory, key: str) -> None:
     """And what is scored on tokens is scored on the model's own."""
     detokenise = MosesDetokenizer("fr")
     search = Search(beam=1, length_penalty=1.0, max_length_factor=2.0, max_length_offset=10)
-    folder = lab.folder / TRAINED["teacher-clean"] / "model"
+    folder = lab.folder / TRAINED[key] / "model"
     found = translate(folder, lab.text("data/bpe/test.src"), search, "fairseq")
     tokens = [re.sub("@@( |$)", "", best.text) for best, *_ in found]
     text = [detokenise.detokenize(line.split(), unescape=False) for line in tokens]
-    assert text == translations(lab, "teacher-clean", "test", "greedy")
+    assert text == translations(lab, key, "test", "greedy")
     assert any("l'" in line for line in text) and not any("l' " in line for line in text)
     stored = {
         (one["split"], one["search"], one["metric"]): one["value"]
-        for one in lab.json("data/translations/teacher-clean/scores.json")["scores"]
+        for one in lab.json(f"data/translations/{key}/scores.json")["scores"]
     }
     moses = MosesTokenizer("fr")
     gold = [
@@ -178,7 +189,7 @@ def test_results_csv_holds_every_score(lab: Laboratory) -> None:
 
 def bleu(lab: Laboratory, key: str, split: str, search: str = "beam") -> float:
     text = translations(lab, key, split, search)
-    return float(sacrebleu.corpus_bleu(text, [references(lab, split)]).score)
+    return float(counted(text, references(lab, split)).score)
 
 
 def rows_of(lab: Laboratory) -> dict[str, dict[str, str]]:
@@ -208,7 +219,7 @@ def test_the_table_is_of_means_over_seeds(lab: Laboratory, method: str, keys: li
     of_long = []
     for key in keys:
         text = translations(lab, key, "test", "beam")
-        of_long.append(sacrebleu.corpus_bleu([text[i] for i in long], [[gold[i] for i in long]]).score)
+        of_long.append(counted([text[i] for i in long], [gold[i] for i in long]).score)
     assert row[f"{LONG}+ words"] == shown(of_long)
     text_scores = [scores(translations(lab, key, "test", "beam"), gold) for key in keys]
     assert row["chrF2"] == shown([one["chrf2"] for one in text_scores])
@@ -240,7 +251,7 @@ def resampled(lab: Laboratory, search: str) -> tuple[float, Any]:
 
     def gains(lines: Any) -> list[float]:
         found = {
-            key: sacrebleu.corpus_bleu([text[i] for i in lines], [[gold[i] for i in lines]]).score
+            key: counted([text[i] for i in lines], [gold[i] for i in lines]).score
             for key, text in texts.items()
         }
         return [found[seq] - found[plain] for seq, plain in zip(SEQ, PLAIN, strict=True)]
