@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from fairseq.data import Dictionary
 
-from nmtkd import files
 from nmtkd.decoding.scoring import distributions
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.outputs import Output
@@ -66,7 +65,9 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         asked = names.bind(*given, **how)
         asked.apply_defaults()
         found.append(dict(asked.arguments))
-        files.write_text(layout.model_dir(found[-1]["out"]) / layout.HASH, f"{len(found) % 16:x}" * 64)
+        folder = layout.model_dir(found[-1]["out"])
+        folder.mkdir(exist_ok=True)
+        (folder / layout.HASH).write_text(f"{len(found) % 16:x}" * 64, encoding="utf-8")
         seen = Seen(pairs=2, updates=4, sentences=8, source_tokens=20, target_tokens=30)
         return Trained(card={"parameters": 7, "data": seen.facts()}, seconds=1.5, seen=seen)
 
