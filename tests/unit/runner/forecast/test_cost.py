@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner import schedule
@@ -47,8 +49,29 @@ def test_a_card_gives_a_range() -> None:
     sampled = card("student_online@x", Work(model=STUDENT, steps=1e6, sampled=1e5))[1] - 2.0
     started = 1e6 * 2 + 1e5 * 2.0 * TEXT.target / 3
     assert sampled == pytest.approx(max((flops + 1e5 * 0.25 * flops / 1e6) / 0.1e12, started * 0.01))
-    decoded = card("decode@x", Work(model=STUDENT, translated={5: 1000}))
-    assert decoded[1] == pytest.approx(2.0 + 1000 * STUDENT.line_flops(TEXT, 5) / 0.01e12)
+    # Translating costs by the width of a beam, and scoring a line as much as one of beam 1.
+    decoded = card("decode@x", Work(model=STUDENT, translated={1: 7000, 5: 1000}, scored=500))
+    flops = 7500 * STUDENT.line_flops(TEXT) + 1000 * STUDENT.line_flops(TEXT, 5)
+    assert decoded == pytest.approx((2.0 + flops / 0.1e12, 2.0 + flops / 0.01e12))
+
+
+def test_a_card_asks_the_teacher_for_a_forward_pass() -> None:
+    """Of the teacher's own size, a quarter of a step for each batch and member, whatever the student's is."""
+    card = Named(ASSUMED.cards["small"], 1, TEXT, TEACHER, ASSUMED)
+    work = Work(model=STUDENT, steps=1000.0, updates=1000, asked=2e9)
+    flops = 1000 * STUDENT.step_flops(TEXT) + 2e9 * 0.25 * TEACHER.step_flops(TEXT)
+    assert card("student_online@x", work) == pytest.approx((2.0 + flops / 0.5e12, 2.0 + flops / 0.1e12))
+
+
+def test_only_a_teachers_batches_are_shared_among_cards() -> None:
+    four = replace(STUDENT, training=STUDENT.training.model_copy(update={"accumulate": 4}))
+    one, two = (
+        Named(ASSUMED.cards["small"], cards, TEXT, TEACHER, ASSUMED)(
+            "student_plain@x", Work(model=four, steps=9)
+        )
+        for cards in (1, 2)
+    )
+    assert one == two
 
 
 def test_a_teacher_shares_its_batches_among_cards() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from nmtkd import machine
 from runner.forecast import missing, screen
 from runner.forecast.plan import Forecast, Looked, Question, forecast
+from runner.forecast.work import CHECKPOINTS, HYPOTHESES, MODELS, TARGETS
+from runner.forecast.work import TEXT as TEXT_BYTES
 from tests.unit.runner.forecast.helpers import ASSUMED, TEXT, experiment
 
 DEPENDS = {
@@ -33,23 +40,104 @@ def found(**changes: object) -> Forecast:
     return forecast(CARD, replace(LOOKED, **changes), ASSUMED, print)  # type: ignore[arg-type]
 
 
-def test_the_whole_screen() -> None:
-    told = screen.lines(found(done=["manifests", "corpus", "student_plain@plain-tiny-clean-1"]))
-    assert told[0] == (
-        "homeassistant en-de, study default: teachers 1, students 2, capacities 2; "
-        "1,000 pairs of train (counted)"
-    )
-    assert [line.split()[0] for line in told[2:10]] == [
-        "stages", "data", "teacher", "decode", "student", "student", "evaluate", "report",
-    ]  # fmt: skip
-    rows = {line[:14].strip(): line[14:].split() for line in told[3:11]}
-    assert rows["data"][:2] == ["2", "2"]
-    assert rows["teacher"][:3] == ["1", "0", "1,453,056"]
-    assert rows["student tiny"][:2] == ["1", "1"]
-    assert rows["student small"][:2] == ["1", "0"]
-    assert rows["all"][:2] == ["8", "3"]
-    assert any(line.startswith("Time: ") and "on 2 x small" in line for line in told)
-    assert "Missing: nothing." in told
+# Two students of a size, of which the second takes three times as long. The smallest is done.
+TINY, SMALL = "student_plain@plain-tiny-clean-1", "student_plain@plain-small-clean-1"
+SECOND, EVALUATION = "student_plain@plain-small-clean-2", "evaluate_plain@plain-tiny-clean-1"
+DONE = ["manifests", "corpus", TINY]
+GIB = 2**30
+DISK = {
+    "corpus": {TEXT_BYTES: GIB // 4},
+    "teacher@clean": {MODELS: 2 * GIB, CHECKPOINTS: 8 * GIB},
+    "decode@clean-beam": {HYPOTHESES: 4 * GIB},
+    "targets_gold@clean": {TARGETS: 8 * GIB},
+    TINY: {MODELS: GIB // 2, CHECKPOINTS: 32 * GIB},
+    SMALL: {MODELS: GIB, CHECKPOINTS: 4 * GIB},
+    SECOND: {MODELS: GIB, CHECKPOINTS: 4 * GIB},
+    EVALUATION: {TEXT_BYTES: GIB // 4},
+}
+SECONDS = {SMALL: (30.0, 600.0), SECOND: (90.0, 1800.0), "report": (50.0, 50.0)}
+
+
+def by_hand(**changes: Any) -> Forecast:
+    """A forecast of round bytes, seconds and updates. A model takes a gigabyte of memory beside its own."""
+    depends = {**DEPENDS, "targets_gold@clean": ["teacher@clean"], SECOND: ["corpus"]}
+    params = experiment(teacher__training__max_tokens=2048, training__max_tokens=2048)
+    one = found(depends=depends, done=DONE, params=params)
+    updates = {"teacher@clean": 10**6, TINY: 10**9, SMALL: 10**6, SECOND: 10**6}
+    work = {
+        stage: replace(one, disk=DISK.get(stage, {}), updates=updates.get(stage, 0))
+        for stage, one in one.work.items()
+    }
+    seconds = {stage: SECONDS.get(stage, (10.0, 90.0)) for stage in one.left}
+    memory = ASSUMED.memory.model_copy(update={"base": 10**9})
+    known: dict[str, Any] = {"work": work, "seconds": seconds, "total": (3 * 3600.0, 4 * 86400.0)}
+    return replace(one, **known, assumed=ASSUMED.model_copy(update={"memory": memory}), **changes)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder for scratch on a full disk."""
+    monkeypatch.setenv("NMTKD_SCRATCH", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    return tmp_path
+
+
+TABLE = """
+               stages  done  parameters    to train     time of one        disk
+data                2     2                                          256.00 MiB
+teacher             1     0   1,453,056  16.8 PFLOP    10 s to 90 s    2.00 GiB
+decode              1     0                            10 s to 90 s    4.00 GiB
+targets             1     0                            10 s to 90 s    8.00 GiB
+student tiny        1     1      71,616                              512.00 MiB
+student small       2     0     199,680   4.6 PFLOP  60 s to 20 min    2.00 GiB
+evaluate            1     0                            10 s to 90 s  256.00 MiB
+report              1     0                                    50 s     0 bytes
+all                10     3              21.3 PFLOP                   17.00 GiB
+"""
+LEFT = (
+    "Disk: 16.25 GiB more in the cache (text 256.00 MiB, hypotheses 4.00 GiB, targets 8.00 GiB, models 4.00 "
+    "GiB), "
+)
+
+
+def test_the_whole_screen(full: Path) -> None:
+    """On two cards the two largest trainings that are left have checkpoints at once."""
+    assert screen.lines(by_hand(remarks=["a guess"])) == [
+        "homeassistant en-de, study default: teachers 1, students 3, capacities 2; 1,000 pairs of train "
+        "(counted)",
+        *TABLE.splitlines(),
+        "",
+        "Time: 3.0 h to 4.0 days on 2 x small, a stage on each: not measured, and so a range. Training is "
+        "assumed to reach 10% to 50% of the card's peak, and to wait for launches where models are small "
+        "(conf/forecast.yaml).",
+        f"{LEFT}as much in the workspace (`dvc config --local cache.type hardlink,copy` links them), 12.00 "
+        "GiB of scratch meanwhile.",
+        "Memory in training (small), GB, about: teacher 1.1, small 1.0.",
+        "Assumed: a guess",
+        f"Missing: disk: 44.50 GiB are needed, 0 bytes are free on that of {full}",
+        "Missing: memory: teacher takes about 1 GB in training, small has 1; lower its max_tokens and raise "
+        "accumulate as much",
+        "Missing: memory: small takes about 1 GB in training, small has 1; lower its max_tokens and raise "
+        "accumulate as much",
+    ]
+
+
+def test_this_machines_screen(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three trainings at once by float32, in a workspace that is linked to the cache."""
+    monkeypatch.setenv("NMTKD_DEVICE", "cpu")
+    monkeypatch.setattr(machine, "description", lambda: {"processor": "P", "cores": 2, "device": "cpu"})
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 1_150_000_000)
+    here = Question(choices=[], jobs=3, card=None, cards=1)
+    told = screen.lines(by_hand(question=here, linked=True))
+    assert told[1:12] == TABLE.splitlines()
+    assert told[13:] == [
+        "Time: 3.0 h to 4.0 days here, JOBS=3, by speeds just measured (P, 2 cores, cpu).",
+        f"{LEFT}none in the workspace, which is linked, 16.00 GiB of scratch meanwhile.",
+        "Memory in training (cpu), GB, about: teacher 1.2, small 1.1.",
+        f"Missing: disk: 32.25 GiB are needed, 0 bytes are free on that of {full}",
+        "Missing: memory: teacher takes about 1 GB in training, this machine has 1; lower its max_tokens and "
+        "raise accumulate as much",
+    ]
 
 
 def test_what_is_done_costs_nothing() -> None:
@@ -58,16 +146,14 @@ def test_what_is_done_costs_nothing() -> None:
     assert not any(line.startswith(("Disk:", "Memory in")) for line in told)
 
 
-def test_what_is_lacking_is_told() -> None:
-    small = ASSUMED.model_copy(
-        update={"cards": {"small": ASSUMED.cards["small"].model_copy(update={"gb": 1})},
-                "memory": ASSUMED.memory.model_copy(update={"base": 999_000_000})}
-    )  # fmt: skip
-    told = screen.lines(forecast(CARD, LOOKED, small, print))
-    assert any(
-        line.startswith("Missing: memory: teacher takes about 1 GB in training, small has 1") for line in told
-    )
-    assert "Missing: nothing." not in told
+def test_what_is_lacking_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archives only of a corpus that is not there yet."""
+    monkeypatch.setattr(missing, "archives", lambda _: ["an archive"])
+    monkeypatch.setenv("NMTKD_LAUNCH", "srun")
+    launched = "Missing: NMTKD_LAUNCH is set: times are those of this host, not of a cluster's nodes"
+    assert screen.lines(found())[-2:] == ["Missing: an archive", launched]
+    monkeypatch.delenv("NMTKD_LAUNCH")
+    assert screen.lines(found(done=["manifests", "corpus"]))[-1] == "Missing: nothing."
 
 
 def test_a_stage_after_one_to_run_is_to_run_too() -> None:
@@ -76,25 +162,37 @@ def test_a_stage_after_one_to_run_is_to_run_too() -> None:
 
 
 def test_a_line_before_a_run() -> None:
-    told = screen.brief(found(done=[stage for stage in DEPENDS if not stage.startswith("report")]))
-    assert told == "1 of 8 stages: about 6 s, 0 bytes of disk (`make plan` tells more)"
-    assert "7 of 8 stages" in screen.brief(found(done=["manifests"]))
+    assert screen.brief(by_hand()) == (
+        "7 of 10 stages: 21.3 PFLOP of training, about 3.0 h to 4.0 days, 16.25 GiB of disk (`make plan` "
+        "tells more)"
+    )
+    one = found(done=[stage for stage in DEPENDS if stage != "report"])
+    assert screen.brief(one) == "1 of 8 stages: about 6 s, 0 bytes of disk (`make plan` tells more)"
 
 
-def test_figures_for_a_program() -> None:
-    one = found(done=[stage for stage in DEPENDS if stage != "student_plain@plain-small-clean-1"])
-    told = screen.figures(one)
-    work = one.work["student_plain@plain-small-clean-1"]
-    assert (told["stages"], told["left"]) == (8, 1)
-    assert told["flops"] == work.flops(TEXT)
-    assert told["bytes"] == work.disk["models"]
-    assert told["scratch_bytes"] == work.disk["checkpoints"]
-    assert told["seconds"] == list(one.seconds["student_plain@plain-small-clean-1"])
+def test_figures_for_a_program_are_of_what_is_left() -> None:
+    one = by_hand()
+    teacher, small = (one.models[name].step_flops(TEXT) for name in ("teacher", "small"))
+    assert screen.figures(one) == {
+        "stages": 10,
+        "left": 7,
+        "flops": pytest.approx(10**6 * (teacher + 2 * small)),
+        "seconds": [3 * 3600.0, 4 * 86400.0],
+        "bytes": 16.25 * GIB,
+        "scratch_bytes": 12 * GIB,
+    }
 
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(59.0, "59 s"), (600.0, "10 min"), (3 * 3600.0, "3.0 h"), (72 * 3600.0, "3.0 days")],
+    [
+        (59.0, "59 s"),
+        (600.0, "10 min"),
+        (7140.0, "119 min"),
+        (3 * 3600.0, "3.0 h"),
+        (47 * 3600.0, "47.0 h"),
+        (72 * 3600.0, "3.0 days"),
+    ],
 )
 def test_durations(seconds: float, told: str) -> None:
     assert screen._clock(seconds) == told

@@ -43,14 +43,27 @@ def test_a_step_is_three_forward_passes_over_a_batch_of_max_tokens() -> None:
     assert one.line_flops(TEXT, beam=4) == 2 * (5 * source + 4 * 10 * target)
 
 
-def test_memory_grows_with_tokens_and_parameters() -> None:
-    a = Memory(base=1000, parameter=18, encoder=24, decoder=40, ffn=2, scores=2, ends=36, float32=2)
-    one, two = (model(PLAIN, max_tokens=tokens).memory(TEXT, a) for tokens in (100, 200))
-    # One layer a side, width 16, ffn 24, 2 heads, lines of 20 tokens, three attentions.
-    token = 16 * (24 + 40) + 2 * 24 * 2 + 2 * 2 * 20 * 3 + 36 * 16
+MEMORY = Memory(base=1000, parameter=18, encoder=24, decoder=40, ffn=2, scores=2, ends=36, float32=2)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "token"),
+    [
+        # One layer a side, width 16, ffn 24, 2 heads, lines of 20 tokens, three attentions.
+        (PLAIN, 16 * (24 + 40) + 2 * 24 * 2 + 2 * 2 * 20 * 3 + 36 * 16),
+        # Three layers and one, ffn 40, five attentions.
+        (UNEVEN, 16 * (3 * 24 + 40) + 2 * 40 * 4 + 2 * 2 * 20 * 5 + 36 * 16),
+        # Two layers a side, six attentions, and a gate beside each unit of ffn.
+        (GATED, 16 * 2 * (24 + 40) + 2 * 2 * 24 * 4 + 2 * 2 * 20 * 6 + 36 * 16),
+    ],
+)
+@pytest.mark.parametrize("text", [TEXT, TEXT.model_copy(update={"source": 10.0, "target": 5.0})])
+def test_memory_grows_with_tokens_and_parameters(architecture: Architecture, token: int, text: Sizes) -> None:
+    """The longer side is the one that fills a batch."""
+    one, two = (model(architecture, max_tokens=tokens).memory(text, MEMORY) for tokens in (100, 200))
     assert two - one == 100 * token
-    assert one == 1000 + 18 * model(PLAIN).parameters + 100 * token
-    assert model(PLAIN, max_tokens=100).memory(TEXT, a, float32=True) == one + 100 * token
+    assert one == 1000 + 18 * model(architecture).parameters + 100 * token
+    assert model(architecture, max_tokens=100).memory(text, MEMORY, float32=True) == one + 100 * token
 
 
 def test_checkpoints_are_weights_to_average_and_two_states() -> None:

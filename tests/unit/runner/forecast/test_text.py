@@ -38,6 +38,9 @@ def test_what_is_not_there_is_assumed_and_told() -> None:
     sizes, pieces, remarks = text.expected(experiment(corpus__name="known"), ASSUMED)
     assert (sizes.train, sizes.target, remarks) == (5000, 6.0, [])
     assert pieces == 4000 + 4
+    # A dictionary of one side has four fifths of the pieces, and fairseq's own ones besides.
+    changes = {"corpus__name": "known", "architecture__embeddings": "separate"}
+    assert text.expected(experiment(**changes), ASSUMED)[1] == 3200 + 4
     sizes, _, remarks = text.expected(experiment(corpus__name="mine"), ASSUMED)
     assert sizes.train == 7000
     assert list(remarks) == [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from runner.forecast.work import CHECKPOINTS, HYPOTHESES, MODELS, TARGETS
+from runner.forecast import work as kinds
+from runner.forecast.work import CHECKPOINTS, HYPOTHESES, MODELS, TARGETS, Work
 from tests.unit.runner.forecast.helpers import TEXT, planner
 
 QUICK = {  # of the committed params that figures below follow from
@@ -13,6 +16,8 @@ QUICK = {  # of the committed params that figures below follow from
     "training__checkpoint_every": 100,
     "training__curve_pairs": 40,
 }
+PLAIN = "student_plain@plain-tiny-clean-1"
+EVALUATED = "plain@plain-tiny-clean-1", "plain@plain-small-clean-1"
 
 
 def test_a_student_trains_validates_and_translates_for_its_curve() -> None:
@@ -27,13 +32,41 @@ def test_a_student_trains_validates_and_translates_for_its_curve() -> None:
     assert work.disk[CHECKPOINTS] == 10 * work.disk[MODELS]  # four to average, and two states of three
 
 
+def test_validation_takes_the_longer_side() -> None:
+    """100 lines of 13 tokens of source, 12 and the end; all 100 pairs for a curve of more than there are."""
+    wide = TEXT.model_copy(update={"source": 12.0})
+    work = replace(planner(**QUICK | {"training__curve_pairs": 500}), text=wide).work(PLAIN)
+    assert work.steps == 800 + 8 * 100 * 13 / 2000 * 0.25
+    assert (work.translated, work.calls) == ({1: 8 * 100}, 8)
+    none = planner(**QUICK | {"training__curve_pairs": 0}).work(PLAIN)
+    assert (none.translated, none.calls) == ({1: 0}, 0)
+
+
+def test_a_teacher_trains_each_member_and_a_consistency_reads_its_batches_twice() -> None:
+    recipe = {name.replace("training", "teacher__training"): value for name, value in QUICK.items()}
+    alike = {"teacher__training__consistency": {"kind": "rdrop", "weight": 5.0}}
+    once = 8 * 100 * 10 / 2000 * 0.25  # of a member's validation
+    for seeds, changes, factor in (([1], {}, 1.0), ([1], alike, 2.0), ([1, 2], alike, 2.0)):
+        work = planner(**recipe, **changes, teacher__seeds=seeds).work("teacher@clean")
+        members = len(seeds)
+        assert work.steps == members * (800 * factor + once)
+        assert (work.updates, work.calls) == (members * 800, members * 8)
+        assert work.translated == {1: members * 8 * 40}
+        assert work.model is not None
+        assert work.disk[MODELS] == members * 4 * work.model.parameters
+        # Members train one after the other, and checkpoints go with each.
+        assert work.disk[CHECKPOINTS] == 10 * 4 * work.model.parameters
+
+
 def test_batches_of_an_update_and_trainings_of_a_student_multiply() -> None:
     plain = planner(**QUICK).work("student_plain@plain-tiny-clean-1")
     summed = planner(**QUICK, training__accumulate=4).work("student_plain@plain-tiny-clean-1")
     assert (plain.updates, summed.updates) == (800, 3200)
     best = planner(**QUICK).work("student_hybrid@hybrid_best-tiny-clean-beam-1")
     one = planner(**QUICK).work("student_hybrid@hybrid-tiny-clean-beam-1")
-    assert best.steps == 3 * one.steps
+    assert (best.steps, best.calls) == (3 * one.steps, 3 * one.calls)
+    assert best.translated == {1: 3 * one.translated[1]}
+    assert best.disk == {MODELS: 3 * one.disk[MODELS], CHECKPOINTS: one.disk[CHECKPOINTS]}
     ensemble = planner(teacher__seeds=[1, 2]).work("teacher@clean")
     assert ensemble.updates == 2 * planner().work("teacher@clean").updates
 
@@ -61,25 +94,57 @@ def test_decoding_translates_train_and_valid_once_a_penalty() -> None:
     assert work.calls == 6
     assert work.disk[HYPOTHESES] == 1000 * 9 * 4.5 * 5
     assert planner().work("decode@clean-greedy").translated == {1: 1000}
+    assert planner().work("decode@clean-greedy").calls == 1
     forced = planner().work("decode@clean-forced")
     assert (forced.translated, forced.scored) == ({}, 1000)
 
 
-@pytest.mark.parametrize(("vocabulary", "size"), [(500, 2), (70_000, 4)])
-def test_targets_keep_ids_and_probabilities_of_each_position(vocabulary: int, size: int) -> None:
-    from dataclasses import replace
+def test_each_member_of_an_ensemble_reads_the_text() -> None:
+    two = planner(teacher__seeds=[1, 2], decodings__beam__engine="fairseq", decodings__beam__nbest=3)
+    beam, forced = two.work("decode@clean-beam"), two.work("decode@clean-forced")
+    assert (beam.translated, beam.scored) == ({5: 2 * (1000 + 5 * 100)}, 0)
+    assert (forced.translated, forced.scored) == ({}, 2 * 1000)
+    assert two.work("targets_gold@clean").scored == 2 * 1000
+    # What is written is the ensemble's: one text, three translations a line or one.
+    assert beam.disk == {HYPOTHESES: 1000 * 9 * 4.5 * 3}
+    assert forced.disk == {HYPOTHESES: 1000 * 9 * 4.5}
 
+
+@pytest.mark.parametrize(
+    ("vocabulary", "kept", "size"), [(12, 12, 2), (500, 16, 2), (65_535, 16, 2), (65_536, 16, 4)]
+)
+def test_targets_keep_ids_and_probabilities_of_each_position(vocabulary: int, kept: int, size: int) -> None:
     found = replace(planner(targets__top_k=16), vocabulary=vocabulary).work("targets_gold@clean")
     assert found.scored == 1000
-    assert found.disk == {TARGETS: 1000 * 10 * 16 * (2 + size)}
+    assert found.disk == {TARGETS: 1000 * 10 * kept * (2 + size)}
 
 
 def test_an_evaluation_translates_by_each_search() -> None:
     work = planner().work("evaluate_plain@plain-tiny-clean-1")
     assert work.translated == {1: 150, 5: 5 * 100 + 2 * 50}
-    teacher = planner().work("evaluate_teacher@clean")
-    assert teacher.model == planner().teacher()
-    assert work.model != teacher.model
+    assert work.disk == {kinds.TEXT: 3 * 150 * 9 * 4.5}
+    # Each penalty on valid, the test set by two searches; greedily valid and the test set.
+    assert work.calls == 5 + 2 + 2
+    assert planner(corpus__tests=["a", "b"]).work("evaluate_plain@plain-tiny-clean-1").calls == 5 + 4 + 3
+    greedy = planner(evaluate__beam=1, evaluate__length_penalties=[1.0]).work("evaluate_teacher@clean")
+    assert greedy.translated == {1: 150 + 100 + 2 * 50}
+    models = [planner().work(f"evaluate_{name}").model for name in ("teacher@clean", *EVALUATED)]
+    params = planner().params
+    assert [one and one.architecture for one in models] == [
+        params.teacher.architecture, params.capacities["tiny"], params.capacities["small"],
+    ]  # fmt: skip
+
+
+def test_data_stages_read_all_pairs_and_write_both_sides() -> None:
+    for stage in ("corpus", "prepare", "bpe", "noise@clean"):
+        work = planner().work(stage)
+        assert (work.pairs, work.disk) == (1150, {kinds.TEXT: 1150 * (8 + 9) * 4.5})
+    assert planner().work("manifests") == Work()
+
+
+def test_a_report_resamples_each_teacher_and_student() -> None:
+    """Four methods in two sizes, and a teacher each noise."""
+    assert planner().work("report").models == 1 + 8
 
 
 def test_dictionaries_of_their_own_have_rows_of_their_own() -> None:
@@ -88,9 +153,9 @@ def test_dictionaries_of_their_own_have_rows_of_their_own() -> None:
     assert separate.products == joint.products
 
 
-def test_other_stages_pass_over_the_text() -> None:
-    assert planner().work("prepare").pairs == 1150
-    assert planner().work("noise@clean").pairs == 1150
-    assert planner().work("report").models == 1 + 8
-    assert planner().work("manifests").pairs == 0
-    assert planner().work("teacher@clean").flops(TEXT) == 1600 * planner().teacher().step_flops(TEXT)
+def test_training_is_counted_in_flops_of_its_batches() -> None:
+    """Of a batch as it is, however many passes a loss takes: what a run says first and decides by."""
+    for changes, batches in (({}, 1600), ({"teacher__training__accumulate": 2}, 3200)):
+        found = planner(**changes)
+        assert found.work("teacher@clean").flops(TEXT) == batches * found.teacher().step_flops(TEXT)
+    assert planner().work("decode@clean-beam").flops(TEXT) == 0.0
