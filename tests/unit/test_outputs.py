@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmtkd import files, machine, outputs
+from nmtkd import files, locks, machine, outputs
 from nmtkd.outputs import AlreadyMade, DiskFullError, made
 
 FORKS = multiprocessing.get_context("fork")
@@ -159,10 +159,21 @@ def beside(out: Path, basis: Basis | None) -> tuple[threading.Thread, list[str]]
         try:
             make(out, basis, "second")
             said.append("made")
-        except AlreadyMade as taken:
+        except (AlreadyMade, ValueError) as taken:
             said.append(str(taken))
 
     return threading.Thread(target=work), said
+
+
+def started(second: threading.Thread, capfd: pytest.CaptureFixture[str]) -> str:
+    """What it says once it waits."""
+    second.start()
+    end = time.monotonic() + 30
+    shown = ""
+    while "waiting for process" not in shown and time.monotonic() < end:
+        time.sleep(0.01)
+        shown += capfd.readouterr().err
+    return shown
 
 
 @pytest.mark.parametrize(
@@ -174,18 +185,59 @@ def test_second_process_waits_and_takes_what_it_would_have_made(
     second, said = beside(out, Basis(key))
     with made(out, "x", Basis("k1")) as output:
         (output.path / "a").write_text("first")
-        second.start()
-        end = time.monotonic() + 30
-        shown = ""
-        while "waiting for process" not in shown and time.monotonic() < end:
-            time.sleep(0.01)
-            shown += capfd.readouterr().err
-        assert f"[stage x] waiting for process {os.getpid()} on " in shown
+        assert f"[stage x] waiting for process {os.getpid()} on " in started(second, capfd)
         assert said == []
     second.join()
     assert outcome in said[0]
     assert (out / "a").read_text() == text
     assert names(out.parent) == ["x", "x/a"]
+
+
+@pytest.mark.parametrize(
+    ("there", "changed", "outcome", "text"),
+    [
+        ("first", False, "made by the process that this one waited for", "first"),
+        ("first", True, "lr was 1 and is 2", "first"),
+        ("other", False, "made", "second"),  # something else has written it since
+        (None, False, "made", "second"),
+    ],
+)
+def test_what_another_process_made_is_taken_as_it_made_it_from_what_still_stands(
+    out: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    there: str | None,
+    changed: bool,
+    outcome: str,
+    text: str,
+) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first/a").write_text("first")
+    basis = Basis()
+    second, said = beside(out, basis)
+    with locks.held(out.with_name(".x.lock"), "x") as lock:
+        started(second, capfd)
+        if there:
+            out.mkdir()
+            (out / "a").write_text(there)
+        basis.changed = changed
+        lock.leave(basis=basis.key, content=files.folder_hash(tmp_path / "first"))
+    second.join()
+    assert said[0].removeprefix(f"{out}: ") == outcome
+    assert (out / "a").read_text() == text
+
+
+def test_what_was_kept_is_taken_by_none_whose_basis_has_changed(out: Path, root: Path) -> None:
+    basis = Basis()
+    with pytest.raises(ValueError, match="lr was 1"), made(out, "x", basis) as output:
+        (output.path / "a").write_text("long work")
+        basis.changed = True
+    with pytest.raises(ValueError, match="lr was 1"):
+        make(out, basis)
+    assert not out.exists()
+    with pytest.raises(AlreadyMade, match="made by an earlier run"):
+        make(out, Basis())
+    assert (out / "a").read_text() == "long work"
 
 
 def test_second_process_makes_what_the_first_one_failed_to(out: Path) -> None:

@@ -232,25 +232,41 @@ def test_what_is_wrong_with_the_variable_is_told(
 # Within a job
 
 
-def test_a_job_writes_its_receipt_and_uses_its_own_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_writes_its_receipt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     receipt = tmp_path / "a.job"
     receipt.write_text("", encoding="utf-8")
-    for name, value in (
-        (jobs.RECEIPT, str(receipt)),
-        ("SLURM_JOB_ID", "5"),
-        ("SLURM_CPUS_PER_TASK", "3"),
-    ):
-        monkeypatch.setenv(name, value)
-    for name in jobs.HOSTS_OWN:
-        monkeypatch.setenv(name, "9")  # so that the test puts back what it was
-        monkeypatch.delenv(name)
+    monkeypatch.setenv(jobs.RECEIPT, str(receipt))
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
     with launching.job(several=False):
         said = json.loads(receipt.read_text(encoding="utf-8"))
         assert said["job"] == "5" and "done" not in said
-        assert [os.environ[name] for name in jobs.HOSTS_OWN] == ["3", "3"]
     assert json.loads(receipt.read_text(encoding="utf-8")) == said | {"done": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "threads", "openmp"),
+    [
+        ({"SLURM_CPUS_PER_TASK": "3", "SLURM_CPUS_ON_NODE": "8"}, "3", "3"),
+        ({"SLURM_CPUS_ON_NODE": "8"}, "8", "8"),  # srun without --cpus-per-task
+        ({}, None, None),  # of another launcher, which binds the job to its cores or does not
+        ({"SLURM_CPUS_PER_TASK": "3", "NMTKD_THREADS": "2"}, "2", "3"),  # asked for on the node itself
+    ],
+)
+def test_a_job_uses_its_own_cores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str],
+    threads: str | None,
+    openmp: str | None,
+) -> None:
+    (tmp_path / "a.job").write_text("", encoding="utf-8")
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", *jobs.HOSTS_OWN):
+        monkeypatch.setenv(name, "9")  # so that the test puts back what it was
+        monkeypatch.delenv(name)
+    for name, value in {jobs.RECEIPT: str(tmp_path / "a.job"), **given}.items():
+        monkeypatch.setenv(name, value)
+    with launching.job(several=False):
+        assert [os.environ.get(name) for name in ("NMTKD_THREADS", "OMP_NUM_THREADS")] == [threads, openmp]
 
 
 @pytest.mark.parametrize(("error", "done"), [(ValueError, False), (outputs.AlreadyMade, True)])

@@ -125,11 +125,18 @@ def test_manifest_does_not_see_what_can_only_stop_a_run(tree: Path, name: str) -
     assert [manifests.manifest(entry) for entry in manifests.entries()] == before
 
 
-def test_manifest_sees_files_beside_a_module_by_their_bytes(tree: Path, edit: Edit) -> None:
+def test_manifest_sees_files_beside_a_module_by_their_bytes(tree: Path) -> None:
+    """Whatever their kind: what a module reads lies beside it. What Python makes of it is no code."""
+    names = [f"src/nmtkd/page.{kind}" for kind in ("css", "js", "html", "json")]
+    for name in ("src/nmtkd/page.pyc", "src/nmtkd/other.css", *names):
+        (tree / name).write_text("p {}\n", encoding="utf-8")
     before = manifests.manifest("report")["code"]
-    edit("src/nmtkd/page.css", "p {}", "p { }")
-    after = manifests.manifest("report")["code"]
-    assert {name for name in after if after[name] != before[name]} == {"src/nmtkd/page.css"}
+    assert before.keys() == {*names, "src/nmtkd/page.py", "stages/report.py"}
+    for name in names:
+        (tree / name).write_text("p { }\n", encoding="utf-8")
+        after = manifests.manifest("report")["code"]
+        assert {name for name in after if after[name] != before[name]} == {name}
+        before = after
 
 
 def test_libraries_are_by_version_and_not_by_build(tree: Path, edit: Edit) -> None:
@@ -200,7 +207,8 @@ def real() -> dict[str, Any]:
     return {entry: manifests.manifest(entry) for entry in manifests.entries()}
 
 
-def test_plan_is_in_no_manifest(real: dict[str, Any]) -> None:
+def test_what_can_only_stop_a_run_is_in_no_manifest(real: dict[str, Any]) -> None:
+    """plan/, and what a machine has, locks, and where an output lies until it is whole."""
     entries = [
         "bpe",
         "corpus",
@@ -216,7 +224,9 @@ def test_plan_is_in_no_manifest(real: dict[str, Any]) -> None:
     assert list(real) == entries
     for entry, content in real.items():
         assert f"stages/{entry}.py" in content["code"]
-        assert not [name for name in content["code"] if "/plan/" in name or name == "stages/__init__.py"]
+        left_out = {f"src/nmtkd/{name}.py" for name in ("machine", "locks", "outputs")}
+        assert not (left_out | {"stages/__init__.py"}) & content["code"].keys()
+        assert not [name for name in content["code"] if "/plan/" in name]
 
 
 @pytest.mark.parametrize("entry", ["teacher", "student"])
@@ -228,16 +238,21 @@ def test_arithmetic_of_a_training_is_in_its_manifest(real: dict[str, Any], entry
     assert {"torch", "fairseq-fixed", "numpy"} <= real[entry]["libraries"].keys()
 
 
-def test_corpus_and_losses_are_in_the_manifests_of_those_that_run_them(real: dict[str, Any]) -> None:
+def test_code_is_in_the_manifests_of_those_that_run_it(real: dict[str, Any]) -> None:
     holders = {
         name: {entry for entry, content in real.items() if f"src/nmtkd/{name}.py" in content["code"]}
-        for name in ("distil/divergences", "text/corpora/readers", "text/noise", "evidence/page")
+        for name in (
+            *("distil/divergences", "text/corpora/readers", "text/noise", "evidence/page"),
+            *("files", "processes"),
+        )
     }
     assert holders == {
         "distil/divergences": {"student"},
         "text/corpora/readers": {"corpus"},
         "text/noise": {"noise"},
         "evidence/page": {"report"},
+        "files": set(real),
+        "processes": {"decode", "targets", "teacher", "student"},
     }
 
 
