@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runner import schedule
+from runner.forecast.assumptions import Launch
 from runner.forecast.cost import Measured, Named, Speed, makespan
 from runner.forecast.work import Work
 from tests.unit.runner.forecast.helpers import ASSUMED, TEXT, planner
@@ -55,12 +56,13 @@ def test_a_card_gives_a_range() -> None:
     assert decoded == pytest.approx((2.0 + flops / 0.1e12, 2.0 + flops / 0.01e12))
 
 
-def test_a_card_asks_the_teacher_for_a_forward_pass() -> None:
-    """Of the teacher's own size, a quarter of a step for each batch and member, whatever the student's is."""
-    card = Named(ASSUMED.cards["small"], 1, TEXT, TEACHER, ASSUMED)
-    work = Work(model=STUDENT, steps=1000.0, updates=1000, asked=2e9)
-    flops = 1000 * STUDENT.step_flops(TEXT) + 2e9 * 0.25 * TEACHER.step_flops(TEXT)
-    assert card("student_online@x", work) == pytest.approx((2.0 + flops / 0.5e12, 2.0 + flops / 0.1e12))
+def test_on_a_card_asking_and_sampling_are_forward_passes_of_their_own_models() -> None:
+    """A quarter of a step each: of the teacher's for each batch and member, of the student's for a sample."""
+    free = ASSUMED.model_copy(update={"launch": Launch(least=1e-12, most=1e-12)})
+    work = Work(model=STUDENT, steps=1000.0, updates=1000, asked=2000.0, sampled=400.0)
+    flops = (1000 + 400 * 0.25) * STUDENT.step_flops(TEXT) + 2000 * 0.25 * TEACHER.step_flops(TEXT)
+    found = Named(ASSUMED.cards["small"], 1, TEXT, TEACHER, free)("student_online@x", work)
+    assert found == pytest.approx((2.0 + flops / 0.5e12, 2.0 + flops / 0.1e12))
 
 
 def test_only_a_teachers_batches_are_shared_among_cards() -> None:

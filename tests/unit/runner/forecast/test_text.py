@@ -16,6 +16,7 @@ def test_what_bpe_wrote_is_counted(tmp_path: Path) -> None:
     (tmp_path / "dict.tgt.txt").write_text("a 3\n")
     (tmp_path / "valid.src").write_text("a\nb\n")
     (tmp_path / "test.src").write_text("a\nb\nc\n")
+    (tmp_path / "other.src").write_text("a\n")
 
     def file(path: str) -> Path | None:
         found = tmp_path / Path(path).name
@@ -27,6 +28,8 @@ def test_what_bpe_wrote_is_counted(tmp_path: Path) -> None:
     # Means of 5 and 6 tokens, of which one is the end; three pieces and fairseq's four.
     assert (sizes.train, sizes.valid, sizes.tests, sizes.source, sizes.target) == (3, 2, 3, 4.0, 5.0)
     assert pieces == 7
+    two = text.found(file, experiment(corpus__tests=["test", "other"]))
+    assert two is not None and two[0].tests == 3 + 1
     separate = text.found(file, experiment(architecture__embeddings="separate"))
     assert separate is not None
     assert separate[1] == 5
