@@ -196,18 +196,52 @@ def test_times_are_of_what_ran_not_of_what_a_cache_had(
     assert runner.timed() == {"cached": 100.0, "faster": 8.0, "idle": 7.0, "new": 2.0}
 
 
-def test_a_stopped_run_keeps_the_times_that_were_known(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def stopped(*_: object) -> None:
-        raise schedule.Stopped({"a": 3.0})
-
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder whose run has one stage to do, and times of an earlier one."""
     monkeypatch.chdir(tmp_path)
-    runner.note({}, {"b": 4.0})
     monkeypatch.setattr(mending, "mend", lambda _: None)
     monkeypatch.setattr(runner, "start", lambda *_: SimpleNamespace(join=lambda: None, exitcode=0))
     monkeypatch.setattr(runner, "read_graph", lambda: ({"a": []}, ["a"]))
     monkeypatch.setattr(runner, "announce", lambda *_: None)
+    runner.note({}, {"a": 2.0, "b": 4.0})
+    return tmp_path
+
+
+def test_a_stopped_run_keeps_the_times_that_were_known(
+    planned: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise schedule.Stopped({"a": 3.0})
+
     monkeypatch.setattr(schedule, "run", stopped)
     assert runner.run_stale(1) == runner.INTERRUPTED
+    assert runner.timed() == {"a": 3.0, "b": 4.0}
+    assert capsys.readouterr().err == (
+        "[repro] stopped; what is done stays done, a training goes on from its last checkpoint: run it "
+        "again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_stages", "of_dvc", "status", "asked"), [(0, 0, 0, 1), (0, 255, 255, 1), (3, 0, 3, 0)]
+)
+def test_a_run_ends_as_its_stages_did_and_then_as_dvc_does(
+    planned: Path, monkeypatch: pytest.MonkeyPatch, of_stages: int, of_dvc: int, status: int, asked: int
+) -> None:
+    """DVC is asked once more whether nothing is left, but not after a failure. Times are kept either way."""
+    said: list[Sequence[str]] = []
+
+    def run(_: Plan, jobs: int, start: object, before: object, tell: object) -> tuple[int, dict[str, float]]:
+        assert (jobs, before) == (5, {"a": 2.0, "b": 4.0})  # from which the time left is told
+        return of_stages, {"a": 3.0}
+
+    def dvc(arguments: Sequence[str]) -> int:
+        said.append(arguments)
+        return of_dvc
+
+    monkeypatch.setattr(schedule, "run", run)
+    monkeypatch.setattr(runner, "dvc", dvc)
+    assert runner.run_stale(5) == status
+    assert said == [runner.REPRO] * asked
     assert runner.timed() == {"a": 3.0, "b": 4.0}
