@@ -388,3 +388,13 @@ def test_a_folders_hash_is_of_places_and_contents(tmp_path: Path) -> None:
         path.write_text("same", encoding="utf-8")
         found.add(files.folder_hash(tmp_path / str(number)))
     assert len(found) == 4
+
+
+def test_a_folders_hash_does_not_depend_on_the_order_of_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    before, rglob = files.folder_hash(tmp_path), Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda *asked: sorted(rglob(*asked), reverse=True))
+    assert files.folder_hash(tmp_path) == before

@@ -186,3 +186,22 @@ def test_memory_is_that_of_the_smallest_gpu_or_of_the_machine(monkeypatch: pytes
 def test_a_measurement_names_the_cores_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "threads", lambda: 3)
     assert machine.description()["cores"] == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: A: fast one\nprocessor\t: 1\nmodel name\t: B\n", "A: fast one"),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\n", "arm"),  # ARM's kernels give no name
+        (None, "arm"),
+    ],
+)
+def test_a_measurement_names_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, facts: str | None, name: str
+) -> None:
+    path = tmp_path / "cpuinfo"
+    if facts is not None:
+        path.write_text(facts, encoding="utf-8")
+    monkeypatch.setattr(machine, "Path", lambda _: path)
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert machine.description()["processor"] == name
