@@ -43,7 +43,7 @@ test: setup ## run all tests, as many files at once as there are cores
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (minutes)
 	@python -m tests.planted_bugs
 
-mutants: setup ## change the code in three hundred places and see which changes tests notice (hours)
+mutants: setup ## change the code in some five hundred places and see which changes tests notice (hours)
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -r requirements-mutants.txt
 	@python -m tests.mutants
 

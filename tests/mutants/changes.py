@@ -15,12 +15,15 @@ from mutmut.mutation.mutators import mutation_operators, operator_string
 
 from tests.copies import ROOT
 
-ROOMS = {
-    "distil": "src/nmtkd/distil",
-    "text": "src/nmtkd/text",
-    "evidence": "src/nmtkd/evidence",
-    "training": "src/nmtkd/training",
-    "stages": "stages",
+ROOMS = {  # folders with all below them, and files
+    "distil": ("src/nmtkd/distil",),
+    "text": ("src/nmtkd/text",),
+    "evidence": ("src/nmtkd/evidence",),
+    "training": ("src/nmtkd/training",),
+    "stages": ("stages",),
+    "runner": ("src/runner",),
+    "plan": ("src/nmtkd/plan",),
+    "files": tuple(f"src/nmtkd/{name}.py" for name in ("files", "locks", "machine", "outputs", "processes")),
 }
 PER_ROOM, SEED = 60, 20261127
 KEY_DIGITS = 16
@@ -113,9 +116,15 @@ class Module:
         return Mutant(room, self.name, line, before[at].strip(), after[at].strip(), text)
 
 
+def modules_of(room: str) -> list[Path]:
+    """The modules of a room."""
+    places = [ROOT / place for place in ROOMS[room]]
+    return sorted(path for place in places for path in ([place] if place.is_file() else place.rglob("*.py")))
+
+
 def drawn(room: str) -> list[Mutant]:
     """The sample of a room."""
-    modules = [Module(path) for path in sorted((ROOT / ROOMS[room]).rglob("*.py"))]
+    modules = [Module(path) for path in modules_of(room)]
     places = [(module, number) for module in modules for number in range(len(module.changes))]
     random.Random(f"{SEED} {room}").shuffle(places)
     found = (module.mutant(room, number) for module, number in places)

@@ -19,8 +19,12 @@ from tests.mutants.changes import Mutant
 TESTS = ("tests/unit", "tests/stages")  # that run in one process, so that coverage sees what they run
 # Tests of a room in processes of their own, where coverage sees nothing: they may run any line of it.
 ELSEWHERE = {
-    "src/nmtkd/distil/": "tests/unit/distil/test_shards.py",
-    "src/nmtkd/training/": "tests/unit/training/test_sharing.py",
+    "src/nmtkd/distil/": ("tests/unit/distil/test_shards.py",),
+    "src/nmtkd/training/": ("tests/unit/training/test_sharing.py",),
+    "src/nmtkd/processes.py": ("tests/unit/test_processes.py", "tests/unit/training/test_sharing.py"),
+    "src/nmtkd/locks.py": ("tests/unit/test_locks.py",),
+    "src/nmtkd/outputs.py": ("tests/unit/test_outputs.py",),
+    "src/runner/__main__.py": ("tests/unit/runner/test_main.py",),
 }
 
 
@@ -78,7 +82,9 @@ class Covered:
             chosen.add(test)
             if phase == "setup":
                 files.add(test.partition("::")[0])
-        files |= {tests for room, tests in ELSEWHERE.items() if mutant.module.startswith(room)}
+        files |= {
+            path for room, tests in ELSEWHERE.items() if mutant.module.startswith(room) for path in tests
+        }
         if any(test.startswith("tests/stages/") for test in chosen):
             files |= {test.partition("::")[0] for test in self.seconds if test.startswith("tests/stages/")}
         chosen |= {test for test in self.seconds if test.partition("::")[0] in files}
@@ -87,7 +93,7 @@ class Covered:
 
         def likely(test: str) -> tuple[bool, bool, str, float]:
             path = test.partition("::")[0]
-            costly = test.startswith("tests/stages/") or path in ELSEWHERE.values()
+            costly = test.startswith("tests/stages/") or path in itertools.chain(*ELSEWHERE.values())
             return costly, not path.endswith(own), path, self.seconds[test]
 
         return sorted(chosen, key=likely)
