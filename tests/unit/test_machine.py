@@ -93,6 +93,56 @@ def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         device()
 
 
+@pytest.mark.parametrize(
+    ("asked", "gpus", "count"),
+    [
+        (None, 0, 1),
+        (None, 1, 1),
+        (None, 4, 4),
+        ("", 4, 4),
+        ("3", 0, 3),
+        ("3", 3, 3),
+        ("2", 4, 2),
+        ("1024", 0, 1024),
+    ],
+)
+def test_processes_are_one_a_gpu_unless_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, gpus: int, count: int
+) -> None:
+    """On a CPU as many as are asked for."""
+    monkeypatch.setattr(machine, "gpus", lambda: gpus)
+    monkeypatch.delenv("NMTKD_PROCESSES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("NMTKD_PROCESSES", asked)
+    assert machine.processes() == count
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "why"),
+    [
+        ("0", 0, "must be a whole number from 1 to 1024; got '0'"),
+        ("1025", 0, "must be a whole number from 1 to 1024; got '1025'"),
+        ("two", 0, "must be a whole number from 1 to 1024; got 'two'"),
+        ("²", 0, "must be a whole number from 1 to 1024; got '²'"),
+        ("9" * 5000, 0, "got '9{40}\\.\\.\\.'"),
+        ("3", 2, "each has a GPU of its own; 3 were asked for, there are 2; lower it"),
+    ],
+)
+def test_processes_that_cannot_be(monkeypatch: pytest.MonkeyPatch, asked: str, gpus: int, why: str) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: gpus)
+    monkeypatch.setenv("NMTKD_PROCESSES", asked)
+    with pytest.raises(MachineError, match=rf"NMTKD_PROCESSES: .*{why}"):
+        machine.processes()
+
+
+@pytest.mark.parametrize(("wanted", "count"), [("auto", 2), ("cpu", 0)])
+def test_gpus_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch, wanted: str, count: int) -> None:
+    monkeypatch.setenv("NMTKD_DEVICE", wanted)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert machine.gpus() == count
+
+
 def test_machine_errors_are_shown_as_a_users_mistake() -> None:
     assert issubclass(MachineError, OSError)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,31 +11,42 @@ from runner.forecast import before
 
 ROOT = Path(__file__).resolve().parents[4]
 DEPENDS = {"corpus": [], "teacher@clean": ["corpus"], "report": ["teacher@clean"]}
+PYTHON = """#!/bin/sh
+echo "$*" >> "$ASKED"
+echo "$SAID"
+exit $CODE
+"""
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands that it would run, each of which says a line."""
-    commands: list[list[str]] = []
-
-    def run(command: list[str], **_: Any) -> Any:
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 0, "a line\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the commands are noted that it runs, each of which says what SAID holds and ends with CODE."""
+    python = tmp_path / "python"
+    python.write_text(PYTHON, encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    monkeypatch.setenv("SAID", "a line")
+    monkeypatch.setenv("CODE", "0")
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("NMTKD_LAUNCH", raising=False)
-    return commands
+    return tmp_path / "asked"
 
 
-def test_a_long_training_is_announced(asked: list[list[str]]) -> None:
-    told: list[str] = []
-    before.announce(DEPENDS, ["corpus"], 2, told.append)
-    assert told == ["a line"]
-    assert asked[0][1:] == ["-m", "runner.forecast", "--brief", "--jobs", "2"]
+@pytest.mark.parametrize(("said", "code", "told"), [("a line", "0", ["a line"]), ("", "1", [])])
+def test_a_long_training_is_announced(
+    asked: Path, monkeypatch: pytest.MonkeyPatch, said: str, code: str, told: list[str]
+) -> None:
+    """A forecast that fails stops no run."""
+    monkeypatch.setenv("SAID", said)
+    monkeypatch.setenv("CODE", code)
+    found: list[str] = []
+    before.announce(DEPENDS, ["corpus"], 2, found.append)
+    assert found == told
+    assert asked.read_text(encoding="utf-8") == "-m runner.forecast --brief --jobs 2\n"
 
 
-def test_short_work_is_not(asked: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_work_is_not(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     before.announce(DEPENDS, ["report"], 2, told.append)  # no training is stale
     monkeypatch.setenv("NMTKD_LAUNCH", "srun")  # and this host's speed is not a cluster's
@@ -44,4 +54,4 @@ def test_short_work_is_not(asked: list[list[str]], monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("NMTKD_LAUNCH")
     monkeypatch.setattr(before, "Path", lambda _: Path("nothing.yaml"))  # a stage tells what is wrong with it
     before.announce(DEPENDS, ["corpus"], 2, told.append)
-    assert (told, asked) == ([], [])
+    assert told == [] and not asked.exists()
