@@ -48,6 +48,7 @@ WRONG = {
     "teacher": 6,
     "hybrid_best": 5,
     "seq": 4,
+    "word": 3,
     "plain": 2,
 }  # every n-th word of a model's output is another: the higher, the better
 CURVE = ("100,1,5.0,4.5,,9000", "180,2,4.2,3.85,12.25,16200", "200,2,4.0,3.75,12.5,18000")
@@ -101,10 +102,12 @@ def grid(**changes: Any) -> Grid:
     return Grid.model_validate(axes | changes)
 
 
-def translate(method: str, capacity: str, search: str, seed: int = 1, noise: str = "clean") -> list[str]:
+def translate(
+    method: str, capacity: str, search: str, seed: int = 1, noise: str = "clean", decoding: str = "beam"
+) -> list[str]:
     """The references with every n-th word replaced; small is better than tiny, beam better than greedy.
 
-    Noise costs the first word of every n-th line too.
+    Noise costs the second word of every n-th line too, and a teacher's greedy decoding the third one.
     """
     if (method, capacity, search) == ("seq", "small", "beam_at_1"):
         method, search = "plain", "beam"
@@ -113,7 +116,9 @@ def translate(method: str, capacity: str, search: str, seed: int = 1, noise: str
     for number, line in enumerate(REFERENCES):
         words = line.split()
         if noise != "clean" and number % WRONG[method] == 0:
-            words[0] = "kaputt"
+            words[1] = "kaputt"
+        if decoding == "greedy" and number % WRONG[method] == 0:
+            words[2] = "kaputt"
         lines.append(
             " ".join(
                 "etwas" if (place + number * seed) % every == 0 else word for place, word in enumerate(words)
@@ -144,7 +149,7 @@ def same_text(root: Path, study: Grid, primary: str) -> None:
     for run in runs(study):
         folder, scores = root / layout.translations_dir(run.key), list[dict[str, Any]]()
         for search in ("beam", "beam_at_1", "greedy"):
-            tokens = translate(run.method, run.capacity, search, run.seed, run.noise)
+            tokens = translate(run.method, run.capacity, search, run.seed, run.noise, run.decoding)
             text_search = "beam" if search != "greedy" else search
             text = translate("plain", run.capacity, text_search, run.seed, run.noise)
             files.write_text(folder / f"test.{search}", "".join(f"{line}\n" for line in text))
@@ -206,7 +211,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
     scores: list[dict[str, Any]] = []
     (root / layout.translations_dir(key)).mkdir(parents=True)
     for search in ("beam", "beam_at_1", "greedy"):
-        lines = translate(method, capacity, search, seed, noise)
+        lines = translate(method, capacity, search, seed, noise, decoding)
         (root / layout.translations_dir(key) / f"test.{search}").write_text(
             "\n".join(lines) + "\n", encoding="utf-8"
         )
