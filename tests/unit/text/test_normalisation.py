@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from nmtkd.text.cleaning import PairTokeniser
 from nmtkd.text.normalisation import KINDS, normalise
 from nmtkd.text.preparation import prepare
 from tests.unit.text.toys import corpus, given, lines, read, settings
+
+EN_DE = ('Er sagte "￭ ja ￭. ￭"', 'Er sagte "￭ ja ￭" ￭.')  # what the languages make of one text
 
 
 @pytest.mark.parametrize(
@@ -118,3 +121,23 @@ def test_test_sets_alone_are_normalised_as_asked(tmp_path: Path) -> None:
     assert lines(tmp_path / "out/train.src") == ["it ￭’￭ s one"]
     assert lines(tmp_path / "out/valid.src") == ["it ￭’￭ s two"]
     assert lines(tmp_path / "out/test.ref") == ["es’ drei"]  # as the corpus has it
+
+
+def test_each_side_is_normalised_by_its_own_language() -> None:
+    """German puts the full stop after the mark, English before it."""
+    text = "Er sagte „ja.“"
+    for source, target, tokens in (("en", "de", EN_DE), ("de", "en", EN_DE[::-1])):
+        tokenise = PairTokeniser(corpus(source=source, target=target), settings(normalise=["punctuation"]))
+        pair = tokenise((text, text))
+        assert (pair.src, pair.tgt) == tokens
+
+
+@pytest.mark.parametrize(
+    ("tests", "changed"), [(True, {"invisible": 2, "white_space": 2}), (False, {"white_space": 1})]
+)
+def test_kinds_for_tests_come_before_those_for_all(tests: bool, changed: dict[str, int]) -> None:
+    """Other text gets the latter alone."""
+    asked = settings(normalise_tests=["invisible"], normalise=["white_space"])
+    tokenise = PairTokeniser(corpus(), asked, tests=tests)
+    tokenise(("a\u200b \u200bb", "c  d\u200b"))
+    assert tokenise.changed == changed

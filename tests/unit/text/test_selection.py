@@ -104,13 +104,19 @@ def test_there_is_one_validation_set(tmp_path: Path) -> None:
         prepare(folder, tmp_path / "b", corpus(), settings(**RECIPE))
 
 
+@pytest.mark.parametrize("duplicates", ["keep", "drop"])
 def test_selection_in_small_blocks_is_that_of_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duplicates: str
 ) -> None:
-    written = []
+    """Also where a block in the middle holds nothing of train: copies of the block before it."""
+    folder, written = raw(tmp_path / "raw"), []
+    for side in ("src", "tgt"):
+        rows = lines(folder / f"train.{side}")
+        write_lines(folder / f"train.{side}", [*rows[:5], *rows[:5], *rows[5:]])
     for name, chunk in (("whole", 500), ("blocks", 5)):
         monkeypatch.setattr("nmtkd.text.selection.CHUNK", chunk)
         out = tmp_path / name
-        card = prepare(raw(tmp_path / f"{name} raw"), out, corpus(), settings(**RECIPE))
+        card = prepare(folder, out, corpus(), settings(**RECIPE | {"duplicates": duplicates}))
         written.append((card["steps"], [lines(out / f"{split}.src") for split in ("train", "valid")]))
     assert written[0] == written[1]
+    assert written[0][0]["clean"] == {"keep": 14, "drop": 9}[duplicates]
