@@ -244,6 +244,24 @@ def test_a_primary_score_of_tokens_chooses_and_leaves_the_tokens(
     assert "tok-lc BLEU on test: 100.00 by beam" in capsys.readouterr().out
 
 
+def test_a_penalty_is_chosen_by_words_wherever_their_joiners_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score of tokens counts none: where a model joins other tokens than the reference, all words match."""
+    _write(tmp_path, layout.student_dir(KEY))
+    raw = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    raw["evaluate"]["primary"] = "bleu_tok_lc"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    for folder, joined in ((layout.BPE, "it is on￭ , then off"), (layout.PREPARED, "it is on ￭, then off")):
+        files.write_text(tmp_path / folder / "valid.src", f"{joined}\nlamp\n")
+        files.write_text(tmp_path / folder / "valid.tgt", f"{joined}\nlamp\n")
+    _stamp(tmp_path)
+    outs, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    stored = json.loads(outs[f"data/translations/{KEY}/scores.json"])
+    assert stored["length_penalties"] == {"0.6": SHORT, "1.0": SHORT, "1.4": 100.0}
+    assert stored["length_penalty"] == 1.4
+
+
 def test_length_stands_beside_each_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line lacks its last word, by both beams: 10 words of 13 are worth exp(1 - 13/10)."""
     _write(tmp_path, layout.student_dir(KEY), (1.2,))
@@ -283,6 +301,23 @@ def test_rates_are_those_of_one_search(tmp_path: Path, monkeypatch: pytest.Monke
     for search, split in ((one, "valid"), (other, "valid"), (one, "test"), (one, "valid")):
         held_out.tokens(search, split)
     assert (held_out.rate(one), held_out.rate(other)) == (1.0, 0.025)
+
+
+def test_each_search_has_its_own_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beams take 4 seconds a set, greedy search takes half of one: of 5 lines in two sets 0.625 and 5."""
+    _write(tmp_path, layout.student_dir(KEY))
+    monkeypatch.chdir(tmp_path)
+    now, said = [0.0], _translate(0.0, [], 1.4)
+
+    def translate(folder: Path, sources: Sequence[str], search: Search, engine: str) -> Any:
+        now[0] += 4.0 if search.beam > 1 else 0.5
+        return said(folder, sources, search, engine)
+
+    monkeypatch.setattr(evaluation, "translate", translate)
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    evaluate.main(["plain", KEY])
+    measured = files.read_script(layout.machine_file("decoding", KEY))
+    assert measured["sentences_per_second"] == {"beam": 0.6, "greedy": 5.0}
 
 
 def test_equal_models_have_equal_results_whatever_the_machine(
