@@ -68,6 +68,29 @@ def test_the_page_shows_data_and_signatures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "extent"),
+    [
+        ({}, "4 students, 2 methods, 2 sizes, 1 seed"),
+        ({"capacities": ["tiny"], "seeds": [1, 2]}, "4 students, 2 methods, 1 size, 2 seeds"),
+        (
+            {"noises": ["clean", "del10"], "decodings": ["beam", "greedy"]},
+            "12 students, 2 methods, 2 sizes, 1 seed, 2 noise conditions, 2 decodings",
+        ),
+    ],
+)
+def test_the_page_begins_with_the_extent_of_the_grid(
+    tmp_path: Path, changes: dict[str, Any], extent: str
+) -> None:
+    """No teacher is a student, nor a method."""
+    study = report_tree.grid(**changes)
+    report_tree.write(tmp_path, study)
+    data = report_tree.figure_data(tmp_path, study)
+    table = tables.build(data.summaries, study, report_tree.REPORT, data.headline, 5)
+    html = page.build(report_tree.summarise(tmp_path, study)[0], data, table, [], report_tree.CARD)
+    assert f'<p class="sub">{extent}</p>' in html
+
+
+@pytest.mark.parametrize(
     ("noises", "names"), [(["clean"], ["teacher"]), (["clean", "del10"], ["clean", "del10"])]
 )
 def test_several_teachers_stand_together_by_their_noise(

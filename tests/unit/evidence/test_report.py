@@ -265,6 +265,24 @@ def test_a_damaged_card_of_data_is_named(
         report.main([])
 
 
+def test_words_that_noise_changed_are_told_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the page: a row a condition, with its own counts under the columns that name them."""
+    write(tmp_path, report_tree.grid(noises=["clean", "del10"], capacities=["tiny"]))
+    monkeypatch.chdir(tmp_path)
+    hits = {"source": {"words": 8765, "hit": 432}, "target": {"words": 7654, "hit": 321}}
+    Path("data/noise/del10/card.json").write_text(json.dumps(hits), encoding="utf-8")
+    report.main([])
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    table = page[page.index('<th scope="col">noise</th>') :]
+    columns = re.findall(r'<th scope="col">([^<]*)</th>', table[: table.index("</thead>")])
+    assert columns == ["noise", "source words hit", "source words", "target words hit", "target words"]
+    rows = re.findall(r'<th scope="row">(clean|del10)</th>((?:<td>[\d,]*</td>)*)', table)
+    assert [(name, re.findall(r"[\d,]+", cells)) for name, cells in rows] == [
+        ("clean", ["901", "9,000", "882", "8,800"]),
+        ("del10", ["432", "8,765", "321", "7,654"]),
+    ]
+
+
 def test_hashes_are_not_shown_among_the_facts_of_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
