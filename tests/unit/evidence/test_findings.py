@@ -12,9 +12,10 @@ SIZES = {"teacher": 2_000_000, "tiny": 100_000, "small": 200_000}
 
 
 def _gain(difference: float, low: float, high: float, verdict: int | None) -> dict[str, Comparison]:
-    """By the chosen penalty and at 1."""
+    """By the chosen penalty, of which all sentences are; other searches tell the opposite."""
     gain = Comparison(difference, Evidence(low, high, 0.002, 0.004), verdict)
-    return {"beam": gain, "beam_at_1": gain}
+    other = Comparison(-difference, Evidence(-high, -low, 0.002, 0.004), verdict and -verdict)
+    return {"beam": gain, "beam_at_1": other, "greedy": other}
 
 
 def _summary(
@@ -209,12 +210,27 @@ def test_without_a_comparison_the_lead_is_about_the_teacher() -> None:
     assert lead == "The teacher (2M parameters) scores 40.0 BLEU on `test`."
 
 
-def test_sentences_on_the_best_and_on_plain_are_of_the_teachers_noise() -> None:
-    """Students of another condition are neither the best one nor the plain one beside it."""
+def test_sentences_on_the_best_and_on_the_gap_are_of_the_teachers_noise() -> None:
+    """Students of another condition are neither the best one, nor the plain one beside it, nor in the range.
+
+    Beside the noisy `plain` the clean `seq` would have come farthest.
+    """
     noisy = [
-        replace(_summary("plain", 5.0, 6.0), noise="del10"),
-        replace(_summary("seq", 39.0, 41.0, _gain(34.0, 30.0, 38.0, 1)), noise="del10"),
+        _summary("teacher", 20.0, 21.0, capacity="teacher", noise="del10"),
+        _summary("plain", 5.0, 6.0, noise="del10"),
+        _summary("seq", 39.0, 41.0, _gain(34.0, 30.0, 38.0, 1), noise="del10"),
     ]
-    clean = _findings(TEACHER, PLAIN, SEQ)
-    both = _findings(TEACHER, PLAIN, SEQ, *noisy)
-    assert both.beside == clean.beside == [PLAIN, SEQ]
+    plain = _summary("plain", 36.0, 32.5, capacity="small")
+    small = _summary("word", 38.0, 37.0, _gain(2.0, 1.0, 3.0, 1), capacity="small")
+    clean = [TEACHER, PLAIN, SEQ, plain, small]
+    findings = _findings(*clean, *noisy)
+    assert [(name, value) for name, value, _ in findings.numbers()] == [
+        ("Teacher", "40.0"),
+        ("Best student by validation", "38.0"),
+        ("Gap closed", "50%"),
+    ]
+    told = [text for _, _, text in findings.numbers()[1:]]
+    assert all("`word` at `small` under `clean`" in text for text in told)
+    assert "from `plain` (36.0) to the teacher (40.0)" in told[1]
+    small_set = Findings([*clean, *noisy], "95%", report_tree.SMALL)
+    assert "scores 40.0 BLEU on `test` under `clean`, the 4 students 30.0 to 38.0." in small_set.lead()

@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nmtkd.evidence import headline
 from nmtkd.evidence.bootstrap import bootstrap, by_group, sentence_statistics
 from nmtkd.evidence.results import Result, ResultsError
+from nmtkd.evidence.statistics import pooled_luck
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
@@ -20,6 +22,7 @@ RIVALS: dict[str, Any] = {
     "capacities": ["tiny"],
 }
 PLAIN, SEQ = ("plain", "tiny", "clean", "none"), ("seq", "tiny", "clean", "beam")
+METHODS = ("seq", "plain")
 HYBRID = ("hybrid_best", "tiny", "clean", "beam")
 
 
@@ -118,6 +121,42 @@ def test_several_seeds_are_a_mean_of_pairs(tmp_path: Path) -> None:
     assert seq.spreads["test", "beam", "bleu"].n == 3
 
 
+def test_each_search_has_the_luck_of_its_own_trainings(tmp_path: Path) -> None:
+    """Pooled over the students: translations by beam may hang on the seed more than greedy ones do."""
+    study = report_tree.grid(seeds=[1, 2], capacities=["tiny"])
+    report_tree.write(tmp_path, study)
+    found, summaries = report_tree.summarise(tmp_path, study)
+    (seq,) = (one for one in summaries if one.gains)
+    lucks = set()
+    for search in ("beam", "beam_at_1", "greedy"):
+        scores = [[_score(one, "test", search) for one in found if one.method == name] for name in METHODS]
+        luck = pooled_luck(scores)
+        assert luck is not None
+        ours, theirs = (
+            np.stack(
+                [
+                    sentence_statistics(report_tree.translate(name, "tiny", search, seed), REFERENCES, "13a")
+                    for seed in (1, 2)
+                ]
+            )
+            for name in METHODS
+        )
+        wanted = bootstrap(
+            ours,
+            theirs,
+            luck,
+            samples=REPORT.bootstrap_samples,
+            seed=REPORT.bootstrap_seed,
+            confidence=REPORT.confidence,
+        ).evidence
+        evidence = seq.gains[search].evidence
+        assert wanted is not None
+        assert evidence is not None
+        assert (evidence.low, evidence.high) == pytest.approx((wanted.low, wanted.high), abs=0.01)
+        lucks.add(round(luck.sd, 1))
+    assert len(lucks) > 1, "else one could stand for the other"
+
+
 def test_an_interval_over_seeds_grows_with_the_luck_of_other_cells(tmp_path: Path) -> None:
     """`seq` at `tiny` is the same in both grids; beside it may stand a method of more luck."""
     widths = []
@@ -165,7 +204,7 @@ def test_comparisons_are_corrected_for_each_other(tmp_path: Path) -> None:
 
 
 def test_validation_says_who_is_compared_with_all_others(tmp_path: Path) -> None:
-    """The test set has `hybrid_best` first; validation alone decides who leads."""
+    """The test set has `hybrid_best` first; validation by beam search alone decides who leads."""
     found = _summaries(tmp_path, **RIVALS)
     assert {cell: list(one.rivals) for cell, one in found.items() if one.rivals} == {HYBRID: [SEQ]}
     ahead = found[HYBRID].rivals[SEQ].difference
@@ -174,7 +213,10 @@ def test_validation_says_who_is_compared_with_all_others(tmp_path: Path) -> None
     )
     study = report_tree.grid(**RIVALS)
     scores = next(one.scores for one in report_tree.summarise(tmp_path, study)[0] if one.cell == SEQ)
-    edited = [one.model_dump() | ({"value": 99.0} if one.split == "valid" else {}) for one in scores]
+    edited = [
+        one.model_dump() | ({"value": 99.0} if (one.split, one.search) == ("valid", "beam") else {})
+        for one in scores
+    ]
     report_tree.edit(tmp_path, "seq-tiny-clean-beam-1", {"scores": edited})
     found = _summaries(tmp_path, **RIVALS)
     assert {cell: list(one.rivals) for cell, one in found.items() if one.rivals} == {SEQ: [HYBRID]}

@@ -8,6 +8,7 @@ import pytest
 
 from nmtkd.evidence import numbers, tables
 from nmtkd.evidence.findings import Findings
+from nmtkd.evidence.statistics import Comparison, Evidence
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
 
@@ -108,6 +109,24 @@ def test_length_stands_beside_bleu(tmp_path: Path) -> None:
     assert rows["teacher", "teacher"] == ["1.00", "1", "", ""]
     assert rows["seq", "tiny"] == ["0.85", "1", "+38.6", ""]
     assert rows["seq", "small"] == ["1.00", "0.6-1.4", "+0.0", "≠"]
+
+
+def test_differences_and_what_is_known_of_them_are_by_beam(tmp_path: Path) -> None:
+    """But one column, which is at length penalty 1."""
+    study = report_tree.grid(capacities=["tiny"])
+    report_tree.write(tmp_path, study)
+    _, summaries = report_tree.summarise(tmp_path, study)
+    gains = {
+        "beam": Comparison(1.2, Evidence(0.4, 2.1, 0.031, 0.062), 0),
+        "beam_at_1": Comparison(2.3, Evidence(1.5, 3.2, 0.011, 0.022), 1),
+        "greedy": Comparison(-3.4, Evidence(-4.6, -2.7, 0.012, 0.024), -1),
+    }
+    summaries = [replace(one, gains=gains if one.gains else {}) for one in summaries]
+    table = tables.build(summaries, study, report_tree.REPORT, report_tree.HEADLINE, 5)
+    (row,) = (row for row in table.rows if row[0] == "seq")
+    told = dict(zip(table.header, row, strict=True))
+    columns = ("vs plain", "at lp 1", "95% interval", "p", "p Holm")
+    assert [told[name] for name in columns] == ["+1.2", "+2.3", "[+0.4, +2.1]", "0.031", "0.062"]
 
 
 def test_marks_have_their_notes_where_a_row_has_them(tmp_path: Path) -> None:
