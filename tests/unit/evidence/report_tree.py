@@ -302,7 +302,9 @@ def edit(root: Path, key: str, change: dict[str, Any]) -> None:
     _write_result(root, key, json.dumps(json.loads(path.read_text(encoding="utf-8")) | change))
 
 
-def summarise(root: Path, study: Grid, headline: Headline = HEADLINE) -> tuple[list[Result], list[Summary]]:
+def summarise(
+    root: Path, study: Grid, headline: Headline = HEADLINE, settings: Report = REPORT
+) -> tuple[list[Result], list[Summary]]:
     """Results and summaries of a tree."""
     found = results.read(study, ["test"], root)
 
@@ -310,7 +312,7 @@ def summarise(root: Path, study: Grid, headline: Headline = HEADLINE) -> tuple[l
         return results.read_lines(root / layout.translations_dir(key) / f"test.{search}")
 
     climbs = {key: curves.climb(curve) for key, curve in points(root, found).items()}
-    return found, summaries_of(found, study, REPORT, headline, hypotheses, climbs)
+    return found, summaries_of(found, study, settings, headline, hypotheses, climbs)
 
 
 def points(root: Path, found: list[Result]) -> dict[str, list[canvas.Point]]:

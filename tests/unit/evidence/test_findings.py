@@ -155,6 +155,20 @@ def test_methods_are_ranked_by_tests_alone() -> None:
     assert "best" not in text and "most" not in text
 
 
+def test_a_student_is_named_by_its_decoding_where_there_are_several() -> None:
+    """One that learns from no output has none."""
+    beam, word = replace(SEQ, decoding="beam"), replace(WORD, decoding="gold")
+    greedy = _summary("seq", 31.0, 32.0, _gain(1.0, 0.2, 1.9, 1), decoding="greedy")
+    one, several = _findings(TEACHER, PLAIN, beam, word), _findings(TEACHER, PLAIN, beam, greedy, word)
+    told = one.settings()[0][1]
+    assert ": `seq` gains +2.5" in told and "; `word`: no" in told and "from `" not in told
+    told = several.settings()[0][1]
+    assert ": `seq` from `beam` gains +2.5" in told and "; `seq` from `greedy` gains +1.0" in told
+    assert "; `word`: no" in told
+    assert "`seq` from `beam` at `tiny`" in several.numbers()[1][2]
+    assert "largest gain: `seq` from `beam` at `tiny`" in several.lead()
+
+
 def test_students_that_still_climb_are_told_in_the_lead() -> None:
     """Those of the comparisons: the teacher is none, and without a comparison there is nothing to caution."""
     steep = [replace(one, climbs=True) for one in (TEACHER, PLAIN, SEQ)]

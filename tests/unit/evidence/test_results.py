@@ -55,6 +55,17 @@ def test_one_metric_has_one_signature(tmp_path: Path) -> None:
     assert "chrf2: computed" not in message
 
 
+def test_one_cell_has_one_signature_too(tmp_path: Path) -> None:
+    """A set that was scored again by another version is named, be all others as they were."""
+    report_tree.write(tmp_path, report_tree.grid())
+    found = results.read(report_tree.grid(), ["test"], tmp_path)
+    scores = [score.model_dump() for score in found[1].scores]
+    scores[-1]["signature"] += "|again"
+    report_tree.edit(tmp_path, found[1].key, {"scores": scores})
+    with pytest.raises(ResultsError, match=rf"computed in several ways[^~]*\|again: {found[1].key}$"):
+        results.read(report_tree.grid(), ["test"], tmp_path)
+
+
 def test_cells_must_hold_the_same_scores(tmp_path: Path) -> None:
     report_tree.write(tmp_path, report_tree.grid())
     found = results.read(report_tree.grid(), ["test"], tmp_path)

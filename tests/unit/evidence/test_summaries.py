@@ -85,6 +85,19 @@ def test_translations_must_be_those_that_were_scored(
         report_tree.summarise(tmp_path, study)
 
 
+def test_lower_cased_translations_are_compared_without_case(tmp_path: Path) -> None:
+    """Of a corpus in lower case: its references have theirs."""
+    study = report_tree.grid(capacities=["tiny"])
+    report_tree.write(tmp_path, study)
+    cased = _summaries(tmp_path, capacities=["tiny"])[SEQ].gains["beam"]
+    for path in (tmp_path / layout.translations_dir("")).glob("*/test.*"):
+        path.write_text(path.read_text(encoding="utf-8").lower(), encoding="utf-8")
+    report_tree.stamp(tmp_path)
+    lower = replace(report_tree.HEADLINE, lowercase=True)
+    (seq,) = (one for one in report_tree.summarise(tmp_path, study, lower)[1] if one.gains)
+    assert seq.gains["beam"] == cased
+
+
 def test_groups_of_the_test_set_are_resampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(headline, "LEAST_GROUPS", 3)
     study = report_tree.grid(capacities=["tiny"])
@@ -122,15 +135,18 @@ def test_several_seeds_are_a_mean_of_pairs(tmp_path: Path) -> None:
 
 
 def test_each_search_has_the_luck_of_its_own_trainings(tmp_path: Path) -> None:
-    """Pooled over the students: translations by beam may hang on the seed more than greedy ones do."""
-    study = report_tree.grid(seeds=[1, 2], capacities=["tiny"])
+    """Pooled over the students' cells: by beam translations may hang on the seed more than by greedy search.
+
+    What noise does is no luck.
+    """
+    study = report_tree.grid(seeds=[1, 2], capacities=["tiny"], noises=["clean", "del10"])
     report_tree.write(tmp_path, study)
     found, summaries = report_tree.summarise(tmp_path, study)
-    (seq,) = (one for one in summaries if one.gains)
+    (seq,) = (one for one in summaries if one.cell == SEQ)
+    cells = {one.cell for one in found if one.role == "student"}
     lucks = set()
     for search in ("beam", "beam_at_1", "greedy"):
-        scores = [[_score(one, "test", search) for one in found if one.method == name] for name in METHODS]
-        luck = pooled_luck(scores)
+        luck = pooled_luck([[_score(one, "test", search) for one in found if one.cell == c] for c in cells])
         assert luck is not None
         ours, theirs = (
             np.stack(
@@ -203,6 +219,25 @@ def test_comparisons_are_corrected_for_each_other(tmp_path: Path) -> None:
     assert {one.gains["beam"].verdict for one in found.values() if one.gains} == {1}
 
 
+def test_the_level_that_params_ask_for_decides_on_verdicts_and_intervals(tmp_path: Path) -> None:
+    """Holm's 0.0398 and 0.0199, of the leaders, say so at 95% and not at 98.5%; there intervals are wider."""
+    study = report_tree.grid(**RIVALS | {"capacities": ["tiny", "small"], "seeds": [1, 2]})
+    report_tree.write(tmp_path, study)
+    verdicts, rivals, widths, spreads = [], [], [], []
+    for confidence in (0.95, 0.985):
+        asked = REPORT.model_copy(update={"confidence": confidence})
+        found = {one.cell: one for one in report_tree.summarise(tmp_path, study, settings=asked)[1]}
+        verdicts.append({one.gains["beam"].verdict for one in found.values() if one.gains})
+        rivals.append({other.verdict for one in found.values() for other in one.rivals.values()})
+        told, spread = found[SEQ].gains["beam"].evidence, found[SEQ].spreads["test", "beam", "bleu"]
+        assert told is not None
+        assert spread.high is not None
+        widths.append(told.high - told.low)
+        spreads.append(spread.high - spread.mean)
+    assert verdicts == rivals == [{1}, {0}]
+    assert widths[0] < widths[1] and spreads[0] < spreads[1]
+
+
 def test_validation_says_who_is_compared_with_all_others(tmp_path: Path) -> None:
     """The test set has `hybrid_best` first; validation by beam search alone decides who leads."""
     found = _summaries(tmp_path, **RIVALS)
@@ -222,6 +257,20 @@ def test_validation_says_who_is_compared_with_all_others(tmp_path: Path) -> None
     assert {cell: list(one.rivals) for cell, one in found.items() if one.rivals} == {SEQ: [HYBRID]}
     assert found[SEQ].rivals[HYBRID].difference == pytest.approx(-ahead)
     assert found[SEQ].rivals[HYBRID].verdict == -1
+
+
+def test_each_size_and_noise_has_its_own_leader(tmp_path: Path) -> None:
+    """Beside the other distilled students there, by beam search with their own penalties."""
+    found = _summaries(tmp_path, **RIVALS | {"capacities": ["tiny", "small"], "noises": ["clean", "del10"]})
+    leaders = {cell: one for cell, one in found.items() if one.rivals}
+    assert {cell[1:3] for cell in leaders} == {
+        (size, noise) for size in ("tiny", "small") for noise in ("clean", "del10")
+    }
+    assert len(leaders) == 4
+    for cell, one in leaders.items():
+        ((other, ahead),) = one.rivals.items()
+        assert other[1:3] == cell[1:3] and {other[0], cell[0]} == {"seq", "hybrid_best"}
+        assert ahead.difference == pytest.approx(one.bleu("test") - found[other].bleu("test"), abs=1e-4)
 
 
 def test_climbs_are_means_over_seeds(tmp_path: Path) -> None:
@@ -251,7 +300,7 @@ def test_unequal_data_are_told_of_any_seed(tmp_path: Path, change: dict[str, int
     equal = {
         "updates": 300,
         "sentences": 2720,
-        "passes": 2.0,
+        "passes": 3.0,
         "source_tokens": 1,
         "target_tokens": 1,
         "trainings": 1,
@@ -259,6 +308,7 @@ def test_unequal_data_are_told_of_any_seed(tmp_path: Path, change: dict[str, int
     report_tree.edit(tmp_path, "seq-tiny-clean-beam-2", {"data": equal})
     found = _summaries(tmp_path, **RIVALS, seeds=[1, 2])
     assert not found[SEQ].is_uneven  # methods read texts of other lengths
+    assert found[SEQ].passes == 2.5
     report_tree.edit(tmp_path, "seq-tiny-clean-beam-2", {"data": equal | change})
     found = _summaries(tmp_path, **RIVALS, seeds=[1, 2])
     assert found[SEQ].is_uneven and not found[PLAIN].is_uneven
@@ -270,6 +320,15 @@ def test_a_verdict_may_hang_on_the_length_penalty(tmp_path: Path) -> None:
     assert (small.gains["beam"].verdict, small.gains["beam_at_1"].verdict) == (1, 0)
     assert small.hangs_on_length and not found[SEQ].hangs_on_length and not found[PLAIN].hangs_on_length
     assert small.penalties == [1.4] and found[SEQ].penalties == [1.0]
+
+
+def test_of_several_plain_methods_the_first_is_the_baseline(tmp_path: Path) -> None:
+    methods = report_tree.methods(plain=["plain", "word"], seq=["seq"])
+    found = _summaries(tmp_path, methods=methods, capacities=["tiny"])
+    first, second = found[PLAIN], found["word", "tiny", "clean", "none"]
+    assert not first.gains
+    for one in (second, found[SEQ]):
+        assert one.gains["beam"].difference == pytest.approx(one.bleu("test") - first.bleu("test"), abs=1e-4)
 
 
 def test_a_student_is_compared_with_the_plain_one_of_its_noise(tmp_path: Path) -> None:
