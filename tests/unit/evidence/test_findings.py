@@ -111,6 +111,15 @@ def test_the_gap_is_that_of_the_same_size() -> None:
     assert gap[:2] == ("Gap closed", "50%") and "`word` at `small`" in gap[2]
 
 
+def test_each_size_has_its_own_sentence() -> None:
+    """With its own number of parameters and its own `plain`."""
+    plain = _summary("plain", 36.0, 35.0, capacity="small")
+    small = _summary("word", 38.0, 37.5, _gain(2.0, 1.0, 3.0, 1), capacity="small")
+    tiny, other = _findings(TEACHER, PLAIN, SEQ, plain, small).settings()
+    assert tiny[0] == "`tiny`" and tiny[1].startswith("(100k parameters, `plain` 30.0 BLEU): `seq` gains")
+    assert other[0] == "`small`" and other[1].startswith("(200k parameters, `plain` 36.0 BLEU): `word` gains")
+
+
 def test_no_gap_is_closed_without_a_gain_on_the_test_set() -> None:
     """Whatever others gain there that validation does not prefer; nor beyond a teacher that plain equals."""
     unclear = _summary("word", 30.4, 35.0, _gain(0.4, -0.5, 1.3, 0))

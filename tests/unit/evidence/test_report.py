@@ -283,6 +283,27 @@ def test_words_that_noise_changed_are_told_by_side(tmp_path: Path, monkeypatch: 
     ]
 
 
+def test_the_first_test_set_is_judged_at_the_level_of_params(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every text names that level, and that set though others were translated too."""
+    write(tmp_path, report_tree.grid(seeds=[1, 2]), confidence=0.99)
+    raw = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    raw["corpus"]["tests"] = ["test", "other"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    report.main([])
+    table = Path("reports/table.md").read_text(encoding="utf-8")
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert "99% interval" in table and "A gain or a loss is one where it is below 0.01." in table
+    assert "the least p Holm is 0.020; raise report.bootstrap_samples." in table
+    assert "with its 99% interval" in page and "bars are 99% t-intervals" in page
+    assert "p is below 0.01 after Holm" in page
+    for text in (table, page):
+        assert "`test`" in text or "<code>test</code>" in text
+        assert not re.search(r"95%|below 0\.05|on other\b|`other`|<code>other<", text)
+
+
 def test_hashes_are_not_shown_among_the_facts_of_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

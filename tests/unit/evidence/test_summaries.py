@@ -11,7 +11,7 @@ import pytest
 from nmtkd.evidence import headline
 from nmtkd.evidence.bootstrap import bootstrap, by_group, sentence_statistics
 from nmtkd.evidence.results import Result, ResultsError
-from nmtkd.evidence.statistics import pooled_luck
+from nmtkd.evidence.statistics import Comparison, pooled_luck
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
@@ -320,6 +320,15 @@ def test_a_verdict_may_hang_on_the_length_penalty(tmp_path: Path) -> None:
     assert (small.gains["beam"].verdict, small.gains["beam_at_1"].verdict) == (1, 0)
     assert small.hangs_on_length and not found[SEQ].hangs_on_length and not found[PLAIN].hangs_on_length
     assert small.penalties == [1.4] and found[SEQ].penalties == [1.0]
+    for differences, verdicts, hangs in (
+        ((2.0, 0.3), (1, 0), True),
+        ((0.2, -0.2), (0, 0), False),
+        ((2.0, 0.9), (1, 1), False),
+        ((2.0, -0.9), (None, None), False),
+    ):
+        searches = zip(("beam", "beam_at_1"), differences, verdicts, strict=True)
+        gains = {search: Comparison(value, None, verdict) for search, value, verdict in searches}
+        assert replace(small, gains=gains).hangs_on_length is hangs
 
 
 def test_of_several_plain_methods_the_first_is_the_baseline(tmp_path: Path) -> None:

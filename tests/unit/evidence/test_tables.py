@@ -8,7 +8,7 @@ import pytest
 
 from nmtkd.evidence import numbers, tables
 from nmtkd.evidence.findings import Findings
-from nmtkd.evidence.statistics import Comparison, Evidence
+from nmtkd.evidence.statistics import Comparison, Evidence, Spread
 from nmtkd.plan import layout
 from tests.unit.evidence import report_tree
 
@@ -241,6 +241,13 @@ def test_metrics_nest_as_far_as_the_grid_does(tmp_path: Path) -> None:
 )
 def test_parameters_in_three_digits(number: int, text: str) -> None:
     assert numbers.count(number) == text
+
+
+def test_a_mean_stands_with_its_standard_deviation() -> None:
+    """Not with its interval, which is wider."""
+    assert numbers.show(Spread(31.04, 1.26, 28.5, 33.5, 3)) == "31.0 ±1.3"
+    assert numbers.show(Spread(31.04, None, None, None, 1)) == "31.0"
+    assert numbers.show(None) == ""
 
 
 def test_what_rounds_to_zero_has_no_minus() -> None:
