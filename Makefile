@@ -38,7 +38,7 @@ repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=
 	@PYTHONPATH=src exec python -m runner $(JOBS)
 
 test: setup ## run all tests, as many files at once as there are cores
-	@python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	@python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (minutes)
 	@python -m tests.planted_bugs
@@ -51,7 +51,7 @@ slow: bugs ## what takes too long for `make test` (the corpus's archive must hav
 	@python -m pytest -m slow
 
 bench: setup ## measure everything side by side and write reports/bench.md (hours; after make repro)
-	@for script in training levers methods teacher start_up data_stages memory gpu forecast; do \
+	@for script in training precision levers methods teacher start_up data_stages memory gpu forecast; do \
 	python bench/$$script.py || exit 1; done
 	@python bench/languages.py && python bench/small_tests.py
 	@python bench/peers.py && python bench/experiment.py --before $(BEFORE)

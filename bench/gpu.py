@@ -59,7 +59,7 @@ def main() -> None:
         harness.save("gpu", [], {"measured": "not yet: no GPU was at hand"})
         return
     training.SHAPE.update(SHAPE)
-    training.RECIPE.update(RECIPE)
+    training.RECIPE.update(RECIPE | {"precision": "bfloat16"})
     if asked.side == "products":
         harness.result(rate=matrix_rate())
     elif asked.side == "ours":

@@ -31,6 +31,7 @@ RECIPE: dict[str, Any] = {
     "adam_betas": [0.9, 0.98],
     "weight_decay": 0.0001,
     "dropout": 0.2,
+    "precision": "float32",
 }
 RECIPE |= {"label_smoothing": 0.1, "clip_norm": 1.0, "pre_norm": True, "average": 1, "curve_pairs": 0}
 UPDATES = 50  # a run: half a minute, of which the first SKIPPED do not count

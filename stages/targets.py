@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage = f"targets {args.noise} {args.prefix}"
     with output(layout.targets_dir(args.noise, args.prefix)) as made:
         writer = targets.Writer(made.path, token_counts(prefix), header)
-        rows = scoring.distributions(model, sources, prefix, top_k, settings.temperature, settings.max_tokens)
+        rows = scoring.distributions(
+            model, sources, prefix, top_k, settings.temperature, settings.max_tokens, settings.precision
+        )
         for done, (line, ids, probs) in enumerate(rows, start=1):
             writer.put(line, ids, probs)
             of_all = min(done * processes.count(), len(prefix) - 1)  # shares are about equal

@@ -34,6 +34,14 @@ settings.register_profile(
 settings.load_profile("laboratory")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A worker runs all tests of a file. One runs all of tests/stages, which share a laboratory."""
+    stages = Path(__file__).parent / "stages"
+    for item in items:
+        group = stages if stages in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
     """A disk of its own. Skips the test where none can be had."""
@@ -87,6 +95,7 @@ def tiny_model(folder: Path, source: list[str], target: list[str]) -> Tiny:
     recipe: dict[str, Any] = {"updates": 10, "max_tokens": 100, "lr": 0.001, "warmup": 5}
     recipe |= {"adam_betas": [0.9, 0.98], "weight_decay": 0.0, "dropout": 0.3, "label_smoothing": 0.1}
     recipe |= {"clip_norm": 1.0, "pre_norm": True, "checkpoint_every": 5, "average": 1, "curve_pairs": 0}
+    recipe["precision"] = "float32"
     architecture = Architecture(encoder_layers=1, decoder_layers=2, width=16, ffn=24, heads=2)
     command = command_line.arguments(architecture, Training(**recipe), 1, joint=source == target)
     cfg = bridge.configuration(command)

@@ -59,6 +59,7 @@ def recipe(updates: int, **changes: Any) -> Training:
         "label_smoothing": shared.SMOOTHING,
         "clip_norm": 0.0,
         "weight_decay": shared.DECAY,
+        "precision": "float32",
     }
     ends = {"updates": updates, "checkpoint_every": updates, "average": 1, "curve_pairs": 0, "pre_norm": True}
     return Training(**{**common, **ends, **changes})

@@ -23,6 +23,7 @@ PROGRESS_SECONDS = 5.0  # least time between two progress lines
 MOST_THREADS_A_CORE = 4
 PATIENCE = 10.0  # seconds that a process has to end by itself
 MOST_PROCESSES = 1024  # that share a stage: as many GPUs are the largest machines' that train such models
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # flags of its products: two of x86, one of ARM
 SHOWN = 40  # characters of a setting that a message quotes
 
 
@@ -101,16 +102,26 @@ def processes() -> int:
 
 def description(gpus: int = 1) -> dict[str, str | int]:
     """Processor, device and cores, for the measurements in reports/machine/. `gpus` worked at once."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
     return {
-        "processor": (names or [platform.processor() or platform.machine()])[0],
+        "processor": _of_processor("model name") or platform.processor() or platform.machine(),
         "device": f"cuda on {gpus} GPUs" if gpus > 1 and device() == "cuda" else device(),
         "cores": threads(),
     }
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it, as far as Linux tells."""
+    flags = (_of_processor("flags") or _of_processor("Features")).split()
+    return any(flag in flags for flag in BFLOAT16)
+
+
+def _of_processor(name: str) -> str:
+    """A field of the first core in /proc/cpuinfo; empty if there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def measurement(kind: str, key: str, model: str, gpus: int = 1, **values: Any) -> dict[str, Any]:

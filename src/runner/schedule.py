@@ -30,9 +30,14 @@ Start = Callable[[str, Mapping[str, str]], BaseProcess]
 Tell = Callable[[str], None]  # shows a message
 
 
+def on_gpu(devices: Path = Path("/dev")) -> bool:
+    """Whether stages will use a GPU, as far as can be told without torch."""
+    return os.environ.get("NMTKD_DEVICE") != "cpu" and any(devices.glob(GPUS))
+
+
 def at_once(devices: Path = Path("/dev")) -> int:
     """How many stages run at once unless told: one a core, as far as free memory goes; 1 on a GPU."""
-    if os.environ.get("NMTKD_DEVICE") != "cpu" and any(devices.glob(GPUS)):
+    if on_gpu(devices):
         return 1
     free = psutil.virtual_memory().available // STAGE_BYTES
     return max(1, min(machine.threads(), free, MOST_AT_ONCE))

@@ -211,8 +211,8 @@ BUGS = [
         name="chunked: a chunk forgets those before it",
         module=CHUNKED,
         where="_Passes.chunk",
-        old="self.grad_VC.addmm_(logits_nV.t(), inputs_nC)",
-        new="self.grad_VC = logits_nV.t() @ inputs_nC",
+        old="self.grad_VC.addmm_(grad_nV.t(), inputs_nC)",
+        new="self.grad_VC = grad_nV.t() @ inputs_nC",
         tests=(FROM_LOGITS,),
     ),
     Bug(

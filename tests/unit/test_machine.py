@@ -233,6 +233,26 @@ def test_memory_is_that_of_the_smallest_gpu_or_of_the_machine(monkeypatch: pytes
     assert machine.memory_bytes() == 16 * machine.GIB
 
 
+@pytest.mark.parametrize(
+    ("facts", "has"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 avx512f\nflags\t\t: fpu\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx512f avx512_vnni\n", False),
+        ("Features\t: fp svebf16x\n", False),
+        ("", False),
+    ],
+)
+def test_a_processor_with_bfloat16_is_known_by_its_flags(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, facts: str, has: bool
+) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(facts, encoding="utf-8")
+    monkeypatch.setattr(machine, "Path", lambda _: path)
+    assert machine.multiplies_bfloat16() is has
+
+
 def test_a_measurement_names_the_cores_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "threads", lambda: 3)
     assert machine.description()["cores"] == 3

@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "4910df03de863b2e3fde22cb21ad6a75068319b394c1850f2ca33aa30bfeada6", "sentences_per_second": {"beam": 816.0, "greedy": 2498.5}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b040e74135cfb9130e1b1e3aa7afe9f8a2f57f2f604ec62ea022867b3de18db4", "sentences_per_second": {"beam": 778.9, "greedy": 2417.4}});

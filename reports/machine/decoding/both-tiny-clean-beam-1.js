@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "f6654cf39ba5af8fa761393ce98493c1aafc1b6e74f0f6ce93f85123575009e1", "sentences_per_second": {"beam": 1177.6, "greedy": 3451.6}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "fda6e5a4493de3877917cc25076fb7e06bac4c0a55e8174bd7be50e06267d0fa", "sentences_per_second": {"beam": 1209.7, "greedy": 3556.5}});

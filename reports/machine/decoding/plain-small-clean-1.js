@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b8fcc2eea2ee1d6d22ee7073e03dbb1daa3318344acafbb8db8ac6da89cd88f7", "sentences_per_second": {"beam": 812.6, "greedy": 2368.5}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "082a8f55e5c0e9c9614f3b69c843632015bfaeeb1418e1609859a1cea28a2e77", "sentences_per_second": {"beam": 772.2, "greedy": 2308.1}});

@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "226f371232b09234e4ba0f0b0c90b1316ef02b20e0666d6e09f8a1a94bd46ad6", "sentences_per_second": {"beam": 1156.6, "greedy": 3198.0}});
+machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "2b8fba192bffa7704553cdd2d88859c420ba4872db93d3cd62f20f02eecf10f9", "sentences_per_second": {"beam": 1135.1, "greedy": 3137.9}});

@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "163967cd8ed086fa59dd428b9bbec7d96973e8bd502f57de2323d98f21252a42", "sentences_per_second": {"beam": 858.8, "greedy": 2587.7}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "8a8d64731b188f74fe4464995bd2a8b0fd06d25d10ee16252fde3dc73f1a9a41", "sentences_per_second": {"beam": 782.7, "greedy": 2385.7}});

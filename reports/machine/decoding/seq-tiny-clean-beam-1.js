@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "6bac3da1351851261af0ac51f1f448609f0fc02be3c11cf04a6447b6340d6876", "sentences_per_second": {"beam": 1212.7, "greedy": 3666.0}});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "1e7d05ad8388f3f7b6f92e70d36a5b5792f6e780aa9fc505065fee887a5e92e7", "sentences_per_second": {"beam": 1200.4, "greedy": 3549.6}});

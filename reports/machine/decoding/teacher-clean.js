@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "3d815d21178e548a0ba7d66a83ed7c253de80fdcc8f37a15dda7e8800db77c95", "sentences_per_second": {"beam": 346.6, "greedy": 1079.1}});
+machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "cfa4a2f37c2ac8a88560aa9e1d811df3383617866ea0c82d0a7bc04e71cc2462", "sentences_per_second": {"beam": 330.8, "greedy": 1009.7}});

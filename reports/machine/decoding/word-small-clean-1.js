@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "89d08ea48659b324c5605ffa653975627a6e12a07c2aabbbb49f0f1ec00fda64", "sentences_per_second": {"beam": 877.9, "greedy": 2540.0}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "ae1ba19daf0e04fac7e3595eab3588c63b747d790a162753581977f694d7bbb0", "sentences_per_second": {"beam": 828.6, "greedy": 2532.0}});

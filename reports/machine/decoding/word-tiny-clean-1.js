@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "9db83eed2e6f9e372a98070bc87c899e54f0f9dbfaee44f376f1d96ac1ce97c6", "sentences_per_second": {"beam": 1192.7, "greedy": 3334.8}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "21f410fb67196b595f7c3061fa020ffa15ebf714dd3d4aaf0cb5a966a0c90875", "sentences_per_second": {"beam": 1159.3, "greedy": 3246.0}});

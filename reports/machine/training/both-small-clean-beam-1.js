@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "4910df03de863b2e3fde22cb21ad6a75068319b394c1850f2ca33aa30bfeada6", "seconds": 80.5, "target_tokens_per_second": 14912.7});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b040e74135cfb9130e1b1e3aa7afe9f8a2f57f2f604ec62ea022867b3de18db4", "seconds": 86.4, "target_tokens_per_second": 13808.5});

@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "f6654cf39ba5af8fa761393ce98493c1aafc1b6e74f0f6ce93f85123575009e1", "seconds": 52.0, "target_tokens_per_second": 23108.1});
+machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "fda6e5a4493de3877917cc25076fb7e06bac4c0a55e8174bd7be50e06267d0fa", "seconds": 53.4, "target_tokens_per_second": 22343.4});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b8fcc2eea2ee1d6d22ee7073e03dbb1daa3318344acafbb8db8ac6da89cd88f7", "seconds": 74.7, "target_tokens_per_second": 19009.1});
+machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "082a8f55e5c0e9c9614f3b69c843632015bfaeeb1418e1609859a1cea28a2e77", "seconds": 79.2, "target_tokens_per_second": 17924.1});

@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "163967cd8ed086fa59dd428b9bbec7d96973e8bd502f57de2323d98f21252a42", "seconds": 78.5, "target_tokens_per_second": 15291.0});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "8a8d64731b188f74fe4464995bd2a8b0fd06d25d10ee16252fde3dc73f1a9a41", "seconds": 83.4, "target_tokens_per_second": 14308.3});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "AMD EPYC"}, "model": "3d815d21178e548a0ba7d66a83ed7c253de80fdcc8f37a15dda7e8800db77c95", "seconds": 292.6, "target_tokens_per_second": 9697.8});
+machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "AMD EPYC"}, "model": "cfa4a2f37c2ac8a88560aa9e1d811df3383617866ea0c82d0a7bc04e71cc2462", "seconds": 301.2, "target_tokens_per_second": 9419.7});

@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "89d08ea48659b324c5605ffa653975627a6e12a07c2aabbbb49f0f1ec00fda64", "seconds": 78.7, "target_tokens_per_second": 18042.1});
+machine({"key": "word-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "ae1ba19daf0e04fac7e3595eab3588c63b747d790a162753581977f694d7bbb0", "seconds": 85.8, "target_tokens_per_second": 16545.8});

@@ -13,6 +13,9 @@ from torch import Tensor
 from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import gpu_memory, transformer
+from nmtkd.network.matmul import matmul_transposed
+from nmtkd.network.precision import products_in
+from nmtkd.plan.values import FLOAT32
 
 Row = tuple[int, Tensor, Tensor]  # line, ids_TK, probs_TK
 ROWS = 256  # positions of a chunk of logits: it stays in the cache
@@ -27,14 +30,17 @@ def distributions(
     top_k: int,
     temperature: float,
     max_tokens: int,
+    precision: str = FLOAT32,
 ) -> Iterator[Row]:
     """Yields (line, ids_TK, probs_TK) for each pair of BPE lines, in any order. T counts EOS.
 
     probs are the K largest of softmax(logits / temperature) at each position, given the prefix before it, in
-    float32, largest first. An ensemble's members are averaged. The teacher is in eval mode. A line longer
-    than `max_tokens` is a batch by itself. Processes that share the work cut the same batches, and each
-    yields the lines of its own. Raises bridge.ModelError for a line beyond the model's positions,
-    ValueError for K above V, machine.MachineError for a GPU whose memory is too small.
+    float32, largest first. `precision` is that of all products but those of the logits. An ensemble's members
+    are averaged. The teacher is in eval mode. A line longer than `max_tokens` is a batch by itself. Processes
+    that share the work cut the same batches, and each yields the lines of its own.
+
+    Raises bridge.ModelError for a line beyond the model's positions, ValueError for K above V,
+    machine.MachineError for a GPU whose memory is too small.
     """
     torch.set_num_threads(machine.threads())
     machine.keep_freed_memory()
@@ -49,7 +55,7 @@ def distributions(
 
         def scored(lines: Sequence[int] = batch) -> tuple[dict[str, Any], list[Row]]:
             sample = bridge.collate(dataset, lines, loaded.device)
-            return sample, list(_scored(members, sample, top_k, temperature))
+            return sample, list(_scored(members, sample, top_k, temperature, precision))
 
         def trial(lines: Sequence[int] = batch) -> gpu_memory.Trial:
             return gpu_memory.Trial(
@@ -65,17 +71,22 @@ def distributions(
 
 
 def _scored(
-    members: Sequence[bridge.Loaded], sample: dict[str, Any], top_k: int, temperature: float
+    members: Sequence[bridge.Loaded], sample: dict[str, Any], top_k: int, temperature: float, precision: str
 ) -> Iterator[Row]:
     """The rows of a batch."""
     real_BT = sample["target"].ne(members[0].dictionary.pad())
+    outputs = [member.model.decoder.output_projection.weight for member in members]
     with torch.inference_mode():
-        features = [transformer.features(member.model, **sample["net_input"])[real_BT] for member in members]
+        with products_in(precision, real_BT.device.type):
+            features = [transformer.features(one.model, **sample["net_input"])[real_BT] for one in members]
+        exact = [
+            features_NC.to(output_VC.dtype) for features_NC, output_VC in zip(features, outputs, strict=True)
+        ]
         parts = []
-        for start in range(0, int(real_BT.sum()), ROWS):
+        for start in range(0, len(exact[0]), ROWS):
             logits = [
-                transformer.project(member.model, features_NC[start : start + ROWS])
-                for member, features_NC in zip(members, features, strict=True)
+                matmul_transposed(features_NC[start : start + ROWS], output_VC)
+                for features_NC, output_VC in zip(exact, outputs, strict=True)
             ]
             top = transformer.soften(logits, temperature).topk(top_k, dim=-1)
             parts.append((top.indices, top.values))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from nmtkd.network.matmul import matmul_transposed
+from nmtkd.network.precision import ROWS, as_written, exact, padded, wanted
 
 # Bytes of a chunk of logits, which fits a core's share of the cache. 2 to 16 MiB made no difference
 # (docs/performance.md).
@@ -69,10 +70,10 @@ def chunked_loss(features_NC: Tensor, output_VC: Tensor, positions: Positions) -
     The logits are features @ output^T. Computed in float32 (products in the features' own type), or in
     float64 where the features are.
     """
-    if torch.is_autocast_enabled(features_NC.device.type):
-        features_NC = features_NC.to(torch.get_autocast_dtype(features_NC.device.type))
+    features_NC = features_NC.to(wanted(features_NC))
     weights = positions.label_weight_N, positions.teacher_weight_N
-    total, ce_N, nll_N, term_N = _Loss.apply(features_NC, output_VC, *weights, positions)  # type: ignore[no-untyped-call]
+    with as_written(features_NC):
+        total, ce_N, nll_N, term_N = _Loss.apply(features_NC, output_VC, *weights, positions)  # type: ignore[no-untyped-call]
     return ChunkedLoss(total, ce_N, nll_N, term_N)
 
 
@@ -111,9 +112,9 @@ class _Passes:
 
     def __init__(self, features_NC: Tensor, output_VC: Tensor, positions: Positions) -> None:
         count, vocabulary = len(features_NC), len(output_VC)
-        self.dtype = torch.float64 if features_NC.dtype == torch.float64 else torch.float32
+        self.dtype = exact(features_NC.dtype)
         size = CHUNK_BYTES if features_NC.device.type == "cpu" else CHUNK_BYTES_GPU
-        self.rows = max(1, size // (self.dtype.itemsize * vocabulary))
+        self.rows = max(1, size // (self.dtype.itemsize * vocabulary) // ROWS * ROWS)
         self.features_NC, self.output_VC, self.positions = (
             features_NC,
             output_VC.to(features_NC.dtype),
@@ -146,11 +147,12 @@ class _Passes:
     def chunk(self, part: slice) -> None:
         """Losses and gradients of one chunk. Its logits become their own gradient, in place."""
         positions, inputs_nC = self.positions, self.features_NC[part]
+        count, inputs_nC = len(inputs_nC), padded(inputs_nC)
         target_n1, label_weight_n1 = (
             positions.target_N[part, None],
             positions.label_weight_N[part, None].to(self.dtype),
         )
-        logits_nV = matmul_transposed(inputs_nC, self.output_VC).to(self.dtype)
+        logits_nV = matmul_transposed(inputs_nC, self.output_VC)[:count].to(self.dtype)
         at_target_n1 = logits_nV.gather(-1, target_n1)
         ids_nK = target_n1[:, :0] if positions.ids_NK is None else positions.ids_NK[part]
         kept_nK = logits_nV.gather(-1, ids_nK)
@@ -186,11 +188,12 @@ class _Passes:
         else:
             logits_nV.mul_(scale_n1)
         logits_nV.scatter_(-1, ids_nK, grad_kept_nK).scatter_add_(-1, target_n1, -self.gold * label_weight_n1)
-        self.grad_NC[part] = matmul_transposed(logits_nV.to(inputs_nC.dtype), self.output_VC.t())
+        grad_nV = padded(logits_nV.to(inputs_nC.dtype))
+        self.grad_NC[part] = matmul_transposed(grad_nV, self.output_VC.t())[:count]
         if inputs_nC.dtype == self.dtype:
-            self.grad_VC.addmm_(logits_nV.t(), inputs_nC)
+            self.grad_VC.addmm_(grad_nV.t(), inputs_nC)
         else:
-            self.grad_VC.add_(logits_nV.to(inputs_nC.dtype).t() @ inputs_nC)
+            self.grad_VC.add_(grad_nV.t() @ inputs_nC)
 
     def _teacher_term(self, part: slice, softened_nJ: Tensor, mass_n1: Tensor) -> Tensor:
         """Stores the teacher's term. Returns the gradient of its weighted sum by softened logits [n, J].

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nmtkd.network.precision import as_written, exact
+
 
 class SentenceGate(nn.Module):
     """g(x) = sigmoid(w . mean encoder output + b), one value a sentence; 0.5 before training.
@@ -23,9 +25,11 @@ class SentenceGate(nn.Module):
 
     def forward(self, encoded_TBC: Tensor, padding_BT: Tensor) -> Tensor:
         """g [B]. Detached: otherwise the encoder could lower the loss by moving the gate."""
-        real_TB1 = (~padding_BT).t().unsqueeze(-1).to(encoded_TBC.dtype)
-        mean_BC = (encoded_TBC.detach() * real_TB1).sum(0) / real_TB1.sum(0)
-        return torch.sigmoid(self.score(mean_BC)).squeeze(-1)
+        states_TBC = encoded_TBC.detach().to(exact(encoded_TBC.dtype))
+        real_TB1 = (~padding_BT).t().unsqueeze(-1).to(states_TBC.dtype)
+        mean_BC = (states_TBC * real_TB1).sum(0) / real_TB1.sum(0)
+        with as_written(mean_BC):
+            return torch.sigmoid(self.score(mean_BC)).squeeze(-1)
 
 
 def hybrid(word_B: Tensor, seq_B: Tensor, gate_B: Tensor) -> Tensor:

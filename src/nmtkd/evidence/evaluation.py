@@ -152,7 +152,7 @@ def _result(
 ) -> dict[str, Any]:
     """What evidence.results.Result reads of a model and its scores."""
     corpus, model = settings.corpus, layout.model_dir(trained)
-    card = card_of(trained, "parameters", "updates")
+    card = card_of(trained, "parameters", "updates", "precision")
     return {
         **axes,
         "key": key,
@@ -162,6 +162,7 @@ def _result(
         "model_bytes": sum(path.stat().st_size for path in members(model)),
         "parameters": card["parameters"],
         "updates": card["updates"],
+        "precision": card["precision"],
         "scores": scores,
         **{name: card[name] for name in COPIED if name in card},
     }

@@ -38,6 +38,7 @@ def notes(summaries: Sequence[Summary], settings: Report, headline: Headline, lo
         *(_gains(seeds, comparisons, settings, headline) if comparisons else []),
         *_signs(summaries, settings),
         "MB: the model's file.",
+        *_precisions(summaries),
     ]
     if seeds == 1:
         lines.append(
@@ -45,6 +46,17 @@ def notes(summaries: Sequence[Summary], settings: Report, headline: Headline, lo
             "nor which sign a difference would have then."
         )
     return lines + [headline.limit] * bool(headline.limit)
+
+
+def _precisions(summaries: Sequence[Summary]) -> list[str]:
+    """Which models were trained in which precision, where it is not one for all."""
+    trained: dict[str, dict[str, None]] = {}
+    for summary in summaries:
+        trained.setdefault(summary.precision, {})[summary.method] = None
+    if len(trained) == 1:
+        return []
+    parts = "; ".join(f"{precision}: {', '.join(methods)}" for precision, methods in trained.items())
+    return [f"Caution, products in training were not of one type. {parts}."]
 
 
 def _scores(headline: Headline, long_words: int) -> list[str]:

@@ -90,6 +90,7 @@ class Result(_Part):
     parameters: int
     model_bytes: int
     updates: int
+    precision: str  # of products in training
     data: Data
     length_penalty: float  # of the search BEAM
     length_penalties: dict[str, float]  # validation BLEU of each penalty that was tried

@@ -9,7 +9,8 @@ from nmtkd.evidence.results import PLOTTED, VALID, Data, Result
 RESULTS_HEADER = "corpus,pair,method,capacity,noise,decoding,seed,split,search,metric,value,signature"
 ADAPTED_HEADER = "key,fact,value"
 RUNS_HEADER = (
-    f"key,method,capacity,noise,decoding,seed,parameters,{','.join(Data.model_fields)},length_penalty,climb"
+    "key,method,capacity,noise,decoding,seed,parameters,precision,"
+    f"{','.join(Data.model_fields)},length_penalty,climb"
 )
 
 
@@ -59,7 +60,13 @@ def run_rows(results: Iterable[Result], climbs: Mapping[str, float | None]) -> l
     """
     rows = []
     for result in results:
-        facts = [*result.cell, result.seed, result.parameters, *result.data.model_dump().values()]
+        facts = [
+            *result.cell,
+            result.seed,
+            result.parameters,
+            result.precision,
+            *result.data.model_dump().values(),
+        ]
         climb = climbs[result.key]
         own = [str(result.length_penalty), "" if climb is None else f"{climb:.4f}"]
         rows.append([result.key, *map(str, facts), *own])

@@ -31,6 +31,7 @@ class Summary:
     rivals: Mapping[CellKey, Comparison]  # if it leads a setting: its BLEU by BEAM minus that of the others
     models: Mapping[str, str]  # content hash by key, a model a seed: what a machine's times belong to
     penalties: Sequence[float]  # length penalties of the search BEAM, a seed each
+    precision: str  # of products in training
     passes: float  # over the training set, mean
     climb: float | None  # BLEU that the curves still gain, mean (curves.climb); None if it was not measured
     climbs: bool  # whether that is more than report.max_climb
@@ -92,6 +93,7 @@ def summarise(
                 rivals={other: found for (leader, other), found in rivals.items() if leader == cell},
                 models={result.key: result.model for result in members},
                 penalties=[result.length_penalty for result in members],
+                precision=members[0].precision,
                 passes=_mean([result.data.passes for result in members]),
                 climb=climb,
                 climbs=climb is not None and climb > settings.max_climb,

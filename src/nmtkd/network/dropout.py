@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,22 +14,21 @@ RAW = 8  # bytes of one output of the generator
 
 
 class Dropout:
-    """All dropouts of a forward pass: `places` tensors of shape `tokens` x `width`. Rate 0 does nothing.
+    """All dropouts of a forward pass: `places` tensors of the shape of `like`. Rate 0 does nothing.
 
     On a CPU numpy's generator, seeded by torch's, draws the numbers: torch's own draws cost fifteen times as
     much there (docs/performance.md). The numbers follow from torch's seed alone. On a GPU torch draws them.
     """
 
-    def __init__(self, rate: float, tokens: Tensor, width: int, places: int) -> None:
+    def __init__(self, rate: float, like: Tensor, places: int) -> None:
         self._rate = rate
-        self._raw: Tensor | None = None
+        self._raw: np.ndarray[Any, np.dtype[np.int16]] | None = None
         self._place = 0
-        if rate > 0.0 and tokens.device.type == "cpu":
-            shape = (places, *tokens.shape, width)
-            count = places * tokens.numel() * width
+        if rate > 0.0 and like.device.type == "cpu":
+            count = places * like.numel()
             seed = int(torch.randint(torch.iinfo(torch.int64).max, ()).item())
             raw = np.random.SFC64(seed).random_raw(-(-count * BYTES // RAW))
-            self._raw = torch.from_numpy(raw.view(np.int16)[:count]).view(shape)
+            self._raw = raw.view(np.int16)[:count].reshape(places, *like.shape)
             dropped = round(rate * STEPS)
             self._bound, self._scale = dropped - STEPS // 2, STEPS / (STEPS - dropped)
 
@@ -35,7 +36,7 @@ class Dropout:
         """x with values zeroed at the rate, the others scaled to keep the mean."""
         if self._raw is None:
             return torch.dropout(x, self._rate, True)
-        return x * self._mask(x.dtype)
+        return (x * self._mask(x.dtype)).mul_(self._scale)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         """residual + dropout(x)."""
@@ -43,11 +44,14 @@ class Dropout:
             return residual + x
         if self._raw is None:
             return residual + torch.dropout(x, self._rate, True)
-        return torch.addcmul(residual, x, self._mask(x.dtype))
+        return torch.addcmul(residual, x, self._mask(x.dtype), value=self._scale)
 
     def _mask(self, dtype: torch.dtype) -> Tensor:
-        """The next dropout's mask: 0 or the scale."""
+        """The next dropout's mask: 0 or 1. By numpy, which compares and casts several times as fast."""
         assert self._raw is not None
-        raw = self._raw[self._place]
+        kept = self._raw[self._place] >= self._bound
         self._place += 1
-        return (raw >= self._bound).to(dtype).mul_(self._scale)
+        if dtype.itemsize != BYTES:
+            return torch.from_numpy(kept.astype(np.float32)).to(dtype)
+        one = torch.ones((), dtype=dtype).view(torch.int16).numpy()  # its bits
+        return torch.from_numpy(kept * one).view(dtype)

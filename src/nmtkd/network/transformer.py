@@ -7,7 +7,8 @@ post-norm. Differences from the stock forward pass:
 - Dropout draws its random numbers once a pass, two bytes each.
 - The decoder returns features, so that a loss need not keep logits.
 
-Shapes: B sentences, S source and T target positions, C width, H heads.
+Shapes: B sentences, S source and T target positions, C width, F feed-forward units; N = B S or B T rows, and
+in a half type some of zeros (precision.py).
 """
 
 from __future__ import annotations
@@ -21,15 +22,21 @@ from torch import Tensor
 
 from nmtkd.network.attention import attend
 from nmtkd.network.dropout import Dropout
-from nmtkd.network.matmul import matmul_transposed
+from nmtkd.network.precision import as_written, exact, linear, normalised, padded, wanted
 
 
 @dataclass(frozen=True)
 class Encoded:
     """The encoder's output, and which positions are padding (None: no padding)."""
 
-    states_BSC: Tensor
+    states_NC: Tensor
+    shape: torch.Size  # B, S
     padding_BS: Tensor | None
+
+    @property
+    def states_BSC(self) -> Tensor:  # noqa: N802
+        """The states by sentence."""
+        return _by_sentence(self.states_NC, self.shape)
 
 
 def fits(model: Any) -> bool:
@@ -56,11 +63,6 @@ def features(model: Any, src_tokens: Tensor, prev_output_tokens: Tensor, **_: An
     return decode(model, prev_output_tokens, encode(model, src_tokens))
 
 
-def project(model: Any, features_NC: Tensor) -> Tensor:
-    """Logits [N, V] of features. No gradient flows through them."""
-    return matmul_transposed(features_NC, model.decoder.output_projection.weight)
-
-
 def logits(model: Any, net_input: dict[str, Any]) -> Tensor:
     """Logits [B, T, V] for a batch's net_input, by the stock forward pass if the model does not fit."""
     if fits(model):
@@ -75,7 +77,8 @@ def soften(logits: Sequence[Tensor], temperature: float) -> Tensor:
 
     `logits` holds one tensor [..., V] for each member.
     """
-    probs = [torch.softmax(member.float() / temperature, dim=-1) for member in logits]
+    softened = [member.float() if temperature == 1.0 else member.float() / temperature for member in logits]
+    probs = [torch.softmax(member, dim=-1) for member in softened]
     return probs[0] if len(probs) == 1 else torch.stack(probs).mean(0)
 
 
@@ -84,23 +87,21 @@ def encode(model: Any, src_BS: Tensor) -> Encoded:
     encoder = model.encoder
     padding_BS = src_BS.eq(encoder.padding_idx)
     padding = padding_BS if bool(padding_BS.any()) else None
-    dropout = Dropout(
-        encoder.dropout_module.p if model.training else 0.0,
-        src_BS,
-        encoder.embed_tokens.embedding_dim,
-        1 + 2 * len(encoder.layers),
-    )
-    x_BSC = dropout(_embedded(encoder, src_BS))
+    x_BSC = _embedded(encoder, src_BS)
     if padding is not None:
         # As in fairseq: no real position reads padding, but its values must be finite.
         x_BSC = x_BSC.masked_fill(padding.unsqueeze(-1), 0.0)
-    mask = _mask(padding, x_BSC.dtype)
-    for layer in encoder.layers:
-        x_BSC = _self_attention(layer, x_BSC, dropout, mask, causal=False)
-        x_BSC = _feed_forward(layer, x_BSC, dropout)
-    if encoder.layer_norm is not None:
-        x_BSC = encoder.layer_norm(x_BSC)
-    return Encoded(x_BSC, padding)
+    with as_written(x_BSC):
+        x_NC = padded(x_BSC.flatten(0, 1))
+        dropout = _dropout(model, encoder, x_NC, 1 + 2 * len(encoder.layers))
+        x_NC = dropout(x_NC)
+        mask = _mask(padding, exact(x_NC.dtype))
+        for layer in encoder.layers:
+            x_NC = _self_attention(layer, x_NC, src_BS.shape, dropout, mask, causal=False)
+            x_NC = _feed_forward(layer, x_NC, src_BS.shape, dropout)
+        if encoder.layer_norm is not None:
+            x_NC = normalised(encoder.layer_norm, x_NC)
+    return Encoded(x_NC, src_BS.shape, padding)
 
 
 def decode(model: Any, prefix_BT: Tensor, encoded: Encoded) -> Tensor:
@@ -110,25 +111,39 @@ def decode(model: Any, prefix_BT: Tensor, encoded: Encoded) -> Tensor:
     mask.
     """
     decoder = model.decoder
-    dropout = Dropout(
-        decoder.dropout_module.p if model.training else 0.0,
-        prefix_BT,
-        decoder.embed_tokens.embedding_dim,
-        1 + 3 * len(decoder.layers),
-    )
-    x_BTC = dropout(_embedded(decoder, prefix_BT))
-    mask = _mask(encoded.padding_BS, x_BTC.dtype)
-    memories = _memories(decoder.layers, encoded.states_BSC)
-    for layer, memory in zip(decoder.layers, memories, strict=True):
-        x_BTC = _self_attention(layer, x_BTC, dropout, None, causal=True)
-        x_BTC = _cross_attention(layer, x_BTC, memory, dropout, mask)
-        x_BTC = _feed_forward(layer, x_BTC, dropout)
-    return x_BTC if decoder.layer_norm is None else decoder.layer_norm(x_BTC)
+    x_BTC = _embedded(decoder, prefix_BT)
+    with as_written(x_BTC):
+        x_NC = padded(x_BTC.flatten(0, 1))
+        dropout = _dropout(model, decoder, x_NC, 1 + 3 * len(decoder.layers))
+        x_NC = dropout(x_NC)
+        mask = _mask(encoded.padding_BS, exact(x_NC.dtype))
+        memories = _memories(decoder.layers, encoded)
+        for layer, memory in zip(decoder.layers, memories, strict=True):
+            x_NC = _self_attention(layer, x_NC, prefix_BT.shape, dropout, None, causal=True)
+            x_NC = _cross_attention(layer, x_NC, prefix_BT.shape, memory, dropout, mask)
+            x_NC = _feed_forward(layer, x_NC, prefix_BT.shape, dropout)
+        if decoder.layer_norm is not None:
+            x_NC = normalised(decoder.layer_norm, x_NC)
+    return _by_sentence(x_NC, prefix_BT.shape)
 
 
 def _embedded(side: Any, tokens_BT: Tensor) -> Tensor:
-    """Scaled plus positional embeddings. fairseq counts positions from padding_idx + 1, without padding."""
-    return torch.add(side.embed_positions(tokens_BT), side.embed_tokens(tokens_BT), alpha=side.embed_scale)
+    """Scaled plus positional embeddings, in the type of products.
+
+    fairseq counts positions from padding_idx + 1, without padding.
+    """
+    x_BTC = torch.add(side.embed_positions(tokens_BT), side.embed_tokens(tokens_BT), alpha=side.embed_scale)
+    return x_BTC.to(wanted(x_BTC))
+
+
+def _dropout(model: Any, side: Any, x_NC: Tensor, places: int) -> Dropout:
+    """All dropouts of a pass through one side."""
+    return Dropout(side.dropout_module.p if model.training else 0.0, x_NC, places)
+
+
+def _by_sentence(x_NC: Tensor, shape: torch.Size) -> Tensor:
+    """The rows of real text by sentence [B, T, C], a view."""
+    return x_NC[: shape.numel()].view(*shape, -1)
 
 
 def _mask(padding_BS: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -143,50 +158,61 @@ def _mask(padding_BS: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 def _attended(
     attention: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool = False
 ) -> Tensor:
-    """Attention and its output projection [B, T, C]."""
-    return attention.out_proj(attend(query, key, value, attention.num_heads, mask, causal=causal))
+    """Attention and its output projection [N, C], of queries, keys and values by sentence."""
+    attended_BTC = attend(query, key, value, attention.num_heads, mask, causal=causal)
+    return linear(attention.out_proj, padded(attended_BTC.flatten(0, 1)))
 
 
-def _joined(projections: Sequence[Any], x: Tensor) -> Tensor:
-    """Several linear layers of one input, as one matrix product."""
-    weight = torch.cat([projection.weight for projection in projections])
-    return torch.nn.functional.linear(x, weight, torch.cat([projection.bias for projection in projections]))
+def _joined(projections: Sequence[Any], x_NC: Tensor, shape: torch.Size) -> tuple[Tensor, ...]:
+    """Several linear layers of one input, as one matrix product; by sentence."""
+    weight = torch.cat([projection.weight for projection in projections]).to(x_NC.dtype)
+    bias = torch.cat([projection.bias for projection in projections]).to(x_NC.dtype)
+    joint = torch.nn.functional.linear(x_NC, weight, bias)
+    return _by_sentence(joint, shape).chunk(len(projections), -1)
 
 
 def _self_attention(
-    layer: Any, x_BTC: Tensor, dropout: Dropout, mask: Tensor | None, *, causal: bool
+    layer: Any, x_NC: Tensor, shape: torch.Size, dropout: Dropout, mask: Tensor | None, *, causal: bool
 ) -> Tensor:
     attention, norm = layer.self_attn, layer.self_attn_layer_norm
-    inner = norm(x_BTC) if layer.normalize_before else x_BTC
-    query, key, value = _joined((attention.q_proj, attention.k_proj, attention.v_proj), inner).chunk(3, -1)
-    x_BTC = dropout.add(_attended(attention, query, key, value, mask, causal=causal), x_BTC)
-    return x_BTC if layer.normalize_before else norm(x_BTC)
+    inner_NC = normalised(norm, x_NC) if layer.normalize_before else x_NC
+    query, key, value = _joined((attention.q_proj, attention.k_proj, attention.v_proj), inner_NC, shape)
+    x_NC = dropout.add(_attended(attention, query, key, value, mask, causal=causal), x_NC)
+    return x_NC if layer.normalize_before else normalised(norm, x_NC)
 
 
-def _memories(layers: Sequence[Any], states_BSC: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _memories(layers: Sequence[Any], encoded: Encoded) -> list[tuple[Tensor, Tensor]]:
     """Keys and values of each layer's cross-attention."""
     attentions = [layer.encoder_attn for layer in layers]
     projections = [
         projection for attention in attentions for projection in (attention.k_proj, attention.v_proj)
     ]
-    parts = _joined(projections, states_BSC).chunk(len(projections), -1)
+    parts = _joined(projections, encoded.states_NC, encoded.shape)
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _cross_attention(
-    layer: Any, x_BTC: Tensor, memory: tuple[Tensor, Tensor], dropout: Dropout, mask: Tensor | None
+    layer: Any,
+    x_NC: Tensor,
+    shape: torch.Size,
+    memory: tuple[Tensor, Tensor],
+    dropout: Dropout,
+    mask: Tensor | None,
 ) -> Tensor:
     attention, norm = layer.encoder_attn, layer.encoder_attn_layer_norm
-    inner = norm(x_BTC) if layer.normalize_before else x_BTC
-    x_BTC = dropout.add(_attended(attention, attention.q_proj(inner), *memory, mask), x_BTC)
-    return x_BTC if layer.normalize_before else norm(x_BTC)
+    inner_NC = normalised(norm, x_NC) if layer.normalize_before else x_NC
+    query_BTC = _by_sentence(linear(attention.q_proj, inner_NC), shape)
+    x_NC = dropout.add(_attended(attention, query_BTC, *memory, mask), x_NC)
+    return x_NC if layer.normalize_before else normalised(norm, x_NC)
 
 
-def _feed_forward(layer: Any, x_BTC: Tensor, dropout: Dropout) -> Tensor:
-    inner = layer.final_layer_norm(x_BTC) if layer.normalize_before else x_BTC
-    hidden = layer.activation_fn(layer.fc1(inner))
-    if hasattr(layer.fc1, "opened"):
+def _feed_forward(layer: Any, x_NC: Tensor, shape: torch.Size, dropout: Dropout) -> Tensor:
+    norm = layer.final_layer_norm
+    inner_NC = normalised(norm, x_NC) if layer.normalize_before else x_NC
+    gated = hasattr(layer.fc1, "opened")
+    hidden_NF = layer.activation_fn(layer.fc1(inner_NC) if gated else linear(layer.fc1, inner_NC))
+    if gated:
         # gated.open_units expects fairseq's layout: [T, B, U].
-        layer.fc1.opened = layer.fc1.opened.transpose(0, 1)
-    x_BTC = dropout.add(layer.fc2(hidden), x_BTC)
-    return x_BTC if layer.normalize_before else layer.final_layer_norm(x_BTC)
+        layer.fc1.opened = _by_sentence(layer.fc1.opened, shape).transpose(0, 1)
+    x_NC = dropout.add(linear(layer.fc2, hidden_NF), x_NC)
+    return x_NC if layer.normalize_before else normalised(norm, x_NC)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from nmtkd.network.precision import exact, linear
+
 # Bias of a closed gate. No input overcomes it: the gate and all its gradients are 0, so it stays closed.
 CLOSED = -1000.0
 
@@ -32,8 +34,8 @@ class GatedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to [..., U]."""
-        self.opened = torch.sigmoid(self.gate(x))
-        return self.value(x) * self.opened
+        self.opened = torch.sigmoid(linear(self.gate, x))
+        return linear(self.value, x) * self.opened
 
     def close(self, closed_U: Tensor) -> None:
         """Permanently closes units: further training cannot open them."""
@@ -48,7 +50,7 @@ class GatedLinear(nn.Module):
 
 def openness(opened_TBU: Tensor, padding_BT: Tensor) -> Tensor:
     """Each unit's mean gate over real positions [U]."""
-    return opened_TBU[(~padding_BT).t()].mean(0)
+    return opened_TBU[(~padding_BT).t()].mean(0, dtype=exact(opened_TBU.dtype))
 
 
 @dataclass(frozen=True)

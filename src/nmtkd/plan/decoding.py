@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nmtkd.plan.values import MOST_BATCH_TOKENS, NOT_DUST, Count, Positive, Section, Seed, Share, Temperature
+from nmtkd.plan.values import (
+    MOST_BATCH_TOKENS,
+    NOT_DUST,
+    Count,
+    Positive,
+    Precision,
+    Section,
+    Seed,
+    Share,
+    Temperature,
+)
 
 # 0 ranks by log probability alone, and a negative penalty would prefer short outputs still more. From about
 # here on the longest output wins, whatever it says.
@@ -79,6 +89,7 @@ class Targets(Section):
     # targets are one-hot; at a hundred they are uniform.
     temperature: Annotated[float, Field(ge=0.1, le=100.0)]
     max_tokens: Annotated[int, Field(ge=1, le=MOST_BATCH_TOKENS)]  # a longer line is a batch by itself
+    precision: Precision
 
 
 class Evaluate(Section):

@@ -13,6 +13,7 @@ from nmtkd.plan.values import (
     Level,
     Line,
     Positive,
+    Precision,
     Section,
     Seed,
     Share,
@@ -98,6 +99,7 @@ class Consistency(Section):
 class Training(Section):
     """A training recipe. All students of a study share one: equal updates, equal selection."""
 
+    precision: Precision
     updates: Annotated[
         int, Field(ge=1, le=10**7)
     ]  # a hundred times Vaswani et al.'s; half a year at 1 s each

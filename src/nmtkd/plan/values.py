@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -36,6 +36,12 @@ def _not_dust(value: float) -> float:
 
 NOT_DUST = AfterValidator(_not_dust)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0), NOT_DUST]
+FLOAT32: Final = "float32"
+BFLOAT16: Final = "bfloat16"
+# Type of matrix products; all else is in float32: weights and their gradients, Adam, norms, softmax, losses.
+# bfloat16 saves time where the processor or GPU multiplies it (docs/performance.md). It changes results:
+# models that are compared share one.
+Precision = Literal["float32", "bfloat16"]
 Share = Annotated[float, Field(ge=SMALLEST, le=1.0)]  # some or all, never none
 Weight = Annotated[float, Field(ge=SMALLEST, le=LARGEST_WEIGHT)]
 Level = Annotated[float, Field(ge=0.0, le=LARGEST_WEIGHT), NOT_DUST]  # a weight, a norm; 0 switches it off

@@ -81,7 +81,7 @@ def train(
             )
         files.write_csv(out / layout.CURVE, CURVE, run.curve.rows)
     card: dict[str, Any] = {"parameters": run.loaded.parameters(), "updates": training.updates}
-    card["data"] = run.seen.facts()
+    card |= {"precision": training.precision, "data": run.seen.facts()}
     if run.adaptive:
         card["gates"] = run.adaptive.facts
     return Trained(card=card, seconds=run.seconds, seen=run.seen)
@@ -173,7 +173,7 @@ class Run:
             self.trainer = Trainer(cfg, self.task, model, self.task.build_criterion(cfg.criterion))
             texts.load(self.trainer, data, section)
             self.epochs = self.trainer.get_train_iterator(epoch=1, load_dataset=False)
-            self.stepper = Stepper(self.trainer, section)
+            self.stepper = Stepper(self.trainer, section, training.precision)
             self.trainer.lr_step(0)
         self.command = command
         self.checkpoints = checkpoints.Checkpoints(scratch, training, stage)

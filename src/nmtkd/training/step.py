@@ -14,10 +14,12 @@ from fairseq import utils
 from fairseq.trainer import Trainer
 from torch import Tensor
 
-from nmtkd import machine, processes
+from nmtkd import processes
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import gpu_memory
 from nmtkd.network.command_line import fairseq_seed
+from nmtkd.network.precision import products_in
+from nmtkd.plan.values import FLOAT32
 from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
 
 Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
@@ -38,11 +40,6 @@ def _skip_compiler_import() -> None:
             vars(method.__wrapped__).setdefault("__dynamo_disable", method.__wrapped__)
 
 
-def autocast() -> Any:
-    """Context manager of training's precision: bfloat16 on a GPU, float32 on a CPU."""
-    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=machine.device() == "cuda")
-
-
 def _made(group: Sequence[Any]) -> list[Batch]:
     """This process's batches of a group, on the host."""
     return [(place, batch() if callable(batch) else batch) for place, batch in processes.share(group)]
@@ -51,10 +48,10 @@ def _made(group: Sequence[Any]) -> list[Batch]:
 class Stepper:
     """Updates the model of a Trainer, which still owns model, criterion, optimiser and learning rate."""
 
-    def __init__(self, trainer: Trainer, section: str = "training") -> None:
-        """`section` of params.yaml has the recipe."""
+    def __init__(self, trainer: Trainer, section: str = "training", precision: str = FLOAT32) -> None:
+        """`section` of params.yaml has the recipe, and in it the precision."""
         _skip_compiler_import()
-        self._trainer, self._section = trainer, section
+        self._trainer, self._section, self._precision = trainer, section, precision
         stock = trainer.optimizer.optimizer
         (group,) = stock.param_groups
         self._eps, self._beta2 = group["eps"], group["betas"][1]
@@ -77,7 +74,7 @@ class Stepper:
             sample, _ = trainer._prepare_sample(pairs.collater([pairs[i] for i in ids[:rows]]))
             criterion = trainer.criterion
             alone = isinstance(criterion, CrossEntropyCriterion)
-            with criterion.looking_ahead(False) if alone else nullcontext(), autocast():
+            with criterion.looking_ahead(False) if alone else nullcontext(), self._autocast():
                 loss, _, _ = criterion(trainer.model, sample)
             loss.backward()
             return gpu_memory.tokens(sample)
@@ -121,6 +118,10 @@ class Stepper:
         trainer.set_num_updates(update + 1)
         return {**log, "loss": loss / size / math.log(2)}
 
+    def _autocast(self) -> Any:
+        """Context manager of this training's products."""
+        return products_in(self._precision, self._trainer.device.type)
+
     def _own(self, group: Sequence[Any]) -> list[Batch]:
         """The batches of this process, with their places in the group."""
         prepare = self._trainer._prepare_sample
@@ -136,12 +137,12 @@ class Stepper:
         # Where processes share a group, all must look ahead or none.
         several = processes.count() > 1 or all_batches > 1 or any(len(parts) > 1 for _, parts in batches)
         if isinstance(criterion, CrossEntropyCriterion):
-            with criterion.looking_ahead(several) as looks, torch.no_grad(), autocast():
+            with criterion.looking_ahead(several) as looks, torch.no_grad(), self._autocast():
                 for part in self._parts(batches) if looks else ():
                     criterion(model, part)
         total, log = 0.0, dict[str, Any]()
         for part in self._parts(batches):
-            with autocast():
+            with self._autocast():
                 loss, _, found = criterion(model, part)
             loss.backward()
             total += float(loss.detach())

@@ -35,7 +35,7 @@ class DataSeconds(Section):
 
 
 class Memory(Section):
-    """Bytes of memory in training, with bfloat16 on a GPU."""
+    """Bytes of memory in training, by bfloat16 and by how much more in float32."""
 
     base: Count
     parameter: Positive

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from nmtkd import machine
 from nmtkd.plan import params as reading
+from nmtkd.plan.schema import Params
+from nmtkd.plan.values import BFLOAT16, FLOAT32
 from runner import launching, schedule
 from runner.forecast import assumptions, plan, text
 
@@ -34,10 +37,28 @@ def announce(
     planner, _ = plan.planner_of(looked, assumptions.read())
     if sum(planner.work(stage).flops(planner.text) for stage in left) < WORTH or launching.asked():
         return
+    if advised := advice(params):
+        tell(advised)
     command = [sys.executable, "-m", "runner.forecast", "--brief", "--jobs", str(jobs)]
     told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
     if told.strip():
         tell(told.strip())
+
+
+def advice(params: Params) -> str:
+    """The precision of training that is faster on this processor, if it is another one than asked for."""
+    if schedule.on_gpu():
+        return ""
+    has, settings = machine.multiplies_bfloat16(), []
+    for section, recipe in (("teacher.training", params.teacher.training), ("training", params.training)):
+        faster = BFLOAT16 if has else FLOAT32
+        settings += [f"{section}.precision={faster}"] * (recipe.precision != faster)
+    if not settings:
+        return ""
+    why = "multiplies bfloat16 faster than float32" if has else "has no instructions for bfloat16: it is slow"
+    return (
+        f"this processor {why}; make params SET='{' '.join(settings)}' trains in {faster}, for other digits"
+    )
 
 
 def _here(path: str) -> Path | None:

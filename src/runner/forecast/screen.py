@@ -181,10 +181,7 @@ def _training_memory(found: Forecast) -> list[tuple[str, float]]:
     """Of models that have yet to train, by name: bytes on the device that trains them."""
     left = {_group(stage).removeprefix("student ") for stage in found.left}
     models = {name: model for name, model in found.models.items() if name in left}
-    here = not found.question.card and machine.device() == "cpu"
-    return [
-        (name, model.memory(found.text, found.assumed.memory, float32=here)) for name, model in models.items()
-    ]
+    return [(name, model.memory(found.text, found.assumed.memory)) for name, model in models.items()]
 
 
 def _memory(found: Forecast) -> list[str]:

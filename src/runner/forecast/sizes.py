@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nmtkd.plan.models import Architecture, Training
 from nmtkd.plan.size import parameters
+from nmtkd.plan.values import FLOAT32
 from runner.forecast.assumptions import Memory, Sizes
 
 FLOPS_A_PRODUCT = 2  # a multiplication and an addition
@@ -58,14 +59,14 @@ class Model:
         source, target = self.products
         return FLOPS_A_PRODUCT * (source * text.source + beam * target * text.target)
 
-    def memory(self, text: Sizes, a: Memory, *, float32: bool = False) -> float:
-        """Bytes of memory that a training of it takes: by bfloat16 as on a GPU, or by float32."""
+    def memory(self, text: Sizes, a: Memory) -> float:
+        """Bytes of memory that a training of it takes, in its precision."""
         shape, length = self.architecture, LONGER * max(text.source, text.target)
         layers = shape.width * (a.encoder * shape.encoder_layers + a.decoder * shape.decoder_layers)
         blocks = (2 if shape.gates else 1) * a.ffn * shape.ffn * (shape.encoder_layers + shape.decoder_layers)
         attentions = shape.encoder_layers + 2 * shape.decoder_layers
         token = layers + blocks + a.scores * shape.heads * length * attentions + a.ends * shape.width
-        token *= a.float32 if float32 else 1
+        token *= a.float32 if self.training.precision == FLOAT32 else 1
         return a.base + a.parameter * self.parameters + token * self.training.max_tokens
 
     @property

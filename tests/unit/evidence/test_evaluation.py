@@ -62,7 +62,15 @@ def _write(root: Path, trained: Path, penalties: Sequence[float] = (0.6, 1.0, 1.
     files.write_text(root / trained / layout.CURVE, "update,valid_loss\n")
     files.write_json(
         root / trained / layout.CARD,
-        {"parameters": 12, "updates": 30, "model": HASH, "other": 1, "seeds": [1], "data": DATA},
+        {
+            "parameters": 12,
+            "updates": 30,
+            "precision": "float32",
+            "model": HASH,
+            "other": 1,
+            "seeds": [1],
+            "data": DATA,
+        },
     )
 
 
@@ -129,7 +137,7 @@ def test_a_result_is_scores_and_facts_of_the_model(tmp_path: Path, monkeypatch: 
     raw = json.loads(outs[f"data/translations/{KEY}/scores.json"])
     assert set(raw) == {
         *("key", "role", "corpus", "pair", "method", "capacity", "noise", "decoding", "seed"),
-        *("model", "model_bytes", "parameters", "updates", "scores", "seeds", "data"),
+        *("model", "model_bytes", "parameters", "updates", "precision", "scores", "seeds", "data"),
         *("length_penalty", "length_penalties", "sha256", "references"),
     }
     assert raw["sha256"] == {
@@ -283,7 +291,10 @@ def test_a_model_of_unknown_data_has_a_result_without_it(
 ) -> None:
     trained = layout.student_dir(KEY)
     _write(tmp_path, trained)
-    files.write_json(tmp_path / trained / layout.CARD, {"parameters": 12, "updates": 30, "model": HASH})
+    files.write_json(
+        tmp_path / trained / layout.CARD,
+        {"parameters": 12, "updates": 30, "precision": "float32", "model": HASH},
+    )
     outs, _ = _evaluate(tmp_path, monkeypatch, "plain", KEY)
     assert not {"data", "seeds"} & json.loads(outs[f"data/translations/{KEY}/scores.json"]).keys()
 
@@ -365,7 +376,13 @@ def test_an_ensemble_weighs_what_its_members_weigh(tmp_path: Path, monkeypatch: 
     model = layout.model_dir(tmp_path / trained)
     (model / "model2.pt").write_text("more", encoding="utf-8")
     files.write_text(model / layout.HASH, model_hash(model))
-    facts = {"parameters": 12, "updates": 30, "model": model_hash(model), "data": DATA}
+    facts = {
+        "parameters": 12,
+        "updates": 30,
+        "precision": "float32",
+        "model": model_hash(model),
+        "data": DATA,
+    }
     files.write_json(tmp_path / trained / layout.CARD, facts)
     outs, _ = _evaluate(tmp_path, monkeypatch, "teacher", "clean")
     result = results.Result.model_validate_json(outs["data/translations/teacher-clean/scores.json"])
@@ -584,10 +601,10 @@ def test_half_a_held_out_set_is_not_translated(tmp_path: Path, monkeypatch: pyte
     [
         ("curve.csv", "update,valid_loss\n1", "no whole table"),
         ("card.json", '{"parameters": 12', "no whole JSON (JSONDecodeError: "),
-        ("card.json", '{"parameters": 12}', "lacks model, updates; run `dvc checkout --force "),
+        ("card.json", '{"parameters": 12}', "lacks model, updates, precision; run `dvc checkout --force "),
         (
             "card.json",
-            f'{{"parameters": 12, "updates": 30, "model": "{"1" * 64}"}}',
+            f'{{"parameters": 12, "updates": 30, "precision": "float32", "model": "{"1" * 64}"}}',
             f"of model {'1' * 12}, the one beside it is {HASH[:12]}; run `dvc checkout --force ",
         ),
         ("card.json", "[1]", "must hold a JSON object, holds a list; run "),

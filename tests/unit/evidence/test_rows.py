@@ -38,10 +38,10 @@ def test_what_a_run_learnt_from_is_a_row(tmp_path: Path) -> None:
     found = {one.key: one for one in results.read(study, ["test"], tmp_path)}
     best, plain = found["hybrid_best-tiny-clean-beam-1"], found["plain-tiny-clean-1"]
     assert rows.RUNS_HEADER == (
-        "key,method,capacity,noise,decoding,seed,parameters,"
+        "key,method,capacity,noise,decoding,seed,parameters,precision,"
         "updates,sentences,passes,source_tokens,target_tokens,trainings,length_penalty,climb"
     )
-    cell = ["tiny", "clean", "beam", "1", "51234", "300"]
+    cell = ["tiny", "clean", "beam", "1", "51234", "float32", "300"]
     assert rows.run_rows([best, plain], {best.key: 0.62511, plain.key: None}) == [
         [best.key, "hybrid_best", *cell, "5440", "4.0", "18000", "17600", "2", "1.0", "0.6251"],
         [plain.key, "plain", *cell[:2], "none", *cell[3:], "2720", "2.0", "18000", "17600", "1", "1.0", ""],

@@ -74,6 +74,24 @@ def test_one_seed_is_cautioned(tmp_path: Path) -> None:
     assert any(note.endswith(pooled) for note in notes)
 
 
+def test_a_table_of_two_precisions_says_so(tmp_path: Path) -> None:
+    study = report_tree.grid()
+    report_tree.write(tmp_path, study)
+    _, summaries = report_tree.summarise(tmp_path, study)
+    mixed = [
+        replace(one, precision="bfloat16" if one.method == "teacher" else "float32") for one in summaries
+    ]
+    said = [
+        tables.build(rows, study, report_tree.REPORT, report_tree.HEADLINE, 5).notes
+        for rows in (mixed, summaries)
+    ]
+    (caution,) = [note for note in said[0] if note not in said[1]]
+    others = ", ".join(dict.fromkeys(one.method for one in tables.in_order(summaries, study)[1:]))
+    assert caution == (
+        f"Caution, products in training were not of one type. bfloat16: teacher; float32: {others}."
+    )
+
+
 def test_p_is_corrected_for_all_rows(tmp_path: Path) -> None:
     """As many resamples as can show a difference among two rows cannot among ten."""
     table = _table(tmp_path / "few")

@@ -41,7 +41,7 @@ def recipe(**changes: Any) -> Training:
         "checkpoint_every": 2,
         "average": 1,
     }
-    return Training(**(values | {"curve_pairs": 0} | changes))
+    return Training(**(values | {"curve_pairs": 0, "precision": "float32"} | changes))
 
 
 configured = functools.cache(bridge.configuration)  # a third of a second each

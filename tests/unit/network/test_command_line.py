@@ -26,6 +26,7 @@ RECIPE: dict[str, Any] = {
     "pre_norm": True,
     "average": 4,
     "curve_pairs": 200,
+    "precision": "float32",
 }
 TEACHER = Training(
     updates=1600, max_tokens=2048, lr=0.003, warmup=300, dropout=0.2, checkpoint_every=200, **RECIPE

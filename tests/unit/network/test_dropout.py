@@ -5,14 +5,13 @@ import torch
 
 from nmtkd.network.dropout import STEPS, Dropout
 
-TOKENS = torch.zeros(50, 20, dtype=torch.long)
 WIDTH = 32
 ONES = torch.ones(50, 20, WIDTH)
 
 
 def made(rate: float, seed: int = 1, places: int = 2) -> Dropout:
     torch.manual_seed(seed)
-    return Dropout(rate, TOKENS, WIDTH, places)
+    return Dropout(rate, ONES, places)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.5])
@@ -50,7 +49,7 @@ def test_dropouts_gradient_passes_where_values_pass() -> None:
 def test_dropout_of_rate_0_draws_nothing_and_changes_nothing() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    dropout = Dropout(0.0, TOKENS, WIDTH, 2)
+    dropout = Dropout(0.0, ONES, 2)
     assert torch.equal(dropout(ONES), ONES) and torch.equal(dropout.add(ONES, ONES), 2 * ONES)
     assert torch.equal(torch.get_rng_state(), before)
 

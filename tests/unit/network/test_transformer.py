@@ -56,9 +56,6 @@ def test_features_and_gradients_are_the_stock_ones(tiny: Tiny, kind: str) -> Non
     assert all(
         torch.allclose(stock[name], ours[name], atol=1e-4) for name in stock if not name.endswith(BIAS)
     )
-    assert torch.allclose(
-        transformer.project(model, transformer.features(model, **sample["net_input"]))[real], found, atol=1e-5
-    )
 
 
 def test_encode_needs_no_mask_without_padding(tiny: Tiny) -> None:

@@ -37,12 +37,13 @@ teacher:
     checkpoint_every: 100
     average: 4
     curve_pairs: 200
+    precision: float32
     init: conf/random_weights
   seeds: [1]
 decodings:
   beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalties: [1.0, 1.4],
     max_length_factor: 2.0, max_length_offset: 10}
-targets: {top_k: 16, temperature: 1.0, max_tokens: 8192}
+targets: {top_k: 16, temperature: 1.0, max_tokens: 8192, precision: float32}
 methods:
   plain: {sequence: gold, teacher_weight: 0.0}
   word: {sequence: gold, teacher_weight: 0.5, divergence: forward_kl}

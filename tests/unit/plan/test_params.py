@@ -64,7 +64,7 @@ def test_problems_are_listed_all_at_once(tmp_path: Path) -> None:
         "accumulate, adam_betas, average, checkpoint_every, clip_norm, consistency, curve_pairs, dropout, "
         "init, label_smoothing, lr, max_tokens, "
     )
-    known += "pre_norm, updates, warmup, weight_decay"
+    known += "pre_norm, precision, updates, warmup, weight_decay"
     no_number = (
         "input should be a valid number; got '5e-4'; YAML 1.1 reads this as text: write it "
         "with a decimal point and without an "

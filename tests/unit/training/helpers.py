@@ -66,6 +66,7 @@ OTHER_SIZE: dict[str, Any] = {
     "gates": GATES,
 }
 OTHER_RECIPE: dict[str, Any] = {
+    "precision": "bfloat16",
     "updates": 8,
     "max_tokens": 99,
     "accumulate": 2,

@@ -19,6 +19,7 @@ from nmtkd.network import gated
 from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, OnPolicy
 from nmtkd.plan.models import Architecture
+from nmtkd.plan.values import BFLOAT16, FLOAT32
 from nmtkd.training import loop, validation
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.options import distil
@@ -481,12 +482,24 @@ def test_update_of_several_batches_is_that_of_their_sum(
     assert float(loss) == pytest.approx(total / tokens / math.log(2), abs=1e-3)
 
 
+@pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
 def test_killed_training_of_several_batches_an_update_goes_on_as_if_nothing_were(
-    tiny: Tiny, tmp_path: Path
+    tiny: Tiny, tmp_path: Path, precision: str
 ) -> None:
-    changes: dict[str, Any] = {"dropout": 0.1, "max_tokens": 52, "accumulate": 2}
+    changes: dict[str, Any] = {"dropout": 0.1, "max_tokens": 52, "accumulate": 2, "precision": precision}
     whole, done = trained(tiny, use_chunked_cross_entropy, tmp_path / "whole", **changes)
     killed(tiny, use_chunked_cross_entropy, tmp_path / "killed", **changes)
     found, again = trained(tiny, use_chunked_cross_entropy, tmp_path / "killed", **changes)
     assert all(torch.equal(found[name], weight) for name, weight in whole.items())
-    assert done.card == again.card
+    assert done.card == again.card and done.card["precision"] == precision
+
+
+def test_precision_is_that_of_the_products_of_training_alone(tiny: Tiny, tmp_path: Path) -> None:
+    """Weights that are kept, and the loss on the validation set, are in float32 for all."""
+    found = {
+        precision: trained(tiny, use_chunked_cross_entropy, tmp_path / precision, precision=precision)[0]
+        for precision in (FLOAT32, BFLOAT16)
+    }
+    apart = [float((one - found[BFLOAT16][name]).abs().max()) for name, one in found[FLOAT32].items()]
+    assert 0.0 < max(apart) < 12 * 0.001  # twelve updates of Adam by lr
+    assert {one.dtype for one in found[BFLOAT16].values() if one.is_floating_point()} == {torch.float32}

@@ -11,6 +11,7 @@ from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import gpu_memory
 from nmtkd.plan.models import Architecture
+from nmtkd.plan.values import BFLOAT16, FLOAT32
 from nmtkd.training import step
 from nmtkd.training.batches import EqualBatches
 from nmtkd.training.criterions.cross_entropy import CrossEntropyConfig, CrossEntropyCriterion
@@ -257,3 +258,30 @@ def test_batches_of_an_update_have_random_numbers_of_their_own(tiny: Tiny) -> No
     for _ in range(2):
         stepper.step([[one] for one in batches[:3]])
     assert len(set(seeds)) == len(seeds) == 6
+
+
+# Precision
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["plain units", "gated units"])
+@pytest.mark.parametrize("name", CRITERIONS)
+def test_step_in_bfloat16_is_float32s_within_rounding(
+    tiny: Tiny, dataset: TokenTargetsDataset, name: str, gated: bool
+) -> None:
+    """Three updates of each loss. A hundredth is five roundings to bfloat16; weights stay in float32."""
+    losses = []
+    for precision in (FLOAT32, BFLOAT16):
+
+        def criterion(loaded: bridge.Loaded) -> Any:
+            found = CRITERIONS[name](loaded, tiny)
+            found.unit_gates = GATED.gates if gated else None
+            return found
+
+        one, _ = trainer(tiny, criterion, GATED if gated else TWO_LAYERS)
+        batches = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), 1000)
+        stepper = Stepper(one, precision=precision)
+        logs = [stepper.step([batches.collater(range(start, start + 16))]) for start in (0, 16, 24)]
+        losses.append([value for log in logs for value in seen(log)])
+        moments = [moment for state in one.optimizer.optimizer.state.values() for moment in state.values()]
+        assert {one.dtype for one in [*one.get_model().parameters(), *moments]} == {torch.float32}
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.01)

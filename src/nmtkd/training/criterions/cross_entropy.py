@@ -20,6 +20,7 @@ from nmtkd import processes
 from nmtkd.distil.chunked_loss import ChunkedLoss, Positions, chunked_loss
 from nmtkd.network import transformer
 from nmtkd.network.gated import blocks, open_units
+from nmtkd.network.precision import exact
 from nmtkd.network.unit_gates import Openness, budget_penalty
 from nmtkd.plan.models import UnitGates
 
@@ -99,7 +100,7 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         target_BT = sample["target"]
         places_N = target_BT.flatten().ne(self.padding_idx).nonzero().squeeze(-1)
         features_NC = features_BTC.flatten(0, 1).index_select(0, places_N)
-        ones = features_NC.new_ones(len(places_N))
+        ones = features_NC.new_ones(len(places_N), dtype=exact(features_NC.dtype))
         share_N = ones if share_B is None else share_B[places_N // target_BT.size(1)]
         weighted = self.positions(sample, places_N, share_N, **positions)
         return chunked_loss(features_NC, model.decoder.output_projection.weight, weighted)

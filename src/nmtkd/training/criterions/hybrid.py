@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nmtkd.distil.sentence_gate import SentenceGate, hybrid
 from nmtkd.network import transformer
+from nmtkd.network.precision import exact
 from nmtkd.training.criterions.distillation import DistillationConfig, DistillationCriterion
 
 CRITERION = "hybrid_distillation"
@@ -59,7 +60,7 @@ class HybridCriterion(DistillationCriterion):
         ]
         sentences = sample["target"].size(0)
         if self.gate is None:
-            gate_B = features[0].new_full((sentences,), self.cfg.gate)
+            gate_B = features[0].new_full((sentences,), self.cfg.gate, dtype=exact(features[0].dtype))
         else:
             gate_B = self.gate(encoded.states_BSC.transpose(0, 1), inputs["src_tokens"].eq(self.padding_idx))
         if self.needs_no_logits(model, sample):

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nmtkd import machine
+from nmtkd.plan import params
+from runner import schedule
 from runner.forecast import before
+from tests.unit.plan.good import changed
 
 ROOT = Path(__file__).resolve().parents[4]
 DEPENDS = {"corpus": [], "teacher@clean": ["corpus"], "report": ["teacher@clean"]}
@@ -41,9 +45,37 @@ def test_a_long_training_is_announced(
     monkeypatch.setenv("SAID", said)
     monkeypatch.setenv("CODE", code)
     found: list[str] = []
+    monkeypatch.setattr(before, "advice", lambda _: "advice")
     before.announce(DEPENDS, ["corpus"], 2, found.append)
-    assert found == told
+    assert found == ["advice", *told]
     assert asked.read_text(encoding="utf-8") == "-m runner.forecast --brief --jobs 2\n"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "has", "gpu", "named"),
+    [
+        (
+            "float32",
+            "float32",
+            True,
+            False,
+            "teacher.training.precision=bfloat16 training.precision=bfloat16",
+        ),
+        ("bfloat16", "float32", True, False, "training.precision=bfloat16"),
+        ("bfloat16", "bfloat16", True, False, ""),
+        ("float32", "float32", False, False, ""),
+        ("bfloat16", "float32", False, False, "teacher.training.precision=float32"),
+        ("float32", "float32", True, True, ""),
+    ],
+)
+def test_the_faster_precision_of_a_processor_is_named(
+    monkeypatch: pytest.MonkeyPatch, teacher: str, student: str, has: bool, gpu: bool, named: str
+) -> None:
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: has)
+    monkeypatch.setattr(schedule, "on_gpu", lambda: gpu)
+    changes = {"teacher__training__precision": teacher, "training__precision": student}
+    said = before.advice(params.validate(changed(**changes), Path("params.yaml")))
+    assert f"'{named}'" in said if named else said == ""
 
 
 def test_short_work_is_not(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_the_whole_screen(full: Path) -> None:
         "(conf/forecast.yaml).",
         f"{LEFT}as much in the workspace (`dvc config --local cache.type hardlink,copy` links them), 12.00 "
         "GiB of scratch meanwhile.",
-        "Memory in training (small), GB, about: teacher 1.1, small 1.0.",
+        "Memory in training (small), GB, about: teacher 1.2, small 1.1.",
         "Assumed: a guess",
         f"Missing: disk: 44.50 GiB are needed, 0 bytes are free on that of {full}",
         "Missing: memory: teacher takes about 1 GB in training, small has 1; lower its max_tokens and raise "

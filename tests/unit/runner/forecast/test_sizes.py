@@ -60,10 +60,11 @@ MEMORY = Memory(base=1000, parameter=18, encoder=24, decoder=40, ffn=2, scores=2
 @pytest.mark.parametrize("text", [TEXT, TEXT.model_copy(update={"source": 10.0, "target": 5.0})])
 def test_memory_grows_with_tokens_and_parameters(architecture: Architecture, token: int, text: Sizes) -> None:
     """The longer side is the one that fills a batch."""
-    one, two = (model(architecture, max_tokens=tokens).memory(text, MEMORY) for tokens in (100, 200))
+    half = {"precision": "bfloat16"}
+    one, two = (model(architecture, max_tokens=tokens, **half).memory(text, MEMORY) for tokens in (100, 200))
     assert two - one == 100 * token
     assert one == 1000 + 18 * model(architecture).parameters + 100 * token
-    assert model(architecture, max_tokens=100).memory(text, MEMORY, float32=True) == one + 100 * token
+    assert model(architecture, max_tokens=100).memory(text, MEMORY) == one + 100 * token
 
 
 def test_checkpoints_are_weights_to_average_and_two_states() -> None:

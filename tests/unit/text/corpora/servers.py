@@ -162,7 +162,9 @@ BAD: dict[str, tuple[list[Answer], str]] = {
     "length is long": ([head("200 OK", length(10**12)) + CONTENT], "offers a file of 1000000000000 bytes"),
     "length is zero": ([head("200 OK", length(0))], "offers a file of 0 bytes"),
     "sends no length and nothing": ([head()], "the connection ended after 0 of 10240 bytes; gave up"),
-    "sends no length and too much": ([endless(head(), CONTENT)], "sends more than the expected 10240 bytes"),
+    # Of wrong bytes: where the first ones come alone, a whole file is there before it is too much.
+    "sends no length and too much": (
+        [endless(head(), CONTENT[::-1])], "sends more than the expected 10240 bytes"),
     "sends more than announced": ([GOOD + CONTENT], ""),
     "sends other bytes": ([head("200 OK", SIZE) + CONTENT[::-1]], "wrong checksum"),
     "sends a page instead": ([head("200 OK", length(len(EVIL))) + EVIL], "offers a file of 26 bytes"),

@@ -36,6 +36,20 @@ def test_fixed_gate_chooses_and_mixes_the_two_levels(student: bridge.Loaded, sam
     )
 
 
+def test_gates_are_exact_where_products_are_in_bfloat16(
+    student: bridge.Loaded, sample: dict[str, Any]
+) -> None:
+    """0.3 in eight bits is 0.3008: the weights of the two levels would not be those that were asked for."""
+    sentences = sample["target"].size(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        log = paid(mixed(student, gate=0.3), student.model, sample)[2]
+        gate = SentenceGate(16)
+        nn.init.constant_(gate.score.bias, 1.0)
+        learnt_B = gate(torch.ones(2, 3, 16, dtype=torch.bfloat16), torch.zeros(3, 2, dtype=torch.bool))
+    assert log["gate"] == pytest.approx(0.3 * sentences, rel=1e-6)
+    assert learnt_B.tolist() == [pytest.approx(0.7310586, rel=1e-6)] * 3
+
+
 def test_learned_gate_is_a_parameter_whose_gradient_is_the_difference(
     student: bridge.Loaded, dataset: TokenTargetsDataset, sample: dict[str, Any]
 ) -> None:
