@@ -38,7 +38,7 @@ repro: setup ## run the pipeline as params.yaml says, what is stale of it (JOBS=
 	@PYTHONPATH=src exec python -m runner $(JOBS)
 
 test: setup ## run all tests, as many files at once as there are cores
-	@python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	@python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bugs: setup ## plant known bugs in a copy and see that the tests catch each (minutes)
 	@python -m tests.planted_bugs

@@ -34,14 +34,6 @@ settings.register_profile(
 settings.load_profile("laboratory")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker runs all tests of a file. One runs all of tests/stages, which share a laboratory."""
-    stages = Path(__file__).parent / "stages"
-    for item in items:
-        group = stages if stages in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
-
-
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
     """A disk of its own. Skips the test where none can be had."""
