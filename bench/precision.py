@@ -12,13 +12,14 @@ import itertools
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
+import gpu
 import harness
 import teacher
 import training
 
 BATCHES = 12  # of a round
+TOKENS = 2048  # of a batch, as in scale=quick
 MODELS: dict[str, tuple[str, dict[str, int]]] = {  # name: goal, shape
     "the default teacher (1.9M)": (
         ">= 1.7",
@@ -34,7 +35,7 @@ MODELS: dict[str, tuple[str, dict[str, int]]] = {  # name: goal, shape
     ),
     "transformer_iwslt_de_en": (
         ">= 2",
-        {"encoder_layers": 6, "decoder_layers": 6, "width": 512, "ffn": 1024, "heads": 4},
+        gpu.SHAPE,
     ),
 }
 TYPES = ("float32", "bfloat16")
@@ -47,7 +48,7 @@ def steps(data: Path, shape: dict[str, int], rounds: int) -> dict[str, list[floa
     from nmtkd.plan.models import Architecture
     from nmtkd.training import loop
 
-    recipe = training.recipe().model_copy(update={"max_tokens": 2048})
+    recipe = training.recipe().model_copy(update={"max_tokens": TOKENS})
     with tempfile.TemporaryDirectory() as folder:
         run = loop.begin(training.text(data), Architecture(**shape), recipe, 1, Path(folder), stage="bench")
         batches = run.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
@@ -63,22 +64,16 @@ def steps(data: Path, shape: dict[str, int], rounds: int) -> dict[str, list[floa
     return found
 
 
-def written(model: Path, data: Path, lines: int, top_k: int, precision: str) -> dict[int, Any]:
-    """Token targets of the text's first lines: ids and probabilities by line."""
-    from nmtkd.decoding import scoring
-
-    text = teacher.text(data, lines)
-    rows = scoring.distributions(model, *text, top_k, 1.0, teacher.SCORED, precision)
-    return {line: (ids, probs) for line, ids, probs in rows}
-
-
 def apart(model: Path, data: Path) -> str:
     """Mean KL of bfloat16's distributions from float32's, and how often the likeliest token is the same."""
     import torch
 
     from nmtkd.decoding import scoring
 
-    whole = [written(model, data, COMPARED, scoring.vocabulary(model), name) for name in TYPES]
+    options = model, *teacher.text(data, COMPARED), scoring.vocabulary(model), 1.0, teacher.SCORED
+    whole = [
+        {line: (ids, probs) for line, ids, probs in scoring.distributions(*options, name)} for name in TYPES
+    ]
     kl, same = [], []
     for line, (ids, probs) in whole[0].items():
         p, q = (
@@ -115,7 +110,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     from nmtkd import machine
-    from nmtkd.plan.params import load
 
     if not machine.multiplies_bfloat16():
         raise SystemExit("this processor has no instructions for bfloat16: there is nothing to measure")
@@ -129,11 +123,8 @@ def main() -> None:
         rows.append(harness.row(what, "float32", goal, ours, other, "ms a step", inverse=True))
         print(rows[-1], flush=True)
     found = {name: [] for name in TYPES}
-    top_k = load("targets").targets.top_k
     for _, name in itertools.product(range(asked.rounds), TYPES):
-        found[name].append(
-            harness.seconds(lambda name=name: written(asked.model, asked.data, teacher.LINES, top_k, name))
-        )
+        found[name].append(teacher.write(asked.model, asked.data, teacher.LINES, name)["seconds"])
     note = apart(asked.model, asked.data)
     rates = [[teacher.LINES / seconds for seconds in found[name]] for name in ("bfloat16", "float32")]
     rows.append(

@@ -144,7 +144,7 @@ def forward(model: Path, data: Path, lines: int) -> float:
     return time.monotonic() - start
 
 
-def write(model: Path, data: Path, lines: int) -> dict[str, float]:
+def write(model: Path, data: Path, lines: int, precision: str = "float32") -> dict[str, float]:
     """Seconds for token targets of the same text, less those for one line (start-up), and bytes a token."""
     from nmtkd.decoding import scoring
     from nmtkd.distil import targets
@@ -160,7 +160,7 @@ def write(model: Path, data: Path, lines: int) -> dict[str, float]:
             start = time.monotonic()
             writer = targets.Writer(Path(folder), [len(line.split()) + 1 for line in target[:count]], header)
             for line, ids, probs in scoring.distributions(
-                model, source[:count], target[:count], top_k, 1.0, SCORED
+                model, source[:count], target[:count], top_k, 1.0, SCORED, precision
             ):
                 writer.put(line, ids, probs)
             writer.close()

@@ -57,7 +57,8 @@ def advice(params: Params) -> str:
         return ""
     why = "multiplies bfloat16 faster than float32" if has else "has no instructions for bfloat16: it is slow"
     return (
-        f"this processor {why}; make params SET='{' '.join(settings)}' trains in {faster}, for other digits"
+        f"this processor {why}; to train in {faster}, for other digits, add to SET of `make params`: "
+        f"{' '.join(settings)}"
     )
 
 

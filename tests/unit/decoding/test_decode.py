@@ -16,7 +16,7 @@ from nmtkd.decoding.search import Hypothesis
 from nmtkd.decoding.translate import translate
 from nmtkd.distil import hypotheses
 from nmtkd.distil.hypotheses import HypothesesError
-from nmtkd.distil.targets import TokenTargets
+from nmtkd.distil.targets import PROBS, TokenTargets
 from nmtkd.files import DamagedError
 from nmtkd.network.fairseq_bridge import ModelError, model_hash
 from nmtkd.plan import layout
@@ -176,6 +176,17 @@ def test_targets_are_of_the_teacher_and_the_text_at_hand(tiny: Tiny, run: Decode
         teacher_hash=model_hash(tiny.folder),
         prefix=lines,
     )
+
+
+def test_targets_are_of_the_precision_that_is_asked_for(tiny: Tiny, run: Decode) -> None:
+    run(tiny.targets[20:], **ONE)
+    made = []
+    for precision in ("float32", "bfloat16", "float32"):
+        raw = changed(targets__precision=precision)
+        Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+        targets.main(["clean", "gold"])
+        made.append((layout.targets_dir("clean", "gold") / PROBS).read_bytes())
+    assert made[0] == made[2] != made[1]
 
 
 @pytest.mark.parametrize("prefix", ["gold", "beam"])

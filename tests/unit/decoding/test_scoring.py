@@ -16,6 +16,7 @@ from nmtkd.decoding.translate import translate
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import gpu_memory, transformer
 from nmtkd.plan import layout
+from nmtkd.plan.values import BFLOAT16, FLOAT32
 from tests.conftest import Tiny
 from tests.unit.decoding.helpers import search
 from tests.unit.network.building import long_line
@@ -32,10 +33,10 @@ def scored(
     top_k: int = 5,
     temperature: float = 1.0,
     max_tokens: int = 1000,
+    precision: str = FLOAT32,
 ) -> Distributions:
-    rows = distributions(
-        tiny.folder, sources or tiny.sources, targets or tiny.targets, top_k, temperature, max_tokens
-    )
+    text = sources or tiny.sources, targets or tiny.targets
+    rows = distributions(tiny.folder, *text, top_k, temperature, max_tokens, precision)
     found: Distributions = {}
     for line, ids, probs in rows:
         assert line not in found
@@ -110,6 +111,14 @@ def test_temperature_flattens_every_distribution(tiny: Tiny) -> None:
     for line, row in one.items():
         root = dense(row).sqrt()  # p_T is p ** (1 / T), normalised
         assert torch.allclose(dense(two[line]), root / root.sum(-1, keepdim=True), atol=1e-6)
+
+
+def test_distributions_in_bfloat16_are_float32s_within_rounding(tiny: Tiny) -> None:
+    """Logits that are off by d move KL by about d ** 2 / 2: 1e-4 is 0.014, four roundings of 1."""
+    exact, half = scored(tiny, top_k=ALL), scored(tiny, top_k=ALL, precision=BFLOAT16)
+    p, q = (torch.cat([dense(found[line]) for line in sorted(found)]).double() for found in (exact, half))
+    assert half[0][1].dtype == torch.float32 and not torch.equal(p, q)
+    assert float((p * (p / q).log()).sum(-1).mean()) < 1e-4
 
 
 def test_top_k_beyond_the_dictionary_is_an_error(tiny: Tiny) -> None:

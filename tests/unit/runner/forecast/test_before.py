@@ -75,7 +75,7 @@ def test_the_faster_precision_of_a_processor_is_named(
     monkeypatch.setattr(schedule, "on_gpu", lambda: gpu)
     changes = {"teacher__training__precision": teacher, "training__precision": student}
     said = before.advice(params.validate(changed(**changes), Path("params.yaml")))
-    assert f"'{named}'" in said if named else said == ""
+    assert said.endswith(f": {named}") if named else said == ""
 
 
 def test_short_work_is_not(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
