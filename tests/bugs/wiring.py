@@ -76,7 +76,10 @@ BUGS = [
         where="_train_one",
         old="run.seed, scratch,",
         new="run.seed, scratch.parent,",
-        tests=("test_no_two_trainings_share_scratch_space",),
+        tests=(
+            "test_best_of_several_says_what_all_of_them_saw",
+            "test_a_training_is_known_by_all_that_it_reads",
+        ),
     ),
     Bug(
         name="a segment of exactly long_words words is not long",
