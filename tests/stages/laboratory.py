@@ -30,7 +30,7 @@ from torch import Tensor
 
 from nmtkd.training import loop
 from nmtkd.training.checkpoints import Checkpoints
-from nmtkd.training.step import Stepper
+from nmtkd.training.step import Started, Stepper
 from tests.structure import graph
 from tests.structure.graph import ROOT, Stage
 
@@ -223,7 +223,7 @@ def watched(trainings: dict[str, Training]) -> Iterator[None]:
         trainings[how["stage"]] = current[-1]
         return train(*given, **how)
 
-    def stepped(stepper: Stepper, group: Sequence[Any]) -> dict[str, Any]:
+    def stepped(stepper: Stepper, group: Sequence[Any]) -> Started:
         seen = current[-1]
         seen.criterion = seen.criterion or dict(stepper._trainer.cfg.criterion)
         seen.updates.append([])

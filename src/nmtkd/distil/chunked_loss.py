@@ -128,16 +128,9 @@ class _Passes:
         self.sum_C = output_VC.to(self.dtype).sum(0)
         self.logits_N = features_NC.to(self.dtype) @ self.sum_C
         # Cauchy-Schwarz: abs(logit) <= norm(feature) * norm(embedding). Where that is below SAFE, exp cannot
-        # overflow and no maximum is subtracted.
-        bound = (
-            float(
-                features_NC.detach().float().norm(dim=-1).max()
-                * output_VC.detach().float().norm(dim=-1).max()
-            )
-            if count
-            else 0.0
-        )
-        self.shifted = not bound < SAFE * min(1.0, positions.term.temperature if positions.term else 1.0)
+        # overflow and no maximum is subtracted. A GPU would have to be waited for.
+        safe = SAFE * min(1.0, positions.term.temperature if positions.term else 1.0)
+        self.shifted = features_NC.device.type != "cpu" or not _bound(features_NC, output_VC) < safe
         self.ce_N, self.nll_N, self.term_N = (
             torch.zeros(count, dtype=self.dtype, device=features_NC.device) for _ in range(3)
         )
@@ -226,3 +219,11 @@ class _Passes:
         )
         self.grad_VC.sub_(self.other * (label_weight_N @ self.features_NC.to(self.dtype)))
         return self.grad_NC, self.grad_VC
+
+
+def _bound(features_NC: Tensor, output_VC: Tensor) -> float:
+    """What no logit exceeds."""
+    if not len(features_NC):
+        return 0.0
+    norms = [matrix.detach().float().norm(dim=-1).max() for matrix in (features_NC, output_VC)]
+    return float(norms[0] * norms[1])

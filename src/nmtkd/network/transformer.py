@@ -6,9 +6,10 @@ post-norm. Differences from the stock forward pass:
 - Attention has no mask where a batch has no padding.
 - Dropout draws its random numbers once a pass, two bytes each.
 - The decoder returns features, so that a loss need not keep logits.
+- Where a batch comes packed, no product has a row of padding.
 
-Shapes: B sentences, S source and T target positions, C width, F feed-forward units; N = B S or B T rows, and
-in a half type some of zeros (precision.py).
+Shapes: B sentences, S source and T target positions, C width, F feed-forward units; N rows (rows.py): B S or
+B T, in a half type on a CPU some of zeros too (precision.py); of a packed text one for each token.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nmtkd.network.attention import attend
 from nmtkd.network.dropout import Dropout
 from nmtkd.network.precision import as_written, exact, linear, normalised, padded, wanted
+from nmtkd.network.rows import PackedText, Padded, Rows
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Encoded:
     """The encoder's output, and which positions are padding (None: no padding)."""
 
     states_NC: Tensor
-    shape: torch.Size  # B, S
+    rows: Padded
     padding_BS: Tensor | None
 
     @property
     def states_BSC(self) -> Tensor:  # noqa: N802
         """The states by sentence."""
-        return _by_sentence(self.states_NC, self.shape)
+        return self.rows.by_sentence(self.states_NC)
 
 
 def fits(model: Any) -> bool:
@@ -93,15 +94,8 @@ def encode(model: Any, src_BS: Tensor) -> Encoded:
         x_BSC = x_BSC.masked_fill(padding.unsqueeze(-1), 0.0)
     with as_written(x_BSC):
         x_NC = padded(x_BSC.flatten(0, 1))
-        dropout = _dropout(model, encoder, x_NC, 1 + 2 * len(encoder.layers))
-        x_NC = dropout(x_NC)
-        mask = _mask(padding, exact(x_NC.dtype))
-        for layer in encoder.layers:
-            x_NC = _self_attention(layer, x_NC, src_BS.shape, dropout, mask, causal=False)
-            x_NC = _feed_forward(layer, x_NC, src_BS.shape, dropout)
-        if encoder.layer_norm is not None:
-            x_NC = normalised(encoder.layer_norm, x_NC)
-    return Encoded(x_NC, src_BS.shape, padding)
+        rows = Padded(src_BS.shape, _mask(padding, exact(x_NC.dtype)))
+        return Encoded(_encoded(model, x_NC, rows), rows, padding)
 
 
 def decode(model: Any, prefix_BT: Tensor, encoded: Encoded) -> Tensor:
@@ -110,21 +104,51 @@ def decode(model: Any, prefix_BT: Tensor, encoded: Encoded) -> Tensor:
     Padding is at the end of a prefix and the mask is causal: no real position reads padding, and it needs no
     mask.
     """
-    decoder = model.decoder
-    x_BTC = _embedded(decoder, prefix_BT)
+    x_BTC = _embedded(model.decoder, prefix_BT)
     with as_written(x_BTC):
-        x_NC = padded(x_BTC.flatten(0, 1))
-        dropout = _dropout(model, decoder, x_NC, 1 + 3 * len(decoder.layers))
-        x_NC = dropout(x_NC)
-        mask = _mask(encoded.padding_BS, exact(x_NC.dtype))
-        memories = _memories(decoder.layers, encoded)
-        for layer, memory in zip(decoder.layers, memories, strict=True):
-            x_NC = _self_attention(layer, x_NC, prefix_BT.shape, dropout, None, causal=True)
-            x_NC = _cross_attention(layer, x_NC, prefix_BT.shape, memory, dropout, mask)
-            x_NC = _feed_forward(layer, x_NC, prefix_BT.shape, dropout)
-        if decoder.layer_norm is not None:
-            x_NC = normalised(decoder.layer_norm, x_NC)
-    return _by_sentence(x_NC, prefix_BT.shape)
+        rows = Padded(prefix_BT.shape, None)
+        x_NC = _decoded(model, padded(x_BTC.flatten(0, 1)), rows, encoded.states_NC, encoded.rows)
+    return rows.by_sentence(x_NC)
+
+
+def packs(model: Any) -> bool:
+    """Whether `packed_features` can compute the model: one that `fits`, without gates."""
+    return (
+        fits(model)
+        and not any(hasattr(layer.fc1, "opened") for layer in model.encoder.layers)
+        and all(hasattr(side.embed_positions, "weights") for side in (model.encoder, model.decoder))
+    )
+
+
+def packed_features(model: Any, source: PackedText, prefix: PackedText) -> Tensor:
+    """The decoder's features [N, C] of a packed text, as `features` has them of the same positions."""
+    x_MC, x_NC = (
+        _packed_embedded(side, text) for side, text in ((model.encoder, source), (model.decoder, prefix))
+    )
+    with as_written(x_NC):
+        return _decoded(model, x_NC, prefix.rows, _encoded(model, x_MC, source.rows), source.rows)
+
+
+def _encoded(model: Any, x_NC: Tensor, rows: Rows) -> Tensor:
+    encoder = model.encoder
+    dropout = _dropout(model, encoder, x_NC, 1 + 2 * len(encoder.layers))
+    x_NC = dropout(x_NC)
+    for layer in encoder.layers:
+        x_NC = _self_attention(layer, x_NC, rows, dropout, causal=False)
+        x_NC = _feed_forward(layer, x_NC, rows, dropout)
+    return x_NC if encoder.layer_norm is None else normalised(encoder.layer_norm, x_NC)
+
+
+def _decoded(model: Any, x_NC: Tensor, rows: Rows, states_MC: Tensor, source: Rows) -> Tensor:
+    decoder = model.decoder
+    dropout = _dropout(model, decoder, x_NC, 1 + 3 * len(decoder.layers))
+    x_NC = dropout(x_NC)
+    memories = _memories(decoder.layers, states_MC)
+    for layer, memory in zip(decoder.layers, memories, strict=True):
+        x_NC = _self_attention(layer, x_NC, rows, dropout, causal=True)
+        x_NC = _cross_attention(layer, x_NC, rows, memory, source, dropout)
+        x_NC = _feed_forward(layer, x_NC, rows, dropout)
+    return x_NC if decoder.layer_norm is None else normalised(decoder.layer_norm, x_NC)
 
 
 def _embedded(side: Any, tokens_BT: Tensor) -> Tensor:
@@ -136,14 +160,19 @@ def _embedded(side: Any, tokens_BT: Tensor) -> Tensor:
     return x_BTC.to(wanted(x_BTC))
 
 
+def _packed_embedded(side: Any, text: PackedText) -> Tensor:
+    """The same of a packed text [N, C]."""
+    x_NC = torch.add(
+        side.embed_positions.weights.index_select(0, text.positions_N),
+        side.embed_tokens(text.tokens_N),
+        alpha=side.embed_scale,
+    )
+    return x_NC.to(wanted(x_NC))
+
+
 def _dropout(model: Any, side: Any, x_NC: Tensor, places: int) -> Dropout:
     """All dropouts of a pass through one side."""
     return Dropout(side.dropout_module.p if model.training else 0.0, x_NC, places)
-
-
-def _by_sentence(x_NC: Tensor, shape: torch.Size) -> Tensor:
-    """The rows of real text by sentence [B, T, C], a view."""
-    return x_NC[: shape.numel()].view(*shape, -1)
 
 
 def _mask(padding_BS: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -155,64 +184,55 @@ def _mask(padding_BS: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     )[:, None, None, :]
 
 
-def _attended(
-    attention: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool = False
-) -> Tensor:
-    """Attention and its output projection [N, C], of queries, keys and values by sentence."""
-    attended_BTC = attend(query, key, value, attention.num_heads, mask, causal=causal)
-    return linear(attention.out_proj, padded(attended_BTC.flatten(0, 1)))
-
-
-def _joined(projections: Sequence[Any], x_NC: Tensor, shape: torch.Size) -> tuple[Tensor, ...]:
-    """Several linear layers of one input, as one matrix product; by sentence."""
+def _joined(projections: Sequence[Any], x_NC: Tensor) -> tuple[Tensor, ...]:
+    """Several linear layers of one input, as one matrix product."""
     weight = torch.cat([projection.weight for projection in projections]).to(x_NC.dtype)
     bias = torch.cat([projection.bias for projection in projections]).to(x_NC.dtype)
-    joint = torch.nn.functional.linear(x_NC, weight, bias)
-    return _by_sentence(joint, shape).chunk(len(projections), -1)
+    return torch.nn.functional.linear(x_NC, weight, bias).chunk(len(projections), -1)
 
 
-def _self_attention(
-    layer: Any, x_NC: Tensor, shape: torch.Size, dropout: Dropout, mask: Tensor | None, *, causal: bool
-) -> Tensor:
+def _self_attention(layer: Any, x_NC: Tensor, rows: Rows, dropout: Dropout, *, causal: bool) -> Tensor:
     attention, norm = layer.self_attn, layer.self_attn_layer_norm
     inner_NC = normalised(norm, x_NC) if layer.normalize_before else x_NC
-    query, key, value = _joined((attention.q_proj, attention.k_proj, attention.v_proj), inner_NC, shape)
-    x_NC = dropout.add(_attended(attention, query, key, value, mask, causal=causal), x_NC)
+    query, key, value = _joined((attention.q_proj, attention.k_proj, attention.v_proj), inner_NC)
+    attended_NC = rows.attend(query, key, value, rows, attention.num_heads, causal=causal)
+    x_NC = dropout.add(linear(attention.out_proj, padded(attended_NC)), x_NC)
     return x_NC if layer.normalize_before else normalised(norm, x_NC)
 
 
-def _memories(layers: Sequence[Any], encoded: Encoded) -> list[tuple[Tensor, Tensor]]:
+def _memories(layers: Sequence[Any], states_MC: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Keys and values of each layer's cross-attention."""
     attentions = [layer.encoder_attn for layer in layers]
     projections = [
         projection for attention in attentions for projection in (attention.k_proj, attention.v_proj)
     ]
-    parts = _joined(projections, encoded.states_NC, encoded.shape)
+    parts = _joined(projections, states_MC)
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _cross_attention(
     layer: Any,
     x_NC: Tensor,
-    shape: torch.Size,
+    rows: Rows,
     memory: tuple[Tensor, Tensor],
+    source: Rows,
     dropout: Dropout,
-    mask: Tensor | None,
 ) -> Tensor:
     attention, norm = layer.encoder_attn, layer.encoder_attn_layer_norm
     inner_NC = normalised(norm, x_NC) if layer.normalize_before else x_NC
-    query_BTC = _by_sentence(linear(attention.q_proj, inner_NC), shape)
-    x_NC = dropout.add(_attended(attention, query_BTC, *memory, mask), x_NC)
+    query_NC = linear(attention.q_proj, inner_NC)
+    attended_NC = rows.attend(query_NC, *memory, source, attention.num_heads, causal=False)
+    x_NC = dropout.add(linear(attention.out_proj, padded(attended_NC)), x_NC)
     return x_NC if layer.normalize_before else normalised(norm, x_NC)
 
 
-def _feed_forward(layer: Any, x_NC: Tensor, shape: torch.Size, dropout: Dropout) -> Tensor:
+def _feed_forward(layer: Any, x_NC: Tensor, rows: Rows, dropout: Dropout) -> Tensor:
     norm = layer.final_layer_norm
     inner_NC = normalised(norm, x_NC) if layer.normalize_before else x_NC
     gated = hasattr(layer.fc1, "opened")
     hidden_NF = layer.activation_fn(layer.fc1(inner_NC) if gated else linear(layer.fc1, inner_NC))
     if gated:
         # gated.open_units expects fairseq's layout: [T, B, U].
-        layer.fc1.opened = _by_sentence(layer.fc1.opened, shape).transpose(0, 1)
+        layer.fc1.opened = rows.by_sentence(layer.fc1.opened).transpose(0, 1)
     x_NC = dropout.add(linear(layer.fc2, hidden_NF), x_NC)
     return x_NC if layer.normalize_before else normalised(norm, x_NC)

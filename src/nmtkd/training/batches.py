@@ -21,8 +21,8 @@ KEPT_BYTES = 2**29
 class EqualBatches(BaseWrapperDataset):
     """`pairs` in batches that fairseq cuts by `lengths` [N, 2], whatever the pairs' own text.
 
-    A batch is a list of parts; where several processes share a training it is a function that makes them:
-    each process makes its own alone.
+    A batch is a list of parts. Where it is `lazy`, or several processes share a training, it is a function
+    that makes them: each process makes its own alone, and fairseq's loader does not copy what is kept.
 
     Arms of a grid have noisy, translated or gold text. With batches cut by each arm's own lengths, equal
     numbers of updates were not equal data. A batch is a list of parts: where an arm's own text makes it
@@ -30,11 +30,11 @@ class EqualBatches(BaseWrapperDataset):
     to KEPT_BYTES.
     """
 
-    def __init__(self, pairs: Any, lengths: Any, max_tokens: int) -> None:
+    def __init__(self, pairs: Any, lengths: Any, max_tokens: int, *, lazy: bool = False) -> None:
         words, (sources, targets) = dictionary_of(pairs), lengths.T
         # A data set of lengths alone: fairseq orders, filters and cuts by it.
         super().__init__(LanguagePairDataset(sources, sources, words, targets, targets, words))
-        self.pairs, self.max_tokens = pairs, max_tokens
+        self.pairs, self.max_tokens, self._lazy = pairs, max_tokens, lazy
         self._kept: dict[tuple[int, ...], list[dict[str, Any]]] = {}
         self._left = KEPT_BYTES
 
@@ -44,7 +44,8 @@ class EqualBatches(BaseWrapperDataset):
 
     def collater(self, samples: Sequence[int]) -> Any:
         """The parts of the batch of these indices, or a function that makes them."""
-        return functools.partial(self.parts, samples) if processes.count() > 1 else self.parts(samples)
+        lazy = self._lazy or processes.count() > 1
+        return functools.partial(self.parts, samples) if lazy else self.parts(samples)
 
     def parts(self, samples: Sequence[int]) -> list[dict[str, Any]]:
         """The parts of the batch of these indices."""

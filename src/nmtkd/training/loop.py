@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from nmtkd.training import start as warm
 from nmtkd.training.adaptive import AdaptiveCapacity
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.curve import CURVE, Curve
-from nmtkd.training.step import Stepper
+from nmtkd.training.graphs import SPARE
+from nmtkd.training.step import Started, Stepper
 from nmtkd.training.texts import Data
 from nmtkd.training.trained import Seen, Trained
 
@@ -159,13 +161,16 @@ class Run:
         with open_dict(cfg):
             cfg.task.data = str(texts.folder(scratch))
             cfg.common.cpu = device == "cpu"
-            if cfg.common.cpu:
-                cfg.dataset.data_buffer_size = 0  # a loader thread would compete for the cores
+            # A loader thread would compete for the cores, or for Python with what feeds a GPU.
+            cfg.dataset.data_buffer_size = 0
             adapt(cfg)
         if device == "cuda":
             # With warn_only torch takes cuDNN's attention: not deterministic, and planned anew for each shape
             # of a batch.
             torch.use_deterministic_algorithms(True)
+            # With it torch also fills what it allocates, which takes a fifth of a step. All that is read was
+            # written.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         with bridge.quiet():
             bridge.seed_everything(cfg.common.seed)
             self.task = tasks.setup_task(cfg.task)
@@ -188,6 +193,7 @@ class Run:
         self.adaptive: AdaptiveCapacity | None = None
         self.sample, self.form = validation.sample(data.valid, training.curve_pairs), data.form
         self.curve, self.seen = Curve(), Seen(pairs=len(data.lengths))
+        self._under_way = deque[Started]()
         self.seconds = 0.0
         self._since = time.monotonic()
 
@@ -232,7 +238,8 @@ class Run:
             self.trainer.begin_epoch(self.epochs.next_epoch_idx)
             batches = self.epochs.next_epoch_itr(fix_batches_to_gpus=False, shuffle=True)
             for group in grouped(batches, self.training.accumulate or 1):
-                self._step(group)
+                self._under_way.append(self.stepper.update(group))
+                self._note(leaving=SPARE)
                 update = self.trainer.get_num_updates()
                 if self.adaptive and update == self.adaptive.gates.closing:
                     self._close(self.adaptive)
@@ -240,24 +247,28 @@ class Run:
                     self._checkpoint()
                 if update >= self.training.updates:
                     break
+        self._note()
 
     def _checkpoint(self) -> None:
         """The first process validates and saves; the others wait for it at their next update."""
+        self._note()
         if processes.first():
             self._validate()
             self.save()
 
-    def _step(self, group: Sequence[Any]) -> None:
-        log = self.stepper.update(group)
-        self.seen = self.seen.after(log)
-        self.curve.note(log)
-        done, total = self.trainer.get_num_updates(), self.training.updates
-        machine.show(
-            self.stage,
-            done,
-            total,
-            f"updates, loss {log['loss']:.2f}, lr {self.trainer.get_lr():.5f}{self._eta(done)}",
-        )
+    def _note(self, leaving: int = 0) -> None:
+        """Notes what updates found, but for so many that may be under way yet."""
+        while self._under_way and (self._under_way[0].done or len(self._under_way) > leaving):
+            started = self._under_way.popleft()
+            log = started.read()
+            self.seen = self.seen.after(log)
+            self.curve.note(log)
+            machine.show(
+                self.stage,
+                started.update,
+                self.training.updates,
+                f"updates, loss {log['loss']:.2f}, lr {self.trainer.get_lr():.5f}{self._eta(started.update)}",
+            )
 
     def _eta(self, done: int) -> str:
         elapsed = self.seconds + time.monotonic() - self._since
@@ -265,6 +276,7 @@ class Run:
 
     def _close(self, adaptive: AdaptiveCapacity) -> None:
         """Closes units of gates, outside the measured time of training."""
+        self._note()
         self.seconds += time.monotonic() - self._since
         if processes.first():
             print(f"[{self.stage}] {adaptive.close(validation.batches(self.trainer))}", flush=True)

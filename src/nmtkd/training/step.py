@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,11 +21,14 @@ from nmtkd.network import gpu_memory
 from nmtkd.network.command_line import fairseq_seed
 from nmtkd.network.precision import products_in
 from nmtkd.plan.values import FLOAT32
+from nmtkd.training import graphs
 from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
+from nmtkd.training.packing import PackedBatch, pack
 
 Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
 
 OPTIMISE = inspect.unwrap(torch.optim.AdamW.step)  # without what imports torch's compiler
+PACKED = "packed"  # of a part: its packed form, on the GPU
 MOMENTS = 2  # that Adam keeps of each weight, from the first update on
 NEAR_ZERO = 1e-6  # added to a norm that divides, as in fairseq and torch
 
@@ -45,6 +49,34 @@ def _made(group: Sequence[Any]) -> list[Batch]:
     return [(place, batch() if callable(batch) else batch) for place, batch in processes.share(group)]
 
 
+@dataclass(frozen=True)
+class Started:
+    """An update that may still be under way on a GPU."""
+
+    log: dict[str, Any]  # the criterion's, summed over the tokens of a group, and the source tokens
+    update: int  # its number, from 1
+    numbers: graphs.Later | list[float]  # the loss, and the norm of its mean gradient before clipping
+
+    @property
+    def done(self) -> bool:
+        """Whether `read` waits for nothing."""
+        return not isinstance(self.numbers, graphs.Later)
+
+    def read(self) -> dict[str, Any]:
+        """The log, with `loss` in bits per token. Raises bridge.ModelError if the norm is infinite or NaN."""
+        loss, norm = self.numbers.read() if isinstance(self.numbers, graphs.Later) else self.numbers
+        if not math.isfinite(norm):
+            raise bridge.ModelError(
+                f"update {self.update}: a gradient is infinite or no number; "
+                "lower training.lr, or set training.clip_norm"
+            )
+        return {**self.log, "loss": loss / self.log["sample_size"] / math.log(2)}
+
+
+def _read_later(loss: float | Tensor, norm: Tensor) -> graphs.Later | list[float]:
+    return graphs.Later(torch.stack([loss, norm])) if isinstance(loss, Tensor) else [loss, float(norm)]
+
+
 class Stepper:
     """Updates the model of a Trainer, which still owns model, criterion, optimiser and learning rate."""
 
@@ -58,8 +90,11 @@ class Stepper:
         settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
         # The same update with one pass over memory; the stock one makes six for each of a hundred tensors.
         trainer.optimizer._optimizer = torch.optim.AdamW(group["params"], fused=True, **settings)
+        # FlashAttention is of half types.
+        self._records = trainer.device.type == "cuda" and precision != FLOAT32
+        self._graphs: graphs.Graphs | None = None
 
-    def update(self, group: Sequence[Any]) -> dict[str, Any]:
+    def update(self, group: Sequence[Any]) -> Started:
         """`step`. Raises machine.MachineError that says what would fit where a GPU's memory is too small."""
         return gpu_memory.fitted(lambda: self.step(group), lambda: self.trial(group))
 
@@ -91,64 +126,114 @@ class Stepper:
             later=0 if optimizer._optimizer.state else MOMENTS * weights,
         )
 
-    def step(self, group: Sequence[Any]) -> dict[str, Any]:
+    def step(self, group: Sequence[Any]) -> Started:
         """One update on the batches of a group, each in parts that are computed in turn: equal to one on all.
 
-        Processes that share the training each compute some of the batches. Returns the criterion's log, with
-        `loss` in bits per token and the source tokens. Raises bridge.ModelError if the gradient's norm is
-        infinite or NaN.
+        Processes that share the training each compute some of the batches. A GPU may still be computing when
+        this returns. Raises bridge.ModelError if the gradient's norm is infinite or NaN; of such a GPU
+        `Started.read` does.
         """
         trainer, update = self._trainer, self._trainer.get_num_updates()
-        trainer.zero_grad()
         loss, log = self._summed(self._own(group), len(group), update)
         size = log["sample_size"]
         gradients = [parameter.grad for parameter in trainer.optimizer.params if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) / size
-        if not bool(torch.isfinite(norm)):
-            raise bridge.ModelError(
-                f"update {update + 1}: a gradient is infinite or no number; "
-                "lower training.lr, or set training.clip_norm"
-            )
-        torch._foreach_mul_(gradients, self._scale(norm, size))
+        started = Started(log, update + 1, _read_later(loss, norm))
+        bound = trainer.cfg.optimization.clip_norm
+        if isinstance(loss, Tensor):
+            clipped = (bound / (norm + NEAR_ZERO)).clamp(max=1.0) if bound > 0.0 else torch.ones_like(norm)
+            torch._foreach_mul_(gradients, clipped / size)
+        else:
+            started.read()
+            clip = min(1.0, bound / (float(norm) + NEAR_ZERO)) if bound > 0.0 else 1.0
+            torch._foreach_mul_(gradients, clip / size)
         (group_of,) = trainer.optimizer.param_groups
         # fairseq adds eps before the bias correction of the second moment, torch after it.
         group_of["eps"] = self._eps / math.sqrt(1.0 - self._beta2 ** (update + 1))
         with torch.no_grad():
             OPTIMISE(trainer.optimizer._optimizer)
         trainer.set_num_updates(update + 1)
-        return {**log, "loss": loss / size / math.log(2)}
+        return started
 
     def _autocast(self) -> Any:
         """Context manager of this training's products."""
         return products_in(self._precision, self._trainer.device.type)
 
     def _own(self, group: Sequence[Any]) -> list[Batch]:
-        """The batches of this process, with their places in the group."""
-        prepare = self._trainer._prepare_sample
-        return [(place, [prepare(part)[0] for part in parts]) for place, parts in _made(group)]
+        """The batches of this process, with their places in the group; packed where graphs compute them."""
+        made, trainer = _made(group), self._trainer
+        criterion = trainer.criterion.train()
+        pad = trainer.task.target_dictionary.pad()
+
+        def prepared(part: dict[str, Any]) -> dict[str, Any]:
+            if not self._records or not criterion.packs(trainer.get_model(), part):
+                sample: dict[str, Any] = trainer._prepare_sample(part)[0]
+                return sample
+            if PACKED not in part:  # parts are kept between epochs
+                packed = pack(part, pad, trainer.cfg.dataset.max_tokens)
+                part[PACKED] = packed.each(lambda x: graphs.moved(x, trainer.device))
+            return part
+
+        return [(place, [prepared(part) for part in parts]) for place, parts in made]
 
     def _summed(
         self, batches: Sequence[Batch], all_batches: int, update: int
-    ) -> tuple[float, dict[str, Any]]:
-        """Loss and log of a group, and its gradients in the parameters: sums over all parts of batches."""
+    ) -> tuple[float | Tensor, dict[str, Any]]:
+        """Loss and log of a group, and its gradients in the parameters: sums over all parts of batches.
+
+        The loss is a tensor where graphs compute it.
+        """
         trainer = self._trainer
         model, criterion = trainer.model.train(), trainer.criterion.train()
         criterion.num_updates = update
         # Where processes share a group, all must look ahead or none.
         several = processes.count() > 1 or all_batches > 1 or any(len(parts) > 1 for _, parts in batches)
+        packed = bool(batches) and all(PACKED in part for _, parts in batches for part in parts)
+        for part in (part for _, parts in batches for part in parts if packed):
+            self._graph().record(part[PACKED])
+        self._no_gradients()
         if isinstance(criterion, CrossEntropyCriterion):
             with criterion.looking_ahead(several) as looks, torch.no_grad(), self._autocast():
                 for part in self._parts(batches) if looks else ():
                     criterion(model, part)
-        total, log = 0.0, dict[str, Any]()
+        log = dict[str, Any]()
+        total: float | Tensor = 0.0
+        summed: float | Tensor
         for part in self._parts(batches):
-            with self._autocast():
-                loss, _, found = criterion(model, part)
-            loss.backward()
-            total += float(loss.detach())
+            if packed:
+                summed = self._graph()(part[PACKED])
+                counts = criterion.log(part, summed, summed).items()
+                found = {name: value for name, value in counts if not isinstance(value, Tensor)}
+            else:
+                with self._autocast():
+                    loss, _, found = criterion(model, part)
+                loss.backward()
+                summed = float(loss.detach())
+            total = total + summed
             found["source_tokens"] = int(part["net_input"]["src_lengths"].sum())
             log = {name: log.get(name, 0) + value for name, value in found.items()}
         return self._over_processes(total, log)
+
+    def _graph(self) -> graphs.Graphs:
+        """The graphs of this training."""
+        if self._graphs is None:
+            trainer = self._trainer
+
+            def compute(batch: PackedBatch) -> Tensor:
+                with self._autocast():
+                    loss: Tensor = trainer.criterion.packed(trainer.get_model(), batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss.detach()
+
+            self._graphs = graphs.Graphs(compute, list(trainer.optimizer.params))
+        return self._graphs
+
+    def _no_gradients(self) -> None:
+        """Gradients of zero; where graphs add to them, in their place."""
+        if self._graphs is None:
+            self._trainer.zero_grad()
+        else:
+            torch._foreach_zero_([parameter.grad for parameter in self._trainer.optimizer.params])
 
     def _parts(self, batches: Sequence[Batch]) -> Iterator[dict[str, Any]]:
         """The parts of batches. Random numbers follow from seed, update and a batch's place in its group."""
@@ -158,13 +243,15 @@ class Stepper:
                 utils.set_torch_seed(fairseq_seed(torch.initial_seed(), place))
             yield from parts
 
-    def _over_processes(self, total: float, log: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    def _over_processes(
+        self, total: float | Tensor, log: dict[str, Any]
+    ) -> tuple[float | Tensor, dict[str, Any]]:
         """Sums over all processes: of losses and logs, and in place of gradients."""
         if processes.count() == 1:
             return total, log
         parameters = list(self._trainer.optimizer.params)
         plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in log.items()}
-        said = processes.gather((total, plain, [one.grad is not None for one in parameters]))
+        said = processes.gather((float(total), plain, [one.grad is not None for one in parameters]))
         for parameter, *have in zip(parameters, *(flags for _, _, flags in said), strict=True):
             if any(have) and parameter.grad is None:  # at an epoch's end a process may have no batch
                 parameter.grad = torch.zeros_like(parameter)
@@ -174,8 +261,3 @@ class Stepper:
         return sum(part for part, _, _ in said), {
             name: sum(part[name] for part in logs if name in part) for name in names
         }
-
-    def _scale(self, norm: Tensor, size: int) -> float:
-        """Factor of the gradients: the mean over tokens, clipped."""
-        bound = self._trainer.cfg.optimization.clip_norm
-        return min(1.0, bound / (float(norm) + NEAR_ZERO)) / size if bound > 0.0 else 1.0 / size

@@ -82,4 +82,6 @@ def load(trainer: Trainer, data: Data, section: str) -> None:
             f"train.{(bridge.SOURCE, bridge.TARGET)[side]}, line {line + 1}: {longest} BPE tokens in clean "
             f"text, a batch holds {cfg.max_tokens}; raise {section}.max_tokens, or lower prepare.max_words"
         )
-    task.datasets["train"] = EqualBatches(task.dataset("train"), data.lengths, cfg.max_tokens)
+    # For a GPU fairseq's loader would copy every batch of every epoch to pinned memory.
+    lazy = bool(trainer.cuda)
+    task.datasets["train"] = EqualBatches(task.dataset("train"), data.lengths, cfg.max_tokens, lazy=lazy)

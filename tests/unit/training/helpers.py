@@ -93,10 +93,10 @@ Row = tuple[Tensor, Tensor]
 class Memory(TokenTargets):
     """Token targets that never were on disk: in float32."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[Row], kept: int = V) -> None:
         self.folder, self.rows = Path("memory"), rows
         self.header = Header(
-            top_k=V,
+            top_k=kept,
             temperature=1.0,
             vocabulary=V,
             dictionary_hash="",
@@ -177,11 +177,11 @@ def data(
     return Data(dictionaries=(tiny.folder / "dict.src.txt",) * 2, train=train, valid=valid, **given)
 
 
-def on_disk(rows: list[Row], folder: Path) -> Path:
+def on_disk(rows: list[Row], folder: Path, kept: int = V) -> Path:
     names = dict.fromkeys(("dictionary_hash", "teacher_hash", "prefix", "prefix_hash"), "x")
     folder.mkdir()
     writer = Writer(
-        folder, [len(ids) for ids, _ in rows], Header(top_k=V, temperature=2.0, vocabulary=V, **names)
+        folder, [len(ids) for ids, _ in rows], Header(top_k=kept, temperature=2.0, vocabulary=V, **names)
     )
     for line, row in enumerate(rows):
         writer.put(line, *row)

@@ -23,7 +23,7 @@ from nmtkd.plan.values import BFLOAT16, FLOAT32
 from nmtkd.training import loop, validation
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.options import distil
-from nmtkd.training.step import Stepper
+from nmtkd.training.step import Started, Stepper
 from nmtkd.training.trained import Trained
 from tests.conftest import Tiny
 from tests.unit.distil.helpers import method
@@ -91,7 +91,7 @@ def pairs_seen(run: loop.Run, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[
     held: list[Counter[int]] = []
     step, batches = Stepper.step, validation.batches
 
-    def stepped(stepper: Stepper, group: Group) -> dict[str, Any]:
+    def stepped(stepper: Stepper, group: Group) -> Started:
         seen.append(Counter(line for part in chain(*group) for line in part["id"].tolist()))
         return step(stepper, group)
 
@@ -262,7 +262,7 @@ def test_card_says_what_a_training_saw(tiny: Tiny, tmp_path: Path, monkeypatch: 
     steps: list[list[dict[str, Any]]] = []
     step = Stepper.step
 
-    def stepped(stepper: Stepper, group: Group) -> dict[str, Any]:
+    def stepped(stepper: Stepper, group: Group) -> Started:
         steps.append(list(chain(*group)))
         return step(stepper, group)
 
@@ -412,7 +412,7 @@ def updates_of(run: loop.Run, monkeypatch: pytest.MonkeyPatch) -> list[list[list
     found: list[list[list[int]]] = []
     step = Stepper.step
 
-    def stepped(stepper: Stepper, group: Group) -> dict[str, Any]:
+    def stepped(stepper: Stepper, group: Group) -> Started:
         found.append([part["id"].tolist() for part in chain(*group)])
         return step(stepper, group)
 

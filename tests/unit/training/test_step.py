@@ -59,7 +59,7 @@ def test_step_is_the_trainers(tiny: Tiny, clip_norm: float) -> None:
     start = {name: weight.clone() for name, weight in quick.get_model().state_dict().items()}
     stepper = Stepper(quick)
     for sample in batches * 2:
-        wanted, found = stock.train_step([sample]), stepper.step([[sample]])
+        wanted, found = stock.train_step([sample]), stepper.step([[sample]]).read()
         assert found["loss"] == pytest.approx(float(wanted["loss"]), abs=1e-3)  # fairseq rounds
         assert quick.get_lr() == stock.get_lr() and quick.get_num_updates() == stock.get_num_updates()
     names = [name for name, value in start.items() if value.is_floating_point() and not name.endswith(BIAS)]
@@ -112,7 +112,7 @@ def stepped(
     one, _ = trainer(tiny, criterion, architecture, lr=0.01, warmup=1)
     batches, stepper = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), max_tokens), Stepper(one)
     samples = [batches.collater(range(start, start + 16)) for start in (0, 16, 24)]
-    logs = [stepper.step([parts]) for parts in samples]
+    logs = [stepper.step([parts]).read() for parts in samples]
     weights = {**one.get_model().state_dict(), **one.get_criterion().state_dict()}
     return weights, [value for log in logs for value in seen(log)], max(map(len, samples))
 
@@ -240,7 +240,7 @@ def test_update_that_is_too_large_for_a_gpu_says_what_would_fit(
 def test_update_that_fits_is_a_step(tiny: Tiny) -> None:
     one, batches = trainer(tiny, chunked)
     other, _ = trainer(tiny, chunked)
-    assert Stepper(one).update([batches[:1]]) == Stepper(other).step([batches[:1]])
+    assert Stepper(one).update([batches[:1]]).read() == Stepper(other).step([batches[:1]]).read()
     assert one.get_num_updates() == 1
 
 
@@ -280,7 +280,7 @@ def test_step_in_bfloat16_is_float32s_within_rounding(
         one, _ = trainer(tiny, criterion, GATED if gated else TWO_LAYERS)
         batches = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), 1000)
         stepper = Stepper(one, precision=precision)
-        logs = [stepper.step([batches.collater(range(start, start + 16))]) for start in (0, 16, 24)]
+        logs = [stepper.step([batches.collater(range(start, start + 16))]).read() for start in (0, 16, 24)]
         losses.append([value for log in logs for value in seen(log)])
         moments = [moment for state in one.optimizer.optimizer.state.values() for moment in state.values()]
         assert {one.dtype for one in [*one.get_model().parameters(), *moments]} == {torch.float32}

@@ -17,7 +17,7 @@ from nmtkd.plan import layout
 from nmtkd.plan.methods import OnPolicy
 from nmtkd.training import loop
 from nmtkd.training.options import distil
-from nmtkd.training.step import Stepper
+from nmtkd.training.step import Started, Stepper
 from tests.unit.distil.helpers import method
 from tests.unit.network.building import GATED, PLAIN, recipe
 from tests.unit.training.helpers import HYBRID, data
@@ -81,7 +81,7 @@ def train(kind: str, folder: Path, out: Path) -> None:
 def main(folder: str, out: str, kind: str = "", kill: str = "") -> None:
     step = Stepper.step
 
-    def dying(stepper: Stepper, group: Any) -> dict[str, Any]:
+    def dying(stepper: Stepper, group: Any) -> Started:
         if processes.number() == 1 and stepper._trainer.get_num_updates() == 12:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(stepper, group)

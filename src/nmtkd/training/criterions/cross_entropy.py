@@ -23,6 +23,7 @@ from nmtkd.network.gated import blocks, open_units
 from nmtkd.network.precision import exact
 from nmtkd.network.unit_gates import Openness, budget_penalty
 from nmtkd.plan.models import UnitGates
+from nmtkd.training.packing import PackedBatch
 
 CRITERION = "chunked_cross_entropy"
 LOGGED = ("gate", "openness")  # logged as means over sentences
@@ -42,6 +43,7 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     """The stock loss in training and validation. In training, a gated model's budget penalty is added."""
 
     num_updates = 0  # set before each step
+    one_pass = True  # whether the loss is of one decoder pass, along the batch's own prefixes
     _seen: list[Openness] | None = None  # of parts, while the whole is looked at
     _whole: Openness | None = None  # of the batch of which a step computes parts
 
@@ -105,7 +107,21 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         weighted = self.positions(sample, places_N, share_N, **positions)
         return chunked_loss(features_NC, model.decoder.output_projection.weight, weighted)
 
-    def positions(self, sample: dict[str, Any], places_N: Tensor, share_N: Tensor) -> Positions:
+    def packs(self, model: Any, sample: dict[str, Any]) -> bool:
+        """Whether `packed` can compute a batch's loss."""
+        simple = self.one_pass and self.unit_gates is None and not self.sentence_avg
+        return (
+            simple and self.fast(model) and transformer.packs(model) and self.needs_no_logits(model, sample)
+        )
+
+    def packed(self, model: Any, batch: PackedBatch) -> Tensor:
+        """The loss of a packed batch, summed over tokens."""
+        features_NC = transformer.packed_features(model, *batch.texts())
+        real_N = batch.real_N().to(exact(features_NC.dtype))
+        weighted = self.positions(batch.sample(), slice(None), real_N)
+        return chunked_loss(features_NC, model.decoder.output_projection.weight, weighted).total
+
+    def positions(self, sample: dict[str, Any], places_N: Tensor | slice, share_N: Tensor) -> Positions:
         """Targets of the real positions of a batch: the labels, with the weights of their sentences."""
         target_N = sample["target"].flatten()[places_N]
         return Positions(target_N=target_N, label_weight_N=share_N, smoothing=self.eps)

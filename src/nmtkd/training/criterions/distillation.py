@@ -43,7 +43,7 @@ class DistillationCriterion(CrossEntropyCriterion):
         return self.method.hardest is None and self.method.ranking is None and partial
 
     def positions(
-        self, sample: dict[str, Any], places_N: Tensor, share_N: Tensor, *, with_teacher: bool = True
+        self, sample: dict[str, Any], places_N: Tensor | slice, share_N: Tensor, *, with_teacher: bool = True
     ) -> Positions:
         """Targets of the real positions of a batch; without `with_teacher` the labels alone."""
         weight = self.method.teacher_weight if with_teacher else 0.0

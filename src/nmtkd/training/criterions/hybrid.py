@@ -37,6 +37,7 @@ class HybridCriterion(DistillationCriterion):
     """
 
     cfg: HybridConfig
+    one_pass = False
 
     def __init__(self, task: Any, cfg: HybridConfig) -> None:
         super().__init__(task, cfg)

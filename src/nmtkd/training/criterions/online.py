@@ -33,6 +33,7 @@ class OnlineCriterion(DistillationCriterion):
     """The teacher's full distribution at each position. Stored token targets equal it at k = V."""
 
     cfg: OnlineConfig
+    one_pass = False
 
     def __init__(self, task: Any, cfg: OnlineConfig) -> None:
         super().__init__(task, cfg)

@@ -35,9 +35,9 @@ def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     update, translated = Stepper.step, translate.translate
 
     def counted(stepper: Stepper, group: list[object]) -> object:
-        log = update(stepper, group)
-        steps.append((int(log["ntokens"]), os.environ["NMTKD_THREADS"]))
-        return log
+        started = update(stepper, group)
+        steps.append((int(started.log["ntokens"]), os.environ["NMTKD_THREADS"]))
+        return started
 
     def noted(*given: object) -> object:
         found = translated(*given)  # type: ignore[arg-type]
