@@ -5,7 +5,8 @@
 Without a GPU it says so and measures nothing. The model is that of conf/scale/paper.yaml. The text is made
 up: as long and as varied as IWSLT14's, in 10,000 pieces (words by Zipf's law), a tenth of its size. What is
 measured is whole updates, batches and optimiser included, after an epoch that is not counted: in it our side
-packs batches and records graphs, which takes the seconds that the facts name.
+packs batches and records graphs, for the seconds that the facts name, and stock plans its attention anew for
+each shape of a batch.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ FLOPS = 6  # of a training step for each parameter and token: two forward, four 
 PAIRS, PIECES, MEAN, SPREAD, LONGEST = 16_000, 10_000, 22.0, 0.55, 120  # of the text; log-normal lengths
 Found = list[dict[str, Any]]
 NOISE = 0.15  # standard deviation of a target's length from its source's, in logarithms
-STOCK_UPDATES = 60
+COUNTED = 60  # updates of fairseq-train, at least
+FULL = 0.6  # of max_tokens: less than an epoch's batches hold of real tokens
 
 
 def made_up(data: Path) -> None:
@@ -134,7 +136,8 @@ def measured(side: str, data: Path, tokens: int) -> dict[str, Any]:
         return {"rate": matrix_rate()}
     if side == "stock":
         training.RECIPE["max_tokens"] = tokens
-        return training.stock(data, False, None, STOCK_UPDATES, device=["--fp16"])
+        epoch = int(np.load(data / "bpe" / "lengths.npy").max(1).sum() / (FULL * tokens))
+        return training.stock(data, False, None, epoch + COUNTED, device=["--fp16"], epoch=2)
     if side == "students":
         return at_once(data, tokens)
     return ours(data, tokens, SMALL if side == "student" else SHAPE, graphs=side != "eager")

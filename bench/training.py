@@ -84,8 +84,9 @@ def stock(
     updates: int,
     save: Path | None = None,
     device: Sequence[str] = ("--cpu",),
+    epoch: int = 1,
 ) -> dict[str, float]:
-    """fairseq-train's own rate, target tokens/s, over its last log lines."""
+    """fairseq-train's own rate, target tokens/s, over its log after SKIPPED updates, from an epoch on."""
     from nmtkd import machine
     from nmtkd.network import command_line
     from nmtkd.network import fairseq_bridge as bridge
@@ -112,7 +113,11 @@ def stock(
         for line in done.stdout.splitlines() + done.stderr.splitlines()
         if '"wps"' in line
     ]
-    rates = [float(one["wps"]) for one in found if "num_updates" in one and int(one["num_updates"]) > SKIPPED]
+    rates = [
+        float(one["wps"])
+        for one in found
+        if int(one.get("num_updates", 0)) > SKIPPED and int(one["epoch"]) >= epoch
+    ]
     return {
         "rate": statistics.mean(rates),
         "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
