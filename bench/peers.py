@@ -9,7 +9,8 @@ stay under --envs.
 
 All sides: one architecture (shared.py), one dictionary, float32, CPU, NMTKD_THREADS threads or all cores;
 each peer also with glibc's memory thresholds raised as machine.keep_freed_memory raises them for our own
-trainings ("+memory").
+trainings ("+memory"), and where the processor multiplies bfloat16, in it: by autocast, ours by
+training.precision ("+bfloat16").
 
 - Training: target tokens a second over 40 updates after 5 of warm-up, in batches of 4,096 tokens. Marian
   takes exactly our batches, which are of similar length; JoeyNMT makes its own, in random order and so with
@@ -43,7 +44,13 @@ SIDES = harness.ROOT / "bench" / "peers"
 OURS = "ours"
 # The variants of each peer, by measure: those that make a difference there.
 DECODERS = {"joeynmt": [], "joeynmt+memory": ["--keep"], "marian": [], "marian+memory": ["--keep"]}
-TRAINERS = {**DECODERS, "joeynmt+memory+batches": ["--keep", "--batches"]}
+HALF = "bfloat16"
+TRAINERS = {
+    **DECODERS,
+    "joeynmt+memory+batches": ["--keep", "--batches"],
+    f"joeynmt+memory+batches+{HALF}": ["--keep", "--batches", f"--{HALF}"],
+    f"marian+memory+{HALF}": ["--keep", f"--{HALF}"],
+}
 NAMES = {"train": "training", "beam": "decoding, beam 5", "greedy": "decoding, greedy"}
 GOAL = ">= 1"
 ROUNDS = 3
@@ -91,7 +98,12 @@ def commands(measure: str, data: Path, work: Path, pythons: dict[str, str]) -> d
     found: dict[str, Sequence[str]] = {
         OURS: [sys.executable, str(SIDES / "ours_side.py"), measure, str(data), str(work)]
     }
-    for name, options in (TRAINERS if measure == "train" else DECODERS).items():
+    names = dict(TRAINERS if measure == "train" else DECODERS)
+    if not machine.multiplies_bfloat16():
+        names = {name: options for name, options in names.items() if not name.endswith(HALF)}
+    elif measure == "train":
+        found[f"{OURS}+{HALF}"] = [*found[OURS], f"--{HALF}"]
+    for name, options in names.items():
         peer = name.split("+", maxsplit=1)[0]
         found[name] = [pythons[peer], str(SIDES / f"{peer}_side.py"), measure, str(data), str(work), *options]
     return found
@@ -107,10 +119,11 @@ def agreement(work: Path, name: str, measure: str) -> float:
 
 def rows(measure: str, found: dict[str, list[dict[str, Any]]], work: Path) -> list[harness.Row]:
     """Ours over each of the others."""
-    ours = found.pop(OURS)
+    ours_of = {half: found.pop(f"{OURS}{half}", []) for half in ("", f"+{HALF}")}
     unit = "target tokens/s" if measure == "train" else "sentences/s"
     told = []
     for name, theirs in found.items():
+        ours = ours_of[f"+{HALF}" if name.endswith(HALF) else ""]
         if measure == "train":
             tokens = [
                 sum(one["tokens"] for one in side) / sum(one["updates"] for one in side)
@@ -140,7 +153,9 @@ def main() -> None:
     for measure in asked.only:
         found = harness.pairs(commands(measure, data, work, pythons), asked.rounds)
         versions |= {
-            name.split("+", maxsplit=1)[0]: one[0]["version"] for name, one in found.items() if name != OURS
+            name.split("+", maxsplit=1)[0]: one[0]["version"]
+            for name, one in found.items()
+            if not name.startswith(OURS)
         }
         told += rows(measure, found, work)
     words = len((work / "words.txt").read_text(encoding="utf-8").split("\n")) - 1

@@ -1,9 +1,11 @@
 """A training step beside stock fairseq-train: the same model, batches and recipe.
 
-    python bench/training.py [--data FOLDER] [--rounds N]    # FOLDER: by default data/ of `dvc repro`
+    python bench/training.py [--data FOLDER] [--name NAME] [--rounds N]    # by default data/ of `dvc repro`
 
-Stock is the command `fairseq-train` as installed, and once more with the memory thresholds of
-machine.keep_freed_memory.
+Stock is the command `fairseq-train` as installed, once more with the memory thresholds of
+machine.keep_freed_memory, and where the processor multiplies bfloat16 with its criterion in autocast; then
+ours is measured in bfloat16 too. The figures of each corpus have a NAME: `training` is multi30k's, whose
+goals are its own, `training_default` the default corpus's.
 """
 
 from __future__ import annotations
@@ -40,6 +42,15 @@ LOGGED = 10  # updates between two lines of fairseq-train
 HELD = 16  # pairs to validate on, once at the end and out of the measured time
 TRACKED = 20  # updates after which weights are compared
 STOCK = "import fairseq_cli.train as t; t.cli_main()"
+AUTOCAST = f"""
+import torch, fairseq.criterions.label_smoothed_cross_entropy as module
+stock = module.LabelSmoothedCrossEntropyCriterion.forward
+def forward(*given, **named):
+    with torch.autocast("cpu", torch.bfloat16):
+        return stock(*given, **named)
+module.LabelSmoothedCrossEntropyCriterion.forward = forward
+{STOCK}"""
+GOALS = {"training": ">= 3", "training_default": ">= 2.4"}  # in bfloat16, of stock in float32
 PRELOAD = f"import ctypes; c = ctypes.CDLL(None); c.mallopt(-3, 2**30); c.mallopt(-1, 2**31 - 1); {STOCK}"
 
 
@@ -85,6 +96,7 @@ def stock(
     save: Path | None = None,
     device: Sequence[str] = ("--cpu",),
     epoch: int = 1,
+    program: str | None = None,
 ) -> dict[str, float]:
     """fairseq-train's own rate, target tokens/s, over its log after SKIPPED updates, from an epoch on."""
     from nmtkd import machine
@@ -99,10 +111,10 @@ def stock(
         command[0], command[command.index("--save-dir") + 1] = folder, str(save or folder)
         command += [*device, "--disable-validation", "--log-format", "json", "--log-interval", str(LOGGED)]
         command += ["--no-epoch-checkpoints"] if save else ["--no-save"]
-        program = ["-c", PRELOAD if thresholds else STOCK]
+        run = program or (PRELOAD if thresholds else STOCK)
         cores = {"OMP_NUM_THREADS": str(machine.threads())}
         done = subprocess.run(
-            [sys.executable, *program, *command],
+            [sys.executable, "-c", run, *command],
             capture_output=True,
             text=True,
             check=True,
@@ -166,47 +178,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--side", choices=["stock", "thresholds", "ours", "weights"])
+    sides = ["stock", "thresholds", "autocast", "ours", "bfloat16", "weights"]
+    parser.add_argument("--side", choices=sides)
+    parser.add_argument("--name", choices=GOALS, default="training_default")
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
     parser.add_argument("--dropout", type=float)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     if asked.side == "weights":
         harness.result(**weights_apart(asked.data))
+    elif asked.side in ("ours", "bfloat16"):
+        RECIPE["precision"] = "float32" if asked.side == "ours" else "bfloat16"
+        harness.result(**ours(asked.data, asked.dropout, UPDATES))
     elif asked.side:
-        found = (
-            ours(asked.data, asked.dropout, UPDATES)
-            if asked.side == "ours"
-            else stock(asked.data, asked.side == "thresholds", asked.dropout, UPDATES)
+        program = AUTOCAST if asked.side == "autocast" else None
+        harness.result(
+            **stock(asked.data, asked.side == "thresholds", asked.dropout, UPDATES, program=program)
         )
-        harness.result(**found)
     else:
-        compare(asked.data, asked.rounds)
+        compare(asked.data, asked.rounds, asked.name)
 
 
-def compare(data: Path, rounds: int) -> None:
+def compare(data: Path, rounds: int, name: str) -> None:
     """All rows."""
+    from nmtkd import machine
+
+    halves = ("autocast", "bfloat16") if machine.multiplies_bfloat16() else ()
     rows, options = [], ["--data", str(data)]
     apart = harness.measure(harness.side(__file__, "weights", *options))
     print(apart)
     for dropout in (RECIPE["dropout"], 0.0):
         found = harness.pairs(
             {
-                name: harness.side(__file__, name, *options, "--dropout", str(dropout))
-                for name in ("stock", "thresholds", "ours")
+                side: harness.side(__file__, side, *options, "--dropout", str(dropout))
+                for side in ("stock", "thresholds", "ours", *halves)
             },
             rounds,
         )
         values = {
-            name: {what: [one[what] for one in measured] for what in ("rate", "peak")}
-            for name, measured in found.items()
+            side: {what: [one[what] for one in measured] for what in ("rate", "peak")}
+            for side, measured in found.items()
         }
         what = f"plain training step, dropout {dropout}"
         rows += [
             harness.row(
                 what,
                 "fairseq-train as installed",
-                ">= 1.7",
+                ">= 1.7" if name == "training" else "",
                 values["ours"]["rate"],
                 values["stock"]["rate"],
                 "target tokens/s",
@@ -228,13 +246,20 @@ def compare(data: Path, rounds: int) -> None:
                 "MiB",
             ),
         ]
+        if halves:
+            half, unit = values["bfloat16"]["rate"], "target tokens/s"
+            for other, goal in (("stock", GOALS[name]), ("autocast", "")):
+                against = "fairseq-train as installed" + ", in bfloat16 autocast" * (other == "autocast")
+                rows.append(
+                    harness.row(f"{what}, in bfloat16", against, goal, half, values[other]["rate"], unit)
+                )
     facts = {
         "model": SHAPE,
         "recipe": RECIPE,
         f"weights after {TRACKED} updates without dropout, at most apart": f"{apart['apart']:.2g} "
         f"(a weight went up to {apart['way']:.2g})",
     }
-    harness.save("training", rows, facts)
+    harness.save(name, rows, facts)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """JoeyNMT as a side of bench/peers.py; runs in an environment of its own.
 
-    PYTHON bench/peers/joeynmt_side.py train|beam|greedy DATA WORK [--keep] [--batches]
+    PYTHON bench/peers/joeynmt_side.py train|beam|greedy DATA WORK [--keep] [--batches] [--bfloat16]
 
 Training: JoeyNMT's own loop (TrainManager.train_and_validate) with its own batches of `batch_size: 4096`
 tokens, which it fills in random order, padding counted; with --batches, the same loop on ours. The clock runs
@@ -131,7 +131,10 @@ def train(asked: shared.Asked) -> None:
     with tempfile.TemporaryDirectory() as folder:
         args = parse_global_args(configuration(asked, folder), mode="train")
         model, data, _, _ = prepare(args, rank=0, mode="train")
-        common = {"device": args.device, "autocast": args.autocast, "seed": args.seed}
+        autocast = args.autocast
+        if asked.bfloat16:
+            autocast = {"device_type": args.device.type, "dtype": torch.bfloat16, "enabled": True}
+        common = {"device": args.device, "autocast": autocast, "seed": args.seed}
         manager = TrainManager(
             rank=0, model=model, model_dir=args.model_dir, train_args=args.train, dev_args=args.test, **common
         )

@@ -1,6 +1,6 @@
 """Hugging Face's MarianMTModel as a side of bench/peers.py; runs in an environment of its own.
 
-    PYTHON bench/peers/marian_side.py train|beam|greedy DATA WORK [--keep]
+    PYTHON bench/peers/marian_side.py train|beam|greedy DATA WORK [--keep] [--bfloat16]
 
 Training: a plain loop over our batches, padded as they come, with the fused AdamW that the library's Trainer
 would take. Marian's layers are post-norm, there is no other: two layer norms less than the other sides train.
@@ -92,12 +92,13 @@ def train(asked: shared.Asked, vocabulary: Vocabulary) -> None:
         source = padded([sources[line] for line in batch], PAD)
         labels = padded([targets[line] for line in batch], IGNORED)
         shifted = padded([[EOS, *targets[line][:-1]] for line in batch], PAD)
-        logits = model(
-            input_ids=source, attention_mask=source.ne(PAD), decoder_input_ids=shifted, use_cache=False
-        ).logits
-        loss = cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=shared.SMOOTHING
-        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=asked.bfloat16):
+            logits = model(
+                input_ids=source, attention_mask=source.ne(PAD), decoder_input_ids=shifted, use_cache=False
+            ).logits
+            loss = cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=shared.SMOOTHING
+            )
         loss.backward()
         optimizer.step()
         schedule.step()

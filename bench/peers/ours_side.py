@@ -1,6 +1,6 @@
 """Our side of bench/peers.py: nmtkd.training.loop.train, and nmtkd.decoding.translate with CTranslate2.
 
-    python bench/peers/ours_side.py prepare|train|beam|greedy DATA WORK
+    python bench/peers/ours_side.py prepare|train|beam|greedy DATA WORK [--bfloat16]
 
 Training: a first one of WARM updates, then the one that counts: its tokens a second, which leave out start-up
 and validation. Decoding: `translate` reads and converts the model at every call; a call with one sentence
@@ -87,10 +87,10 @@ def run(data: Data, how: Training, out: Path) -> tuple[Trained, dict[str, str]]:
 
 
 def train(asked: shared.Asked) -> None:
-    data = text(asked.data)
+    data, precision = text(asked.data), "bfloat16" if asked.bfloat16 else "float32"
     with tempfile.TemporaryDirectory() as folder:
-        _, first = run(data, recipe(shared.WARM), Path(folder) / "warm")
-        trained, whole = run(data, recipe(shared.UPDATES), Path(folder) / "run")
+        _, first = run(data, recipe(shared.WARM, precision=precision), Path(folder) / "warm")
+        trained, whole = run(data, recipe(shared.UPDATES, precision=precision), Path(folder) / "run")
     tokens = int(whole["target_tokens"])
     expected = sum(
         len(data.train[1][line].split()) + 1 for batch in shared.batches(asked.work) for line in batch

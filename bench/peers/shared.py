@@ -57,6 +57,7 @@ class Asked:
     work: Path
     keep: bool  # raise glibc's memory thresholds, as our training does
     batches: bool  # train on our batches, where the framework would make its own
+    bfloat16: bool  # train with products in bfloat16: peers by torch.autocast
 
 
 def asked(description: str | None, *measures: str) -> Asked:
@@ -69,6 +70,7 @@ def asked(description: str | None, *measures: str) -> Asked:
     parser.add_argument("work", type=Path)
     parser.add_argument("--keep", action="store_true", help="raise glibc's memory thresholds")
     parser.add_argument("--batches", action="store_true", help="train on our batches")
+    parser.add_argument("--bfloat16", action="store_true", help="train with products in bfloat16")
     found = Asked(**vars(parser.parse_args()))
     if found.keep:
         machine.keep_freed_memory()
