@@ -95,8 +95,8 @@ class Stepper:
         """One update on the batches of a group, each in parts that are computed in turn: equal to one on all.
 
         Processes that share the training each compute some of the batches. Returns the criterion's log, with
-        `loss` in bits per token and the source tokens. Raises bridge.ModelError if the gradient's norm is
-        infinite or NaN.
+        `loss` in bits per token, the source tokens, and the norm of the mean gradient before it is clipped.
+        No update is skipped: raises bridge.ModelError if that norm is infinite or NaN.
         """
         trainer, update = self._trainer, self._trainer.get_num_updates()
         trainer.zero_grad()
@@ -116,7 +116,7 @@ class Stepper:
         with torch.no_grad():
             OPTIMISE(trainer.optimizer._optimizer)
         trainer.set_num_updates(update + 1)
-        return {**log, "loss": loss / size / math.log(2)}
+        return {**log, "loss": loss / size / math.log(2), "gradient_norm": float(norm)}
 
     def _autocast(self) -> Any:
         """Context manager of this training's products."""
