@@ -51,8 +51,8 @@ slow: bugs ## what takes too long for `make test` (the corpus's archive must hav
 	@python -m pytest -m slow
 
 bench: setup ## measure everything side by side and write reports/bench.md (hours; after make repro)
-	@for script in training precision levers methods teacher start_up data_stages memory gpu forecast; do \
-	python bench/$$script.py || exit 1; done
+	@for script in training precision quality levers methods teacher start_up data_stages memory gpu \
+	forecast; do python bench/$$script.py || exit 1; done
 	@python bench/languages.py && python bench/small_tests.py
 	@python bench/peers.py && python bench/experiment.py --before $(BEFORE)
 	@python bench/harness.py

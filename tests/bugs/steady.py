@@ -15,8 +15,8 @@ BUGS = [
     Bug(
         name="decoding leaves all GPUs but one idle",
         module="nmtkd.decoding.with_ctranslate2",
-        where="of_converter",
-        old="list(range(gpus)) or 0",
+        where="_translator",
+        old="list(range(workers.gpus)) or 0",
         new="0",
         tests=("test_translation_uses_all_gpus_with_a_worker_each",),
     ),
@@ -223,9 +223,28 @@ BUGS = [
     Bug(
         name="a translation leaves a training one thread",
         module="nmtkd.decoding.with_ctranslate2",
-        where="of_converter",
+        where="_translator",
         old="torch.set_num_threads(threads)",
         new="pass",
         tests=("test_translation_leaves_torchs_threads_as_they_are",),
+    ),
+    Bug(
+        name="a model that was trained again is translated with as it was",
+        module="nmtkd.decoding.with_ctranslate2",
+        where="_files",
+        old="stat.st_ino, stat.st_mtime_ns,",
+        new="0, 0,",
+        tests=("test_model_that_was_trained_again_is_translated_with_as_it_is",),
+    ),
+    Bug(
+        name="all translations are made in float32",
+        module="nmtkd.decoding.with_ctranslate2",
+        where="_translator",
+        old="compute_type=compute",
+        new="compute_type=FLOAT32",
+        tests=(
+            "test_int8_reaches_the_products",
+            "test_int8_decodes_and_chooses_in_int8",
+        ),
     ),
 ]

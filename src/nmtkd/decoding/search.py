@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from nmtkd.plan.decoding import Decoding, Evaluate, Sampling
+from nmtkd.plan.values import FLOAT32, Compute
 
 BATCH_TOKENS = 4096  # source tokens of a batch; changes speed and memory, not the result
 
@@ -18,6 +19,7 @@ class Search:
     """Beam search (beam 1 is greedy), or `beam` samples with `sampling`.
 
     An output is cut at factor * (source length) + offset BPE tokens, of which there is one at least.
+    `compute` is the type of CTranslate2's matrix products; fairseq has float32 alone.
     """
 
     beam: int
@@ -26,6 +28,7 @@ class Search:
     max_length_factor: float
     max_length_offset: int
     sampling: Sampling | None = None
+    compute: Compute = FLOAT32
 
     @classmethod
     def of(cls, asked: Decoding | Evaluate, length_penalty: float) -> Search:

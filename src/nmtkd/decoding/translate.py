@@ -13,6 +13,7 @@ from nmtkd import machine
 from nmtkd.decoding import with_ctranslate2, with_fairseq
 from nmtkd.decoding.search import Hypothesis, Search
 from nmtkd.network import fairseq_bridge as bridge
+from nmtkd.plan.values import FLOAT32
 
 Progress = Callable[[int, int], None]
 Numbers = NDArray[np.int64]
@@ -38,8 +39,10 @@ def translations(
     """Yields (index, n best translations, best first) of each source line (BPE). Long lines come first.
 
     Only lines of the same limit share a search: a translation never depends on the other lines. No limit
-    exceeds the model's positions. Raises bridge.ModelError for a source line that does.
+    exceeds the model's positions. Raises bridge.ModelError for a source line that does, and for int8 by
+    fairseq.
     """
+    _check_compute(folder, engine, search.compute)
     nbest_lists = (with_ctranslate2 if _by_ctranslate2(folder, engine) else with_fairseq).nbest_lists
     positions = bridge.positions(folder)
     lengths = bridge.token_counts(sources)
@@ -58,6 +61,23 @@ def translations(
 def _by_ctranslate2(folder: Path, engine: str) -> bool:
     """CTranslate2 takes a single model. fairseq translates ensembles, with the same search."""
     return engine == "ctranslate2" and len(bridge.members(folder)) == 1
+
+
+def _check_compute(folder: Path, engine: str, compute: str) -> None:
+    if compute != FLOAT32 and not _by_ctranslate2(folder, engine):
+        raise bridge.ModelError(
+            f"{folder}: fairseq translates with this model, in float32 alone; {compute} was asked for; "
+            "set compute to float32"
+        )
+
+
+def load(folder: Path, engine: str, compute: str) -> None:
+    """Loads the model of a folder into CTranslate2, if that is what translates with it.
+
+    The next translations, if they ask for the same, find it there: their times are of translating alone.
+    """
+    if _by_ctranslate2(folder, engine):
+        with_ctranslate2.loaded(folder, compute)
 
 
 def gpus(folder: Path, engine: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from nmtkd import files, machine
 from nmtkd.decoding import lengths
 from nmtkd.decoding.search import Search
-from nmtkd.decoding.translate import gpus, translate
+from nmtkd.decoding.translate import gpus, load, translate
 from nmtkd.evidence.metrics import TOKENS, score
 from nmtkd.evidence.results import BEAM, BEAM_AT_1, GREEDY, LONG, STUDENT, TEACHER, VALID
 from nmtkd.network.fairseq_bridge import members
@@ -40,6 +40,7 @@ def evaluate(key: str, trained: Path, axes: Mapping[str, str | int], settings: P
     checked = checked_hash(model)
     _check_text(splits)
     files.read_csv(trained / layout.CURVE)  # that it is whole
+    load(model, settings.evaluate.engine, settings.evaluate.compute)
     held_out = HeldOut(key, model, settings)
     tried = _tried(held_out, settings)
     searches = _searches(lengths.choose(tried), settings)
@@ -163,6 +164,7 @@ def _result(
         "parameters": card["parameters"],
         "updates": card["updates"],
         "precision": card["precision"],
+        "compute": settings.evaluate.compute,
         "scores": scores,
         **{name: card[name] for name in COPIED if name in card},
     }

@@ -11,6 +11,7 @@ from nmtkd.evidence.results import BEAM
 from nmtkd.evidence.statistics import least_p
 from nmtkd.evidence.summaries import Summary
 from nmtkd.plan.schema import Report
+from nmtkd.plan.values import FLOAT32
 from nmtkd.text.yardstick import COLUMNS
 
 GAIN_COLUMN, AT_1_COLUMN, P_HOLM_COLUMN = "vs plain", "at lp 1", "p Holm"
@@ -39,6 +40,7 @@ def notes(summaries: Sequence[Summary], settings: Report, headline: Headline, lo
         *_signs(summaries, settings),
         "MB: the model's file.",
         *_precisions(summaries),
+        *_computes(summaries),
     ]
     if seeds == 1:
         lines.append(
@@ -57,6 +59,12 @@ def _precisions(summaries: Sequence[Summary]) -> list[str]:
         return []
     parts = "; ".join(f"{precision}: {', '.join(methods)}" for precision, methods in trained.items())
     return [f"Caution, products in training were not of one type. {parts}."]
+
+
+def _computes(summaries: Sequence[Summary]) -> list[str]:
+    """In which type the models translated, where it is not float32. Results of two types make no report."""
+    rounded = sorted({summary.compute for summary in summaries} - {FLOAT32})
+    return [f"All models translated the test sets in {compute} (evaluate.compute)." for compute in rounded]
 
 
 def _scores(headline: Headline, long_words: int) -> list[str]:

@@ -91,6 +91,7 @@ class Result(_Part):
     model_bytes: int
     updates: int
     precision: str  # of products in training
+    compute: str  # type of products in the translations that were scored
     data: Data
     length_penalty: float  # of the search BEAM
     length_penalties: dict[str, float]  # validation BLEU of each penalty that was tried
@@ -189,6 +190,7 @@ def _differences(results: Sequence[Result], headline: str, primary: str) -> list
     for name, value_of in (
         ("corpus", lambda r: r.corpus),
         ("pair", lambda r: r.pair),
+        ("evaluate.compute", lambda r: r.compute),
         ("scores", _score_names),
     ):
         problem = f"{name} differ between cells; they must be the same to be compared"

@@ -32,6 +32,7 @@ class Summary:
     models: Mapping[str, str]  # content hash by key, a model a seed: what a machine's times belong to
     penalties: Sequence[float]  # length penalties of the search BEAM, a seed each
     precision: str  # of products in training
+    compute: str  # of products in translation
     passes: float  # over the training set, mean
     climb: float | None  # BLEU that the curves still gain, mean (curves.climb); None if it was not measured
     climbs: bool  # whether that is more than report.max_climb
@@ -94,6 +95,7 @@ def summarise(
                 models={result.key: result.model for result in members},
                 penalties=[result.length_penalty for result in members],
                 precision=members[0].precision,
+                compute=members[0].compute,
                 passes=_mean([result.data.passes for result in members]),
                 climb=climb,
                 climbs=climb is not None and climb > settings.max_climb,

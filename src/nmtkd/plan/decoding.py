@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from nmtkd.plan.values import (
+    INT8,
     MOST_BATCH_TOKENS,
     NOT_DUST,
+    Compute,
     Count,
     Positive,
     Precision,
@@ -58,6 +60,7 @@ class Decoding(Section):
     # forced: the argmax at each gold prefix; the numbers below are then unused
     kind: Literal["search", "sample", "forced"]
     engine: Literal["ctranslate2", "fairseq"]
+    compute: Compute
     beam: Beam  # of kind sample: samples drawn per line
     nbest: Beam
     # The best by validation BLEU is taken. A score is log probability / length ** penalty.
@@ -76,6 +79,11 @@ class Decoding(Section):
         if self.kind == "sample" and self.engine != "fairseq":
             raise ValueError(
                 "kind sample needs engine fairseq: the draws of CTranslate2's workers cannot be repeated"
+            )
+        if self.compute == INT8 and (self.kind, self.engine) != ("search", "ctranslate2"):
+            raise ValueError(
+                "compute int8 goes with kind search and engine ctranslate2: fairseq computes in float32 "
+                "alone; set compute to float32"
             )
         _check_choice(self.length_penalties, self.kind == "search" and self.beam > 1)
         return self
@@ -103,12 +111,18 @@ class Evaluate(Section):
     tokenize: Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char"]
 
     engine: Literal["ctranslate2", "fairseq"]
+    compute: Compute
     beam: Beam
     length_penalties: Penalties  # as in Decoding, for each model; at 1.0 each is scored too; greedy has none
     max_length_factor: LengthFactor
     max_length_offset: LengthOffset
 
     @model_validator(mode="after")
-    def _choice_needs_a_beam(self) -> Evaluate:
+    def _fits_engine_and_beam(self) -> Evaluate:
+        if self.compute == INT8 and self.engine != "ctranslate2":
+            raise ValueError(
+                "compute int8 goes with engine ctranslate2: fairseq computes in float32 alone; "
+                "set compute to float32"
+            )
         _check_choice(self.length_penalties, self.beam > 1)
         return self

@@ -12,7 +12,7 @@ from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.names import taken_names
 from nmtkd.plan.runs import runs
 from nmtkd.plan.schema import Params
-from nmtkd.plan.values import SMALLEST
+from nmtkd.plan.values import INT8, SMALLEST
 
 
 def late_gates(params: Params) -> list[str]:
@@ -100,6 +100,26 @@ def few_samples(params: Params) -> list[str]:
     ]
 
 
+def rounded_ensembles(params: Params) -> list[str]:
+    """Problems of int8 where the teacher is an ensemble: fairseq translates with it, in float32 alone.
+
+    Of `evaluate` too: students in int8 beside a teacher in float32 are no comparison.
+    """
+    seeds = params.teacher.seeds
+    computes = {
+        f"decodings.{name}": params.decodings[name].compute
+        for name in params.grid.decodings
+        if name in params.decodings
+    }
+    computes["evaluate"] = params.evaluate.compute
+    return [
+        f"{where}.compute: must be float32 where the teacher is an ensemble, with which fairseq translates; "
+        f"got int8 and teacher.seeds {seeds}; set it to float32, or name one seed"
+        for where, compute in computes.items()
+        if compute == INT8 and len(seeds) > 1
+    ]
+
+
 def own_starts(params: Params) -> list[str]:
     """Problems of trainings that start from nothing that is said, or from what they write themselves."""
     lines = []
@@ -126,7 +146,7 @@ def own_starts(params: Params) -> list[str]:
 def cross_checks(params: Params) -> list[str]:
     """Problems between sections."""
     lines = misplaced_methods(params) + taken_names(params) + late_gates(params) + endless_warmups(params)
-    lines += few_samples(params) + idle_noises(params) + own_starts(params)
+    lines += few_samples(params) + idle_noises(params) + own_starts(params) + rounded_ensembles(params)
     for axis in ("capacities", "noises", "seeds"):
         if not getattr(params.grid, axis):
             lines.append(f"grid.{axis}: empty, so that there is nothing to run; name at least one")

@@ -42,6 +42,11 @@ BFLOAT16: Final = "bfloat16"
 # bfloat16 saves time where the processor or GPU multiplies it (docs/performance.md). It changes results:
 # models that are compared share one.
 Precision = Literal["float32", "bfloat16"]
+INT8: Final = "int8"
+# Type of CTranslate2's matrix products in a translation; all else is in float32. In int8 each row of weights,
+# and each position of what they multiply, is scaled and rounded to 255 steps. It saves time
+# (docs/performance.md) and changes results: what is compared shares one.
+Compute = Literal["float32", "int8"]
 Share = Annotated[float, Field(ge=SMALLEST, le=1.0)]  # some or all, never none
 Weight = Annotated[float, Field(ge=SMALLEST, le=LARGEST_WEIGHT)]
 Level = Annotated[float, Field(ge=0.0, le=LARGEST_WEIGHT), NOT_DUST]  # a weight, a norm; 0 switches it off

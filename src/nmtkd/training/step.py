@@ -63,14 +63,17 @@ class Started:
         return not isinstance(self.numbers, graphs.Later)
 
     def read(self) -> dict[str, Any]:
-        """The log, with `loss` in bits per token. Raises bridge.ModelError if the norm is infinite or NaN."""
+        """The log, with `loss` in bits per token, and the norm of the mean gradient before it is clipped.
+
+        No update is skipped: raises bridge.ModelError if that norm is infinite or NaN.
+        """
         loss, norm = self.numbers.read() if isinstance(self.numbers, graphs.Later) else self.numbers
         if not math.isfinite(norm):
             raise bridge.ModelError(
                 f"update {self.update}: a gradient is infinite or no number; "
                 "lower training.lr, or set training.clip_norm"
             )
-        return {**self.log, "loss": loss / self.log["sample_size"] / math.log(2)}
+        return {**self.log, "loss": loss / self.log["sample_size"] / math.log(2), "gradient_norm": norm}
 
 
 def _read_later(loss: float | Tensor, norm: Tensor) -> graphs.Later | list[float]:

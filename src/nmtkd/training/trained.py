@@ -13,7 +13,7 @@ from nmtkd import files, machine, processes
 from nmtkd.network.stamps import stamp
 from nmtkd.plan import layout
 
-PASS_DIGITS = 4  # decimals of a number of passes
+PASS_DIGITS = NORM_DIGITS = 4  # decimals of a number of passes, of a gradient's norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class Seen:
     source_tokens: int = 0
     target_tokens: int = 0  # those that the loss is divided by
     trainings: int = 1
+    largest_norm: float = 0.0  # of an update's gradient, before it was clipped
 
     def after(self, log: dict[str, Any]) -> Seen:
         """The same and one update more, by what Stepper.step returns of it."""
@@ -35,12 +36,14 @@ class Seen:
             sentences=self.sentences + int(log["nsentences"]),
             source_tokens=self.source_tokens + int(log["source_tokens"]),
             target_tokens=self.target_tokens + int(log["ntokens"]),
+            largest_norm=max(self.largest_norm, log["gradient_norm"]),
         )
 
     def __add__(self, other: Seen) -> Seen:
         """What both saw, of equally many pairs."""
         counts = ("updates", "sentences", "source_tokens", "target_tokens", "trainings")
-        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in counts})
+        sums = {name: getattr(self, name) + getattr(other, name) for name in counts}
+        return replace(self, largest_norm=max(self.largest_norm, other.largest_norm), **sums)
 
     def facts(self) -> dict[str, int | float]:
         """Its counts for a card, with the number of passes over the pairs."""
@@ -76,13 +79,17 @@ class Trained:
     def record(self, key: str, folder: Path) -> str:
         """Keeps what the model in `folder` cost in reports/machine/, and returns a line that says so.
 
+        With it goes the largest norm of a gradient, by which bench/quality.py compares precisions.
         The model's hash goes with it: seconds are never shown beside another model. A process that helped
         with the training records nothing.
         """
         if not processes.first():
             return ""
         model = stamp(layout.model_dir(folder))
-        measured = machine.measurement(layout.TRAINING, key, model, processes.count(), **self.cost)
+        norm = round(self.seen.largest_norm, NORM_DIGITS)
+        measured = machine.measurement(
+            layout.TRAINING, key, model, processes.count(), **self.cost, largest_gradient_norm=norm
+        )
         files.write_script(layout.machine_file(layout.TRAINING, key), layout.MEASURED, measured)
         rate = self.cost["target_tokens_per_second"]
         return f"{self.card['parameters']} parameters, {self.cost['seconds']:g} s, {rate:g} target tokens/s"

@@ -25,7 +25,7 @@ class Speed:
 
     step: float  # of a batch of max_tokens
     line: dict[int, float] = field(default_factory=dict)  # translated, by beam
-    call: float = 0.0  # of a translation beside its lines
+    conversion: float = 0.0  # of the model for CTranslate2, and what a translation takes beside its lines
     scored: float = 0.0  # a line
     asking: float = 0.0  # of a batch of max_tokens along which a teacher is asked
     sample: float = 0.0  # of one that is sampled token by token, beside that
@@ -44,7 +44,9 @@ class Measured:
         seconds = beside(stage, work, self.assumed)
         if work.model:
             speed = self.speeds[work.model]
-            seconds += work.steps * speed.step + work.calls * speed.call + work.scored * speed.scored
+            seconds += (
+                work.steps * speed.step + work.conversions * speed.conversion + work.scored * speed.scored
+            )
             seconds += sum(lines * speed.line[beam] for beam, lines in work.translated.items())
             if work.asked and self.teacher:
                 seconds += work.updates * (speed.asking - speed.step) + work.sampled * speed.sample

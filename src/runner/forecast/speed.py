@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from nmtkd import machine
-from nmtkd.decoding import scoring, translate, with_fairseq
+from nmtkd.decoding import scoring, translate, with_ctranslate2, with_fairseq
 from nmtkd.decoding.search import Search
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
@@ -161,11 +161,12 @@ class Bench:
         return self.step(options.distil("online", method, self._model.architecture, teachers=models))
 
     def line(self, beam: int) -> tuple[float, float]:
-        """Seconds of a line's translation, and of a call beside its lines."""
+        """Seconds of a line's translation, and of what precedes it: the model's conversion."""
         factor = self._text.target / self._text.source
         search = Search(beam=beam, nbest=1, length_penalty=1.0, max_length_factor=factor, max_length_offset=0)
 
         def work(lines: list[str]) -> None:
+            with_ctranslate2.forget()
             translate.translate(self._folder, lines, search, "ctranslate2")
 
         return self._a_line(work)
@@ -247,7 +248,7 @@ def measure(
     return Speed(
         step=step,
         line={beam: line for beam, (line, _) in found.items()},
-        call=max((call for _, call in found.values()), default=0.0),
+        conversion=max((conversion for _, conversion in found.values()), default=0.0),
         scored=scored,
         asking=asking,
         sample=sample,

@@ -35,7 +35,7 @@ class Work:
     sampled: float = 0.0  # batches whose text the model samples itself
     method: Method | None = None  # by which it learns from a teacher that it asks
     translated: Mapping[int, float] = field(default_factory=dict)  # lines by beam
-    calls: int = 0  # of a translation, each of which converts the model anew
+    conversions: int = 0  # of the model for CTranslate2: one a stage, and one a checkpoint
     scored: float = 0.0  # lines whose distributions are asked for
     pairs: float = 0.0  # of a data stage
     models: int = 0  # whose scores a report resamples
@@ -117,7 +117,7 @@ class Planner:
             steps=trainings * (batches * factor + validated),
             updates=trainings * batches,
             translated={1: trainings * points * curve},
-            calls=trainings * points if curve else 0,
+            conversions=trainings * points if curve else 0,
             disk={MODELS: trainings * model.model_bytes, CHECKPOINTS: model.checkpoint_bytes},
         )
 
@@ -131,7 +131,7 @@ class Planner:
         return Work(
             model=self.teacher(),
             translated={decoding.beam: members * (text.train + tried)},
-            calls=1 + (penalties if tried else 0),
+            conversions=1,
             disk=size,
         )
 
@@ -150,7 +150,7 @@ class Planner:
 
     def _evaluate(self, model: Model) -> Work:
         asked: Evaluate = self.params.evaluate
-        valid, tests, sets = self.text.valid, self.text.tests, len(self.params.corpus.tests)
+        valid, tests = self.text.valid, self.text.tests
         penalties = len(asked.length_penalties)
         translated = {1: float(valid + tests)}
         # The tests by the penalty that is chosen, and at 1.
@@ -158,6 +158,6 @@ class Planner:
         return Work(
             model=model,
             translated=translated,
-            calls=penalties + 2 * sets + 1 + sets,
+            conversions=1,
             disk={TEXT: 3 * (valid + tests) * self.text.target * PIECE_BYTES},
         )

@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import pytest
 import yaml
 
@@ -133,6 +135,36 @@ def test_decodings_without_a_choice_have_nothing_to_validate(
     assert card["length_penalty"] == changes["length_penalties"][0]
     assert card["validation"] == {}
     assert card["lines"] == 20
+
+
+def test_int8_decodes_and_chooses_in_int8(tiny: Tiny, run: Decode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one translator, for the validation set by each penalty and for the training source."""
+    types: list[str] = []
+    translator = ctranslate2.Translator
+
+    def noted(folder: str, *, compute_type: str, **how: Any) -> Any:
+        types.append(compute_type)
+        return translator(folder, compute_type=compute_type, **how)
+
+    monkeypatch.setattr(ctranslate2, "Translator", noted)
+    card = run(tiny.targets[20:], compute="int8", length_penalties=[0.0, 1.0, 2.2])
+    assert types == ["int8"]
+    assert card["decoding"]["compute"] == "int8"
+    how = search(beam=3, nbest=2, length_penalty=card["length_penalty"], compute="int8")
+    rounded, exact = (
+        [(entry.text, entry.score) for entries in found for entry in entries]
+        for found in (
+            translate(tiny.folder, tiny.sources[:20], one, "ctranslate2")
+            for one in (how, replace(how, compute="float32"))
+        )
+    )
+    said = hypotheses.read(
+        layout.hypotheses_dir("clean", "beam"),
+        tiny.sources[:20],
+        teacher_hash=model_hash(tiny.folder),
+        dictionary_hash=files.file_hash(tiny.folder / "dict.src.txt"),
+    )
+    assert [entry for entries in said for entry in entries] == rounded != exact
 
 
 ONE = {"beam": 1, "nbest": 1, "length_penalties": [1.0]}

@@ -89,8 +89,14 @@ def test_choice_at_an_end_is_told(penalty: float, penalties: list[float], line: 
 
 
 def decoding(*penalties: float, **changes: Any) -> Decoding:
-    values: dict[str, Any] = {"kind": "search", "engine": "ctranslate2", "beam": 4, "nbest": 2}
-    values |= {"max_length_factor": 2.0, "max_length_offset": 5, "length_penalties": list(penalties)}
+    values: dict[str, Any] = {"kind": "search", "engine": "ctranslate2", "compute": "float32"}
+    values |= {
+        "beam": 4,
+        "nbest": 2,
+        "max_length_factor": 2.0,
+        "max_length_offset": 5,
+        "length_penalties": list(penalties),
+    }
     return Decoding(**(values | changes))
 
 

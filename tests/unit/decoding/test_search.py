@@ -27,9 +27,17 @@ def test_search_is_what_params_ask_for() -> None:
     draws = Sampling(temperature=0.5, top_p=0.9, seed=3)
     length: dict[str, Any] = {"max_length_factor": 1.5, "max_length_offset": 7}
     asked = Decoding(
-        kind="sample", engine="fairseq", beam=4, nbest=3, length_penalties=[0.8], sampling=draws, **length
+        kind="sample",
+        engine="fairseq",
+        compute="float32",
+        beam=4,
+        nbest=3,
+        length_penalties=[0.8],
+        sampling=draws,
+        **length,
     )
     assert Search.of(asked, 0.8) == Search(beam=4, nbest=3, length_penalty=0.8, sampling=draws, **length)
     scored: dict[str, Any] = {"primary": "bleu", "long_words": 0, "tokenize": "auto", "engine": "ctranslate2"}
-    test_time = Evaluate(beam=6, length_penalties=[0.6, 1.4], **scored, **length)
-    assert Search.of(test_time, 1.4) == Search(beam=6, nbest=1, length_penalty=1.4, **length)
+    test_time = Evaluate(beam=6, length_penalties=[0.6, 1.4], compute="int8", **scored, **length)
+    wanted = Search(beam=6, nbest=1, length_penalty=1.4, compute="int8", **length)
+    assert Search.of(test_time, 1.4) == wanted

@@ -247,6 +247,7 @@ def test_no_sources_no_translations(tiny: Tiny) -> None:
 def test_translation_leaves_torchs_threads_as_they_are(tiny: Tiny) -> None:
     """A translator sets OpenMP's number of threads, which is torch's too: a training would go on with one."""
     before = torch.get_num_threads()
+    with_ctranslate2.forget()
     torch.set_num_threads(3)
     try:
         translate(tiny.folder, tiny.sources[:2], search(), "ctranslate2")
@@ -295,6 +296,7 @@ def test_translation_uses_all_gpus_with_a_worker_each(
 
     monkeypatch.setattr(ctranslate2, "Translator", stub)
     on_gpus(monkeypatch, count)
+    with_ctranslate2.forget()
     found = translate(tiny.folder, tiny.sources, search(), "ctranslate2")
     assert all(len(entries) == 1 for entries in found) and len(found) == 40
     assert [(how["device"], how["device_index"], how["inter_threads"]) for how in made] == [wanted]

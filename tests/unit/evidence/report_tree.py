@@ -240,6 +240,7 @@ def _cell(root: Path, key: str, identity: tuple[str, str, str, str, int]) -> Non
         "model": model_hash(key),
         "updates": 300,
         "precision": "float32",
+        "compute": "float32",
         "data": {
             "updates": 300,
             "sentences": 2720,

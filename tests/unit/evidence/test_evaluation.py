@@ -117,6 +117,7 @@ def _evaluate(
     asked: list[Asked] = []
     monkeypatch.setenv("NMTKD_DEVICE", "cpu")
     monkeypatch.setattr(evaluation, "translate", _translate(seconds, asked, best))
+    monkeypatch.setattr(evaluation, "load", lambda *_: None)
     monkeypatch.chdir(root)
     evaluate.main(argv)
     outs = list(Path("data/translations").rglob("*"))
@@ -138,7 +139,7 @@ def test_a_result_is_scores_and_facts_of_the_model(tmp_path: Path, monkeypatch: 
     assert set(raw) == {
         *("key", "role", "corpus", "pair", "method", "capacity", "noise", "decoding", "seed"),
         *("model", "model_bytes", "parameters", "updates", "precision", "scores", "seeds", "data"),
-        *("length_penalty", "length_penalties", "sha256", "references"),
+        *("compute", "length_penalty", "length_penalties", "sha256", "references"),
     }
     assert raw["sha256"] == {
         Path(name).name: hashlib.sha256(content).hexdigest()
@@ -315,7 +316,10 @@ def test_rates_are_those_of_one_search(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_each_search_has_its_own_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beams take 4 seconds a set, greedy search takes half of one: of 5 lines in two sets 0.625 and 5."""
+    """Beams take 4 seconds a set, greedy search takes half of one: of 5 lines in two sets 0.625 and 5.
+
+    The model is loaded before, which counts for none.
+    """
     _write(tmp_path, layout.student_dir(KEY))
     monkeypatch.chdir(tmp_path)
     now, said = [0.0], _translate(0.0, [], 1.4)
@@ -324,11 +328,31 @@ def test_each_search_has_its_own_rate(tmp_path: Path, monkeypatch: pytest.Monkey
         now[0] += 4.0 if search.beam > 1 else 0.5
         return said(folder, sources, search, engine)
 
+    def load(folder: Path, engine: str, compute: str) -> None:
+        loaded.append((folder, engine, compute))
+        now[0] += 100.0
+
+    loaded: list[tuple[Path, str, str]] = []
+    monkeypatch.setattr(evaluation, "load", load)
     monkeypatch.setattr(evaluation, "translate", translate)
     monkeypatch.setattr(evaluation, "time", SimpleNamespace(monotonic=lambda: now[0]))
     evaluate.main(["plain", KEY])
     measured = files.read_script(layout.machine_file("decoding", KEY))
     assert measured["sentences_per_second"] == {"beam": 0.6, "greedy": 5.0}
+    assert loaded == [(layout.model_dir(layout.student_dir(KEY)), "ctranslate2", "float32")]
+
+
+@pytest.mark.parametrize("compute", ["float32", "int8"])
+def test_all_searches_compute_as_asked_and_the_result_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: str
+) -> None:
+    _write(tmp_path, layout.student_dir(KEY))
+    raw = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    raw["evaluate"]["compute"] = compute
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    outs, asked = _evaluate(tmp_path, monkeypatch, "plain", KEY)
+    assert len(asked) > 5 and {how.compute for _, _, how in asked} == {compute}
+    assert json.loads(outs[f"data/translations/{KEY}/scores.json"])["compute"] == compute
 
 
 def test_equal_models_have_equal_results_whatever_the_machine(

@@ -39,7 +39,7 @@ def _summary(
         "is_uneven": False,
     }
     facts |= changes
-    return Summary(precision="float32", parameters=SIZES[facts["capacity"]], **facts)
+    return Summary(precision="float32", compute="float32", parameters=SIZES[facts["capacity"]], **facts)
 
 
 TEACHER = _summary("teacher", 40.0, 42.0, capacity="teacher")

@@ -221,6 +221,17 @@ def test_segments_that_are_not_text_are_named(tmp_path: Path) -> None:
         results.read_lines(tmp_path / "lines")
 
 
+def test_translations_of_two_types_are_not_compared(tmp_path: Path) -> None:
+    report_tree.write(tmp_path, report_tree.grid())
+    path = tmp_path / layout.scores_file("plain-tiny-clean-1")
+    path.write_text(path.read_text(encoding="utf-8").replace('"compute": "float32"', '"compute": "int8"'))
+    with pytest.raises(ResultsError) as error:
+        results.read(report_tree.grid(), ["test"], tmp_path)
+    told = str(error.value).splitlines()[1:]
+    assert told[0] == "  evaluate.compute differ between cells; they must be the same to be compared"
+    assert told[2] == "    int8: plain-tiny-clean-1"
+
+
 @pytest.mark.parametrize("name", ["test.beam", "test.beam_at_1", "test.greedy", "curve.csv"])
 def test_what_lies_beside_scores_is_what_was_scored(tmp_path: Path, name: str) -> None:
     """Of as many lines, with a part of zeros as a crash leaves it; or not there at all. All are told."""

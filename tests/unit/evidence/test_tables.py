@@ -92,6 +92,20 @@ def test_a_table_of_two_precisions_says_so(tmp_path: Path) -> None:
     )
 
 
+def test_a_table_of_translations_in_int8_says_so(tmp_path: Path) -> None:
+    study = report_tree.grid()
+    report_tree.write(tmp_path, study)
+    _, summaries = report_tree.summarise(tmp_path, study)
+    rounded = [replace(one, compute="int8") for one in summaries]
+    said = [
+        tables.build(rows, study, report_tree.REPORT, report_tree.HEADLINE, 5).notes
+        for rows in (rounded, summaries)
+    ]
+    assert [note for note in said[0] if note not in said[1]] == [
+        "All models translated the test sets in int8 (evaluate.compute)."
+    ]
+
+
 def test_p_is_corrected_for_all_rows(tmp_path: Path) -> None:
     """As many resamples as can show a difference among two rows cannot among ten."""
     table = _table(tmp_path / "few")

@@ -41,8 +41,8 @@ teacher:
     init: conf/random_weights
   seeds: [1]
 decodings:
-  beam: {kind: search, engine: ctranslate2, beam: 5, nbest: 5, length_penalties: [1.0, 1.4],
-    max_length_factor: 2.0, max_length_offset: 10}
+  beam: {kind: search, engine: ctranslate2, compute: float32, beam: 5, nbest: 5,
+    length_penalties: [1.0, 1.4], max_length_factor: 2.0, max_length_offset: 10}
 targets: {top_k: 16, temperature: 1.0, max_tokens: 8192, precision: float32}
 methods:
   plain: {sequence: gold, teacher_weight: 0.0}
@@ -63,8 +63,8 @@ capacities:
   tiny: {encoder_layers: 1, decoder_layers: 1, width: 48, ffn: 96, heads: 4}
 ladder: [tiny]
 training: *recipe
-evaluate: {primary: bleu, long_words: 4, tokenize: auto, engine: ctranslate2, beam: 5,
-  length_penalties: [1.0, 1.4], max_length_factor: 2.0, max_length_offset: 10}
+evaluate: {primary: bleu, long_words: 4, tokenize: auto, engine: ctranslate2,
+  compute: float32, beam: 5, length_penalties: [1.0, 1.4], max_length_factor: 2.0, max_length_offset: 10}
 report: {study: default, bootstrap_samples: 1000, bootstrap_seed: 12345, confidence: 0.95,
   min_segments: 100, max_climb: 1.0}
 grid:

@@ -11,6 +11,10 @@ from tests.unit.plan.good import DRAWS, GATES, NO_METHODS, changed, mixed, probl
 
 RATE = "a single kind needs a rate above 0.0; none has no rate, mixed has rates"
 RATES = "kind mixed goes with rates {deletion, substitution, swap}, and only it does"
+INT8 = (
+    "compute int8 goes with kind search and engine ctranslate2: fairseq computes in float32 alone; set "
+    "compute to float32"
+)
 SAMPLING = "kind sample goes with sampling {temperature, top_p, seed}, and only it does"
 BETA = "divergence jensen_shannon goes with beta, and only it does"
 GATE = "sequence gold_and_hypothesis goes with a gate, and only it does"
@@ -68,6 +72,48 @@ NO_DECODING = (
             {"decodings__beam__kind": "sample", "decodings__beam__sampling": DRAWS},
             "decodings.beam: kind sample needs engine fairseq: the draws of CTranslate2's workers "
             "cannot be repeated",
+        ),
+        (
+            {"decodings__beam__compute": "int8", "decodings__beam__engine": "fairseq"},
+            f"decodings.beam: {INT8}",
+        ),
+        (
+            {
+                "decodings__beam__compute": "int8",
+                "decodings__beam__kind": "forced",
+                "decodings__beam__length_penalties": [1.0],
+            },
+            f"decodings.beam: {INT8}",
+        ),
+        (
+            {
+                "decodings__beam__compute": "int8",
+                "decodings__beam__kind": "sample",
+                "decodings__beam__engine": "fairseq",
+                "decodings__beam__length_penalties": [1.0],
+                "decodings__beam__sampling": DRAWS,
+            },
+            f"decodings.beam: {INT8}",
+        ),
+        (
+            {"evaluate__compute": "int8", "evaluate__engine": "fairseq"},
+            "evaluate: compute int8 goes with engine ctranslate2: fairseq computes in float32 alone; set "
+            "compute to float32",
+        ),
+        (
+            {"decodings__beam__compute": "bfloat16"},
+            "decodings.beam.compute: input should be 'float32' or 'int8'; got 'bfloat16'",
+        ),
+        ({"evaluate__compute": ...}, "evaluate.compute: missing; add it"),
+        (
+            {"decodings__beam__compute": "int8", "teacher__seeds": [1, 2]},
+            "decodings.beam.compute: must be float32 where the teacher is an ensemble, with which fairseq "
+            "translates; got int8 and teacher.seeds [1, 2]; set it to float32, or name one seed",
+        ),
+        (
+            {"evaluate__compute": "int8", "teacher__seeds": [3, 1, 2]},
+            "evaluate.compute: must be float32 where the teacher is an ensemble, with which fairseq "
+            "translates; got int8 and teacher.seeds [3, 1, 2]; set it to float32, or name one seed",
         ),
         ({"methods__word__beta": 0.5}, f"methods.word: {BETA}"),
         ({"methods__word__divergence": "jensen_shannon"}, f"methods.word: {BETA}"),
@@ -204,6 +250,12 @@ def test_rules_between_values(changes: dict[str, Any], line: str) -> None:
         {"methods__hybrid__gate": {"kind": "validated", "values": [0.0, 0.5, 1.0]}},
         {"methods__online__on_policy__share": 0.0, "methods__online__hardest": 0.25},
         {"teacher__seeds": [3, 1, 2]},
+        {"decodings__beam__compute": "int8", "evaluate__compute": "int8"},
+        # A decoding that nobody asks for may stand there: the shipped configuration has one.
+        {
+            "decodings__rounded": {**changed()["decodings"]["beam"], "compute": "int8"},
+            "teacher__seeds": [1, 2],
+        },
         {"teacher__training__consistency": {"kind": "rdrop", "weight": 5.0}},
         {"teacher__training__consistency": {"kind": "simcut", "weight": 3.0, "cutoff": 0.05}},
         {"capacities__tiny__gates": GATES},

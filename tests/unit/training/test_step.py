@@ -68,6 +68,19 @@ def test_step_is_the_trainers(tiny: Tiny, clip_norm: float) -> None:
     assert max(float((weights[1][name] - start[name]).abs().max()) for name in names) > 0.02
 
 
+def test_log_has_the_gradients_norm_before_it_is_clipped(tiny: Tiny) -> None:
+    """Of the mean over target tokens."""
+    one, batches = trainer(tiny, chunked, clip_norm=0.001)
+    model = one.get_model().train()
+    loss, size, _ = one.get_criterion()(model, batches[0])
+    loss.backward()
+    squares = [float(weight.grad.square().sum()) for weight in model.parameters() if weight.grad is not None]
+    other, _ = trainer(tiny, chunked, clip_norm=0.001)
+    found = Stepper(other).step([batches[:1]]).read()["gradient_norm"]
+    assert found == pytest.approx(sum(squares) ** 0.5 / size, rel=1e-5)
+    assert found > 0.1
+
+
 def test_step_stops_at_a_gradient_that_is_no_number(tiny: Tiny) -> None:
     quick, batches = trainer(tiny, chunked)
     stepper = Stepper(quick)
@@ -269,7 +282,7 @@ def test_step_in_bfloat16_is_float32s_within_rounding(
     tiny: Tiny, dataset: TokenTargetsDataset, name: str, gated: bool
 ) -> None:
     """Three updates of each loss. A hundredth is five roundings to bfloat16; weights stay in float32."""
-    losses = []
+    losses, norms = [], []
     for precision in (FLOAT32, BFLOAT16):
 
         def criterion(loaded: bridge.Loaded) -> Any:
@@ -281,7 +294,9 @@ def test_step_in_bfloat16_is_float32s_within_rounding(
         batches = EqualBatches(dataset, lengths(tiny.sources, tiny.targets), 1000)
         stepper = Stepper(one, precision=precision)
         logs = [stepper.step([batches.collater(range(start, start + 16))]).read() for start in (0, 16, 24)]
+        norms.append([log.pop("gradient_norm") for log in logs])
         losses.append([value for log in logs for value in seen(log)])
         moments = [moment for state in one.optimizer.optimizer.state.values() for moment in state.values()]
         assert {one.dtype for one in [*one.get_model().parameters(), *moments]} == {torch.float32}
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.01)
+    assert norms[1] == pytest.approx(norms[0], rel=0.05)  # a norm sums roundings of products of products

@@ -9,7 +9,7 @@ from nmtkd.files import read_script
 from nmtkd.plan import layout
 from nmtkd.training.trained import Seen, Trained, together
 
-SEEN = Seen(pairs=300, updates=5, sentences=1000, source_tokens=3900, target_tokens=4020)
+SEEN = Seen(pairs=300, updates=5, sentences=1000, source_tokens=3900, target_tokens=4020, largest_norm=2.5)
 TRAINED = Trained(card={"parameters": 123}, seconds=8.04, seen=SEEN)
 
 
@@ -36,6 +36,17 @@ def test_several_trainings_saw_what_all_of_them_saw() -> None:
     assert SEEN.facts()["passes"] == 3.3333
 
 
+@pytest.mark.parametrize("norms", [(0.5, 2.5), (2.5, 0.5)])
+def test_the_largest_norm_of_all_updates_and_trainings_is_kept(norms: tuple[float, float]) -> None:
+    log = {"nsentences": 2, "source_tokens": 7, "ntokens": 8}
+    found = Seen(pairs=300)
+    for norm in norms:
+        found = found.after({**log, "gradient_norm": norm})
+    assert (found.largest_norm, found.updates, found.target_tokens) == (2.5, 2, 16)
+    one, other = (Seen(pairs=300, largest_norm=norm) for norm in norms)
+    assert (one + other).largest_norm == 2.5
+
+
 def test_record_keeps_the_cost_beside_the_models_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +63,7 @@ def test_record_keeps_the_cost_beside_the_models_hash(
         "machine": machine.description(),
         "seconds": 8.0,
         "target_tokens_per_second": 500.0,
+        "largest_gradient_norm": 2.5,
     }
 
 

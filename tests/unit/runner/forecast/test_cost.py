@@ -15,10 +15,10 @@ from tests.unit.runner.forecast.helpers import ASSUMED, TEXT, planner
 TEACHER = planner().teacher()
 STUDENT = planner().model(planner().params.capacities["tiny"], planner().params.training)
 SPEEDS = {
-    STUDENT: Speed(step=0.5, line={1: 0.01, 5: 0.1}, call=0.25, scored=0.02, asking=0.75, sample=7.0),
+    STUDENT: Speed(step=0.5, line={1: 0.01, 5: 0.1}, conversion=0.25, scored=0.02, asking=0.75, sample=7.0),
     TEACHER: Speed(step=4.0),
 }
-WORK = Work(model=STUDENT, steps=10.0, updates=8, translated={1: 100, 5: 20}, calls=4, scored=50)
+WORK = Work(model=STUDENT, steps=10.0, updates=8, translated={1: 100, 5: 20}, conversions=4, scored=50)
 
 
 def test_measured_seconds_add_up() -> None:

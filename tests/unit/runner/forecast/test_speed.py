@@ -59,7 +59,7 @@ def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     found = speed.measure(MODEL, TEXT, beams=[1, 3], top_k=4, online=ONLINE, training=1, other=1, beside=0)
     assert found.step > 0.0
     assert set(found.line) == {1, 3}
-    assert found.call > 0.0
+    assert found.conversion > 0.0
     # Batches of 2,048 tokens: lines of 12 words and the end, twice the mean length.
     assert steps == [(157 * 13, "1")] * 2 * (speed.UNTIMED + speed.STEPS)
     assert found.asking > found.step

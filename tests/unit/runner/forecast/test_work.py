@@ -26,7 +26,7 @@ def test_a_student_trains_validates_and_translates_for_its_curve() -> None:
     assert work.steps == 800 * 1.25 + 8 * 100 * 10 / 2000 * 0.25
     assert work.updates == 800
     assert work.translated == {1: 8 * 40}
-    assert work.calls == 8
+    assert work.conversions == 8
     assert work.model is not None
     assert work.disk[MODELS] == 4 * work.model.parameters
     assert work.disk[CHECKPOINTS] == 10 * work.disk[MODELS]  # four to average, and two states of three
@@ -37,9 +37,9 @@ def test_validation_takes_the_longer_side() -> None:
     wide = TEXT.model_copy(update={"source": 12.0})
     work = replace(planner(**QUICK | {"training__curve_pairs": 500}), text=wide).work(PLAIN)
     assert work.steps == 800 + 8 * 100 * 13 / 2000 * 0.25
-    assert (work.translated, work.calls) == ({1: 8 * 100}, 8)
+    assert (work.translated, work.conversions) == ({1: 8 * 100}, 8)
     none = planner(**QUICK | {"training__curve_pairs": 0}).work(PLAIN)
-    assert (none.translated, none.calls) == ({1: 0}, 0)
+    assert (none.translated, none.conversions) == ({1: 0}, 0)
 
 
 def test_a_teacher_trains_each_member_and_a_consistency_reads_its_batches_twice() -> None:
@@ -50,7 +50,7 @@ def test_a_teacher_trains_each_member_and_a_consistency_reads_its_batches_twice(
         work = planner(**recipe, **changes, teacher__seeds=seeds).work("teacher@clean")
         members = len(seeds)
         assert work.steps == members * (800 * factor + once)
-        assert (work.updates, work.calls) == (members * 800, members * 8)
+        assert (work.updates, work.conversions) == (members * 800, members * 8)
         assert work.translated == {1: members * 8 * 40}
         assert work.model is not None
         assert work.disk[MODELS] == members * 4 * work.model.parameters
@@ -64,7 +64,7 @@ def test_batches_of_an_update_and_trainings_of_a_student_multiply() -> None:
     assert (plain.updates, summed.updates) == (800, 3200)
     best = planner(**QUICK).work("student_hybrid@hybrid_best-tiny-clean-beam-1")
     one = planner(**QUICK).work("student_hybrid@hybrid-tiny-clean-beam-1")
-    assert (best.steps, best.calls) == (3 * one.steps, 3 * one.calls)
+    assert (best.steps, best.conversions) == (3 * one.steps, 3 * one.conversions)
     assert best.translated == {1: 3 * one.translated[1]}
     assert best.disk == {MODELS: 3 * one.disk[MODELS], CHECKPOINTS: one.disk[CHECKPOINTS]}
     ensemble = planner(teacher__seeds=[1, 2]).work("teacher@clean")
@@ -91,10 +91,10 @@ def test_an_online_student_samples_a_share_of_the_later_batches() -> None:
 def test_decoding_translates_train_and_valid_once_a_penalty() -> None:
     work = planner().work("decode@clean-beam")
     assert work.translated == {5: 1000 + 5 * 100}
-    assert work.calls == 6
+    assert work.conversions == 1
     assert work.disk[HYPOTHESES] == 1000 * 9 * 4.5 * 5
     assert planner().work("decode@clean-greedy").translated == {1: 1000}
-    assert planner().work("decode@clean-greedy").calls == 1
+    assert planner().work("decode@clean-greedy").conversions == 1
     forced = planner().work("decode@clean-forced")
     assert (forced.translated, forced.scored) == ({}, 1000)
 
@@ -123,9 +123,8 @@ def test_an_evaluation_translates_by_each_search() -> None:
     work = planner().work("evaluate_plain@plain-tiny-clean-1")
     assert work.translated == {1: 150, 5: 5 * 100 + 2 * 50}
     assert work.disk == {kinds.TEXT: 3 * 150 * 9 * 4.5}
-    # Each penalty on valid, the test set by two searches; greedily valid and the test set.
-    assert work.calls == 5 + 2 + 2
-    assert planner(corpus__tests=["a", "b"]).work("evaluate_plain@plain-tiny-clean-1").calls == 5 + 4 + 3
+    # Each penalty on valid, the test set by two searches; greedily valid and the test set: by one translator.
+    assert work.conversions == 1
     greedy = planner(evaluate__beam=1, evaluate__length_penalties=[1.0]).work("evaluate_teacher@clean")
     assert greedy.translated == {1: 150 + 100 + 2 * 50}
     models = [planner().work(f"evaluate_{name}").model for name in ("teacher@clean", *EVALUATED)]
