@@ -21,6 +21,7 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from xdist.scheduler import LoadFileScheduling  # noqa: E402
 
 # derandomize: the same examples on every run, so that a red test is red for everyone. No deadline: machines
 # are shared.
@@ -32,6 +33,26 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("laboratory")
+
+STAGES = "tests/stages/"
+
+
+class StagesTogether(LoadFileScheduling):
+    """A worker takes a whole file of tests, and all of tests/stages as if it were one.
+
+    Their laboratory takes 40 s: it is made once, not once a worker. Files come in the order of their names:
+    tests/endtoend and tests/stages, which take longest, before tests/unit, so that no worker waits at the
+    end for another one's long file.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return STAGES if nodeid.startswith(STAGES) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist nobody asks for it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StagesTogether | None:
+    """For `--dist loadfile`; xdist's own for all others."""
+    return StagesTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 A stage imports torch and fairseq for three seconds, to do a toy's work in a tenth of one. `python` and `dvc`
 of the folder that `commands` gives ask for a fork instead. It runs the laboratory's own code, with the
-arguments, folder, environment and streams of who asked; of the project nothing was imported before.
+arguments, folder, environment and streams of who asked; of the project nothing was imported before. Whoever
+kills who asked kills the fork: its streams are closed once it is gone.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib.util
@@ -19,14 +21,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = {
-    "stages": ("torch._dynamo", "torch.distributed.nn", "sacrebleu", "sacremoses", "subword_nmt.apply_bpe",
-               "matplotlib.figure", "ctranslate2", "pydantic", "psutil"),
+    "stages": ("torch._dynamo", "torch.distributed.nn", "torch.profiler._cupti_monitor",
+               "torch.utils.serialization.config", "fairseq.trainer", "fairseq.sequence_generator",
+               "fairseq.quantization_utils", "fairseq.data.data_utils_fast", "ctranslate2.converters.fairseq",
+               "pyonmttok", "sacrebleu", "sacrebleu.tokenizers.tokenizer_13a",
+               "sacrebleu.tokenizers.tokenizer_none", "sacremoses", "subword_nmt.apply_bpe",
+               "subword_nmt.learn_bpe", "matplotlib.figure", "pydantic.dataclasses", "psutil", "requests"),
     "dvc": ("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "pydantic", "psutil"),
 }  # fmt: skip
+COMMAND = ("data", "--task=translation", "--arch=transformer", "--optimizer=adam")  # of fairseq-train
 LENGTH = 8  # bytes that say how long a request is
 # Whoever is not asking for a stage, the runner or DVC runs by itself.
 ASK = """#!{python} -IS
@@ -72,7 +81,10 @@ def commands() -> Path:
 
 
 def prepare(kind: str) -> None:
-    """Imports what takes long, fairseq as the project does."""
+    """Imports what takes long, fairseq as the project does, and makes one configuration of fairseq's.
+
+    The first one takes a third of a second: Hydra looks for its plugins, and the grammar is built.
+    """
     if kind == "stages":
         path = ROOT / "src/nmtkd/network/slim_fairseq.py"
         spec = importlib.util.spec_from_file_location("slim_fairseq", path)
@@ -80,6 +92,14 @@ def prepare(kind: str) -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     for name in IMPORTED[kind]:
         importlib.import_module(name)
+    if kind == "stages":
+        from fairseq import options
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            arguments = options.parse_args_and_arch(options.get_training_parser(), [*COMMAND])
+            convert_namespace_to_omegaconf(arguments)
     gc.freeze()  # or a fork's first collection would copy all of it
 
 
@@ -99,8 +119,10 @@ def serve(listener: socket.socket) -> tuple[str, list[str]]:
     if child := os.fork():
         for stream in streams:
             os.close(stream)
+        threading.Thread(target=end_with, args=(connection, child), daemon=True).start()
         _, status = os.waitpid(child, 0)
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        with contextlib.suppress(OSError):  # nobody asks any more
+            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
     connection.close()
     for number, stream in enumerate(streams):
@@ -110,6 +132,12 @@ def serve(listener: socket.socket) -> tuple[str, list[str]]:
     os.environ.clear()
     os.environ.update(environment)
     return name, arguments
+
+
+def end_with(asking: socket.socket, child: int) -> None:
+    """Kills a fork once whoever asked for it is gone."""
+    asking.recv(1)
+    os.kill(child, signal.SIGKILL)
 
 
 def run(name: str, arguments: list[str]) -> None:

@@ -25,10 +25,7 @@ PROJECT = (
     "requirements.lock",
 )  # fmt: skip
 # What a process reads when it starts: where a test sets one, it has a process of its own.
-AT_START = (
-    "PATH", "PYTHONPATH", "OMP_NUM_THREADS", "NMTKD_THREADS", "NMTKD_PROCESSES", "NMTKD_LAUNCH",
-    "NMTKD_DEVICE",
-)  # fmt: skip
+AT_START = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS", "NMTKD_THREADS")
 
 
 class Lab:
@@ -61,17 +58,21 @@ class Lab:
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command and returns whatever it did."""
-        env = self.env
-        if self.forks and self._read_at_start() == self._at_start:
-            env = env | {"PATH": f"{forked.commands()}{os.pathsep}{env['PATH']}"}
+        env = self._forking() if self.forks and self._read_at_start() == self._at_start else self.env
         return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
 
-    def begin(self, *command: str) -> subprocess.Popen[str]:
-        """Starts a command and goes on; what it prints, on either stream, can be read from it."""
+    def _forking(self) -> dict[str, str]:
+        return self.env | {"PATH": f"{forked.commands()}{os.pathsep}{self.env['PATH']}"}
+
+    def begin(self, *command: str, fork: bool = False) -> subprocess.Popen[str]:
+        """Starts a command and goes on; what it prints, on either stream, can be read from it.
+
+        In a process of its own, with all its signals; or in a fork, which takes SIGKILL alone.
+        """
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=self.env,
+            env=self._forking() if fork else self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -124,6 +125,13 @@ class Lab:
         return (self.folder / file).read_bytes()
 
 
+def records(lab: Lab) -> dict[str, str]:
+    """What dvc.lock says of each stage, to the letter and in its order."""
+    first, *texts = re.split(r"^  (?=\S)", lab.read("dvc.lock").decode(), flags=re.MULTILINE)
+    assert first == "schema: '2.0'\nstages:\n"
+    return {text.partition(":\n")[0]: text for text in texts}
+
+
 def write_corpus(folder: Path, train: int = 300, held_out: int = 24) -> None:
     """A made-up language pair: the target says the words of the source backwards, from right to left."""
     generator = random.Random(7)
@@ -157,6 +165,7 @@ def make_lab(folder: Path, corpus: Path | None = None) -> Lab:
         .replace("corpus: homeassistant", "corpus: files")
         .replace("scale: quick", "scale: toy")
         .replace("long_words: 0", "long_words: 4")
+        .replace("length_penalties: [0.6, 1.0, 1.4, 1.8, 2.2]", "length_penalties: [0.6, 1.0, 1.4]")
     )
     config.write_text(text.replace("study: default", "study: toy"), encoding="utf-8")
     methods = "{plain: [plain], word: [word], seq: [seq], both: [both]}"

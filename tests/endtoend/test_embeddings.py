@@ -27,6 +27,9 @@ def test_all_families_learn_with_separate_dictionaries(copy: CopyLab) -> None:
     assert not {name for name in lab.stale() if name.split("@")[0] in ("corpus", "prepare", "bpe", "noise")}
     lab.edit(
         "params.yaml",
+        ("teacher.training.updates", 40),  # nothing is asked of what it says
+        ("teacher.training.average", 1),
+        ("training.checkpoint_every", 10),
         ("grid.methods", METHODS),
         ("grid.capacities", ["tiny"]),
         ("methods.on_policy.on_policy.from_update", 10),

@@ -17,10 +17,13 @@ from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import ROOT, Lab
 
 LIMIT = 120.0  # seconds that a test waits for a stage to get going
+# A teacher of fewer updates, where nothing is compared with the finished one: five in six follow its first
+# checkpoint.
+SHORT = (("teacher.training.updates", 120), ("teacher.training.checkpoint_every", 20))
 
 
-def start(lab: Lab, *arguments: str) -> subprocess.Popen[str]:
-    return lab.begin("python", "-m", *arguments)
+def start(lab: Lab, *arguments: str, fork: bool = False) -> subprocess.Popen[str]:
+    return lab.begin("python", "-m", *arguments, fork=fork)
 
 
 def wait_for(lab: Lab, pattern: str) -> Path:
@@ -33,14 +36,20 @@ def wait_for(lab: Lab, pattern: str) -> Path:
     raise AssertionError(f"{pattern}: did not appear within {LIMIT} s")
 
 
+def kill_at(lab: Lab, pattern: str, *arguments: str) -> Path:
+    """Starts a stage and kills it once a file of the scratch folder matches, which is returned."""
+    training = start(lab, *arguments, fork=True)
+    found = wait_for(lab, pattern)
+    training.kill()
+    training.communicate()
+    return found
+
+
 def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], copy: CopyLab) -> None:
     lab = copy()
     out = lab.folder / "models/teacher/clean/model/model.pt"
     out.unlink()
-    training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/weights-80.pt")
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    kill_at(lab, "teacher-*/weights-80.pt", "stages.teacher", "clean")
     assert not out.exists()
     printed = lab.run("python", "-m", "stages.teacher", "clean")
     assert "going on from update" in printed
@@ -52,12 +61,14 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
 def test_a_killed_training_of_two_threads_ends_in_the_same_bytes(copy: CopyLab) -> None:
     """Threads decide the order of sums: what goes on has as many as what was killed."""
     lab = copy()
-    lab.env |= {"NMTKD_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    lab.edit("params.yaml", *SHORT)
+    # A thread that waits leaves its core to another worker's tests.
+    lab.env |= {"NMTKD_THREADS": "2", "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
     name = "models/teacher/clean/model/model.pt"
     lab.run("python", "-m", "stages.teacher", "clean")
     uninterrupted = lab.read(name)
     training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/weights-80.pt")
+    wait_for(lab, "teacher-*/weights-40.pt")
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
     assert "going on from update" in lab.run("python", "-m", "stages.teacher", "clean")
@@ -66,20 +77,16 @@ def test_a_killed_training_of_two_threads_ends_in_the_same_bytes(copy: CopyLab) 
 
 def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) -> None:
     lab = copy()
-    training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/checkpoint-*.json")
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    lab.edit("params.yaml", *SHORT)
+    kill_at(lab, "teacher-*/checkpoint-*.json", "stages.teacher", "clean")
     lab.edit("params.yaml", ("teacher.training.lr", 0.02))
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
 
 
 def test_a_killed_training_is_not_taken_up_by_other_arithmetic(copy: CopyLab) -> None:
     lab = copy()
-    training = start(lab, "stages.teacher", "clean")
-    wait_for(lab, "teacher-*/checkpoint-*.json")
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    lab.edit("params.yaml", *SHORT)
+    kill_at(lab, "teacher-*/checkpoint-*.json", "stages.teacher", "clean")
     lab.change_code("src/nmtkd/network/attention.py")
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
 
@@ -96,10 +103,7 @@ def test_a_teacher_of_other_arithmetic_is_not_copied(copy: CopyLab) -> None:
 
 def test_a_half_written_checkpoint_is_not_taken_up(finished: tuple[Lab, str], copy: CopyLab) -> None:
     lab = copy()
-    training = start(lab, "stages.student", "word", "word-tiny-clean-1")
-    record = wait_for(lab, "student-*/checkpoint-5.json")
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    record = kill_at(lab, "student-*/checkpoint-5.json", "stages.student", "word", "word-tiny-clean-1")
     (record.parent / ".state-10.pt.17.tmp").write_bytes(b"torn")
     (record.parent / "weights-10.pt").write_bytes(b"torn")
     lab.run("python", "-m", "stages.student", "word", "word-tiny-clean-1")
@@ -149,14 +153,12 @@ def test_a_damaged_scratch_is_not_trained_on(
     finished: tuple[Lab, str], copy: CopyLab, names: list[str], damage: Callable[[Path], None]
 ) -> None:
     lab = copy()
-    training = start(lab, "stages.student", "plain", "plain-small-clean-1")
-    folder = wait_for(lab, "student-*/checkpoint-15.json").parent
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    stage = ("stages.student", "plain", "plain-small-clean-1")
+    folder = kill_at(lab, "student-*/checkpoint-15.json", *stage).parent
     newest = max(int(path.stem.split("-")[1]) for path in folder.glob("checkpoint-*.json"))
     for name in names:
         damage(folder / ("data/train.src-tgt.src.bin" if name == "data" else f"{name}-{newest}.pt"))
-    printed = lab.run("python", "-m", "stages.student", "plain", "plain-small-clean-1")
+    printed = lab.run("python", "-m", *stage)
     assert f"going on from update {newest - 5 if 'state' in names else newest}" in printed
     assert ("weights-" in printed) == ("weights" in names and "state" not in names)
     assert (f"state-{newest}.pt" in printed) == ("state" in names)
@@ -199,8 +201,8 @@ def recorded(lab: Lab, stage: str) -> dict[str, Any]:
 def test_an_edit_in_mid_training_is_not_recorded(copy: CopyLab) -> None:
     """dvc.lock never names params that the model was not trained with; what was trained is not lost."""
     lab = copy()
-    lab.edit("params.yaml", ("teacher.training.lr", 0.011))
-    training = lab.begin("dvc", "repro", "teacher@clean")
+    lab.edit("params.yaml", ("teacher.training.lr", 0.011), *SHORT)
+    training = lab.begin("dvc", "repro", "teacher@clean", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     lab.edit("params.yaml", ("teacher.training.lr", 0.022))
     lab.append("src/nmtkd/training/curve.py", "\nADDED = None\n")
@@ -226,7 +228,7 @@ def test_an_experiment_beside_a_run_does_not_change_what_is_recorded(copy: CopyL
     """DVC refuses it as busy, but only once it has rewritten params.yaml."""
     lab = copy()
     lab.edit("params.yaml", ("teacher.training.lr", 0.011))
-    run = start(lab, "runner", "2")
+    run = start(lab, "runner", "2", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     assert lab.ask("dvc", "exp", "run", "-S", "teacher.training.lr=0.0125").returncode != 0
     printed, _ = run.communicate()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import torch
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import stamps
 from tests.endtoend.lab import Lab
-from tests.endtoend.test_interrupted import start, wait_for
+from tests.endtoend.test_interrupted import kill_at
 
 HYBRID, BEST = "hybrid-gated50-clean-beam-1", "hybrid_best-tiny-clean-beam-1"
 BEAM_RECORDS = "data/hypotheses/clean-beam/hypotheses.jsonl"
@@ -186,10 +184,7 @@ def test_a_killed_hybrid_training_ends_in_the_same_bytes(
     lab = copy_wide()
     names = ("hybrid", HYBRID)
     (lab.folder / "models/student" / HYBRID / "model/model.pt").unlink()
-    training = start(lab, "stages.student", *names)
-    wait_for(lab, "student-*/weights-10.pt")
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    kill_at(lab, "student-*/weights-10.pt", "stages.student", *names)
     assert not (lab.folder / "models/student" / HYBRID / "model/model.pt").exists()
     assert "going on from update" in lab.run("python", "-m", "stages.student", *names)
     for name in ("model/model.pt", "curve.csv"):

@@ -81,7 +81,7 @@ def test_a_process_that_dies_is_told_once_and_a_rerun_has_the_same_bytes(
 ) -> None:
     """On the second node, while the first process is on the first one."""
     lab = on_two_nodes(copy, slurm)
-    training = start(lab, "stages.teacher", "clean")
+    training = start(lab, "stages.teacher", "clean", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     (victim,) = [one for one in tasks_of(lab) if one.environ().get("RANK") == "1"]
     assert victim.environ()["SLURM_PROCID"] == "1"
@@ -99,7 +99,7 @@ def test_a_process_that_dies_is_told_once_and_a_rerun_has_the_same_bytes(
 def test_a_lost_node_is_no_end(copy: CopyLab, slurm: Slurm, whole: bytes) -> None:
     """The job is tried again as a whole."""
     lab = on_two_nodes(copy, slurm, retries=2)
-    training = start(lab, "stages.teacher", "clean")
+    training = start(lab, "stages.teacher", "clean", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     slurm.ask("scontrol", "update", f"nodename={slurm.nodes[1]}", "state=down", "reason=test")
     time.sleep(1)
@@ -113,7 +113,7 @@ def test_a_lost_node_is_no_end(copy: CopyLab, slurm: Slurm, whole: bytes) -> Non
 def test_a_cancelled_job_ends_on_both_nodes(copy: CopyLab, slurm: Slurm) -> None:
     lab = on_two_nodes(copy, slurm)
     lab.edit("params.yaml", ("teacher.training.updates", ENDLESS))
-    training = start(lab, "stages.teacher", "clean")
+    training = start(lab, "stages.teacher", "clean", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     assert len(tasks_of(lab)) == 4  # two launchers with a process each
     slurm.ask("scancel", slurm.jobs()[0].split()[0])

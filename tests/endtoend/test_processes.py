@@ -68,6 +68,8 @@ def test_stages_of_two_processes_make_what_stages_of_one_make(copy: CopyLab) -> 
             ("grid.methods.hybrid", ["hybrid_best"]),
             ("grid.capacities", ["tiny"]),
             ("methods.hybrid_best.gate.values", [0.25, 0.75]),
+            ("teacher.training.updates", 80),
+            ("teacher.training.checkpoint_every", 20),
         )
         printed = lab.run("dvc", "repro", f"student_hybrid@{BEST}")
         assert ("2 processes share the work" in printed) == (lab is labs[1])

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from tests.endtoend.conftest import CopyLab
-from tests.endtoend.lab import Lab, make_lab
+from tests.endtoend.lab import Lab, make_lab, records
 from tests.endtoend.test_pipeline import METHODS
 
 COSTLY = ("teacher", "decode", "targets", "student")
@@ -20,17 +20,36 @@ def clone(lab: Lab, name: str) -> Lab:
     return Lab(folder)
 
 
-def test_equal_runs_write_equal_records(finished: tuple[Lab, str], tmp_path: Path) -> None:
-    """From nothing, in another folder, with the same JOBS, in no fork: the same record to the byte."""
+def test_equal_runs_write_equal_records(finished: tuple[Lab, str], copy: CopyLab, tmp_path: Path) -> None:
+    """From nothing, in another folder, with the same JOBS, in no fork: the same record to the byte.
+
+    Of one capacity. The report of both is made anew from the same results, in no fork either.
+    """
     lab = make_lab(tmp_path / "lab", corpus=finished[0].folder.parent / "corpus")
+    lab.edit("params.yaml", ("grid.capacities", ["tiny"]))
     lab.forks = False
     lab.run("python", "-m", "runner", "2")
-    assert lab.read("dvc.lock") == finished[0].read("dvc.lock")
-    tracked = finished[0].run("git", "ls-files", "reports", "manifests").splitlines()
-    machine = [name for name in tracked if name.startswith("reports/machine/")]
+    ours = records(lab)
+    whole = {name: text for name, text in records(finished[0]).items() if "small" not in name}
+    assert list(ours) == list(whole), "in one order"
+    del ours["report"], whole["report"]  # it reads the grid
+    assert ours == whole
+    tracked = set(finished[0].run("git", "ls-files", "reports", "manifests").splitlines())
+    machine = {name for name in tracked if name.startswith("reports/machine/")}
     assert len(machine) > len(METHODS), "each model's times stand there"
-    for name in set(tracked) - set(machine):
-        assert lab.read(name) == finished[0].read(name), name
+    made = {name for name in tracked if name.startswith(("reports/runs/", "manifests/"))}
+    for name in made:
+        assert "small" in name or lab.read(name) == finished[0].read(name), name
+
+    again = copy()
+    again.forks = False
+    report = tracked - machine - made
+    assert {"reports/index.html", "reports/results.csv"} <= report
+    for name in report:
+        (again.folder / name).unlink()
+    again.run("python", "-m", "stages.report")
+    for name in report:
+        assert again.read(name) == finished[0].read(name), name
 
 
 def test_a_fresh_clone_with_the_cache_runs_nothing(copy: CopyLab) -> None:

@@ -18,13 +18,30 @@ from nmtkd.plan.methods import FAMILIES
 from nmtkd.plan.runs import runs
 from tests.unit.evidence import report_tree
 
+PAGES: dict[str, tuple[str, list[figures.Drawing]]] = {}  # that were made, by what they are of
 
-def _page(
+
+@pytest.fixture(autouse=True)
+def no_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page holds SVGs; drawing its figures once more as PNGs takes a third of its time."""
+    monkeypatch.setattr(figures, "PNG_FIGURES", ())
+
+
+def _page(root: Path, *of: Any, **changes: Any) -> tuple[str, list[figures.Drawing]]:
+    """As `_made`, made once: whoever goes on with the tree in `root` makes it anew."""
+    key = repr((of, sorted(changes.items())))
+    if key not in PAGES:
+        PAGES[key] = _made(root, *of, **changes)
+    return PAGES[key]
+
+
+def _made(
     root: Path,
     card: dict[str, Any] = report_tree.CARD,
     headline: Headline = report_tree.HEADLINE,
     **changes: Any,
 ) -> tuple[str, list[figures.Drawing]]:
+    """The page of this card, test set and grid, and its figures."""
     study = report_tree.grid(**changes)
     report_tree.write(root, study)
     (root / "figures").mkdir()
@@ -137,7 +154,7 @@ def test_an_interval_says_what_it_covers(tmp_path: Path) -> None:
 
 def test_length_has_its_section(tmp_path: Path) -> None:
     """A run a row: the penalty, the validation scores that chose it, and what length does on the test set."""
-    html, _ = _page(tmp_path)
+    html, _ = _made(tmp_path)
     section = html[html.index('<section id="length">') : html.index('<section id="data">')]
     assert '<th scope="col">validation BLEU at 1.0</th><th scope="col">validation BLEU at 1.4</th>' in section
     row = '<th scope="row">seq-small-clean-beam-1</th><td>1.4</td><td>10.2</td><td>9.5</td>'
@@ -244,7 +261,7 @@ def _opened(root: Path, html: str) -> dict[str, Any]:
 
 
 def test_the_page_shows_no_time_and_no_rate_by_itself(tmp_path: Path) -> None:
-    html, _ = _page(tmp_path)
+    html, _ = _made(tmp_path)
     assert html.count(">-</td>") == 10  # five models, two columns
     assert "No speed was measured" in html
     opened = _opened(tmp_path, html)
@@ -254,7 +271,7 @@ def test_the_page_shows_no_time_and_no_rate_by_itself(tmp_path: Path) -> None:
 
 def test_the_page_shows_what_this_machine_measured(tmp_path: Path) -> None:
     """Of these very models: a fact of another model with the same name does not count."""
-    html, _ = _page(tmp_path)
+    html, _ = _made(tmp_path)
     report_tree.write_machine(tmp_path, "teacher-clean", 100.4, 61.7)
     report_tree.write_machine(tmp_path, "plain-tiny-clean-1", 950.0, 30.0)
     report_tree.write_machine(tmp_path, "seq-tiny-clean-beam-1", 9000.0, 9.0, model="another")
@@ -284,7 +301,7 @@ def test_no_text_can_end_the_pages_script(tmp_path: Path) -> None:
 
 
 def test_several_seeds_show_the_mean_of_those_that_were_measured(tmp_path: Path) -> None:
-    html, _ = _page(tmp_path, seeds=[1, 2, 3])
+    html, _ = _made(tmp_path, seeds=[1, 2, 3])
     for seed, beam in ((1, 100.0), (3, 300.0)):
         report_tree.write_machine(tmp_path, f"plain-tiny-clean-{seed}", beam, 10.0 * seed)
     cells = {(value, key): text for value, key, text in _opened(tmp_path, html)["cells"]}

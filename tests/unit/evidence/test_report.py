@@ -11,6 +11,7 @@ import yaml
 from stages import report
 
 from nmtkd import files
+from nmtkd.evidence import figures
 from nmtkd.evidence.results import ResultsError
 from nmtkd.plan import layout
 from nmtkd.plan.schema import Grid
@@ -42,8 +43,18 @@ def contents() -> dict[str, bytes]:
     }
 
 
+PNG_FIGURES = figures.PNG_FIGURES
+
+
+@pytest.fixture(autouse=True)
+def no_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing figures once more as PNGs takes a third of the time, and no test but one is of them."""
+    monkeypatch.setattr(figures, "PNG_FIGURES", ())
+
+
 def test_no_byte_depends_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report without measurements, with those of a fast machine, and with those of a slow one."""
+    monkeypatch.setattr(figures, "PNG_FIGURES", PNG_FIGURES)
     write(tmp_path, report_tree.grid())
     monkeypatch.chdir(tmp_path)
     reports = []
