@@ -28,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ LEVEL = 0.95  # of intervals
 LEAST = 0.01  # BLEU: nothing has a ratio to 0
 BEAMS = {5: "beam 5", 1: "greedy"}
 THREADS = {"one thread": {"NMTKD_THREADS": "1", "OMP_NUM_THREADS": "1"}, "all cores": {"NMTKD_THREADS": ""}}
-RATES = "rates.json"  # in the workspace: what took so long is measured once
+# In the workspace: what took so long is measured once; and norms by a model's hash, since reports/machine/
+# has a run's last model alone.
+RATES, NORMS = "rates.json", "norms.json"
 IGNORED = ("reports", "docs", "tests", "bench", ".github")
 FAMILIES = ("plain", "word", "seq", "both", "hybrid", "online")
 # The experiments of the workspace: methods, decodings, and what else params.yaml says there.
@@ -125,7 +127,7 @@ def run(name: str, source: Path, folder: Path, jobs: int | None) -> Found:
     done = subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=False)
     if done.returncode:
         raise SystemExit(f"{name}: the runner ended with {done.returncode}; run this again to go on")
-    found = {}
+    found, known = {}, norms(source, folder)
     for path in sorted((folder / "data" / "translations").glob("*/scores.json")):
         told = json.loads(path.read_text(encoding="utf-8"))
         if told["compute"] != params["evaluate"]["compute"]:
@@ -139,22 +141,25 @@ def run(name: str, source: Path, folder: Path, jobs: int | None) -> Found:
         found[told["key"]] = {
             "bleu": max(wanted[0], LEAST),
             "updates": (told["data"]["updates"], told["updates"] * told["data"]["trainings"]),
-            "norm": norm(told["key"], told["model"], [folder, source]),
+            "norm": known.get(told["model"]),
         }
     return found
 
 
-def norm(key: str, model: str, folders: Iterable[Path]) -> float | None:
-    """The largest norm of a gradient, where this very model was trained here: it is no part of a result."""
+def norms(source: Path, folder: Path) -> dict[str, float]:
+    """The largest norm of a gradient by a model's hash, of models trained here: no result has it."""
     from nmtkd import files
     from nmtkd.plan import layout
 
-    for folder in folders:
-        path = folder / layout.machine_file(layout.TRAINING, key)
-        told = files.read_script(path) if path.exists() else {}
-        if told.get("model") == model and told.get("largest_gradient_norm"):
-            return float(told["largest_gradient_norm"])
-    return None
+    kept = folder / NORMS
+    known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    for place in (source, folder):
+        for path in sorted((place / layout.MACHINE / layout.TRAINING).glob("*.js")):
+            told = files.read_script(path)
+            if "largest_gradient_norm" in told:
+                known[told["model"]] = told["largest_gradient_norm"]
+    kept.write_text(json.dumps(known), encoding="utf-8")
+    return known
 
 
 def equal_hypotheses(folder: Path) -> str:
@@ -247,16 +252,14 @@ def trained(ours: Found, other: Found) -> list[harness.Row]:
             for method, some in (("plain", pairs[:6]), ("both", pairs[6:]))
         ),
     ]
-    norms = [[found[key]["norm"] for key in students if found[key]["norm"]] for found in (ours, other)]
-    if not all(norms):
+    known = [key for key in students if ours[key]["norm"] and other[key]["norm"]]
+    if not known:
         say("no gradient norms: all of these trainings come from a cache")
         return rows
-    counted = (
-        f"of {len(norms[0])} and {len(norms[1])} trainings" if min(map(len, norms)) < len(students) else ""
-    )
-    note = "; ".join(filter(None, [counted, f"{skipped} updates skipped"]))
+    largest = [[max(found[key]["norm"] for key in known)] for found in (ours, other)]
+    note = f"of {len(known)} trainings of each; {skipped} updates skipped"
     what = "largest norm of a gradient in bfloat16"
-    return [*rows, harness.row(what, "in float32", "", [max(norms[0])], [max(norms[1])], "", note=note)]
+    return [*rows, harness.row(what, "in float32", "", *largest, "", note=note)]
 
 
 # Rates
@@ -335,27 +338,31 @@ def compare(asked: argparse.Namespace) -> None:
     from nmtkd import machine
 
     raw = yaml.safe_load((asked.source / "params.yaml").read_text(encoding="utf-8"))
-    prepared(asked.source, asked.folder)
-    rows = rates(asked)
-
-    def go(name: str) -> Found:
-        return run(name, asked.source, asked.folder, asked.jobs)
-
-    found = go("int8 hypotheses")
-    rows += distilled(found, equal_hypotheses(asked.folder))
-    rows += scored(go("int8 scores"), found)
     facts: dict[str, Any] = {
         "corpus": raw["corpus"]["name"],
         "seeds": SEEDS,
         "intervals": "over seeds, not over segments",
     }
+    rows: list[harness.Row] = []
+
+    def keep(more: Sequence[harness.Row]) -> None:
+        rows.extend(more)
+        harness.save("quality", rows, facts)
+
+    def go(name: str) -> Found:
+        return run(name, asked.source, asked.folder, asked.jobs)
+
+    prepared(asked.source, asked.folder)
+    keep(rates(asked))
     if machine.multiplies_bfloat16():
         other = go("float32")
-        rows += trained(go("bfloat16"), other)
+        keep(trained(go("bfloat16"), other))
     else:
         facts["bfloat16"] = "left out: this processor has no instructions for it"
         say(f"bfloat16 {facts['bfloat16']}")
-    harness.save("quality", rows, facts)
+    found = go("int8 hypotheses")
+    keep(distilled(found, equal_hypotheses(asked.folder)))
+    keep(scored(go("int8 scores"), found))
 
 
 if __name__ == "__main__":
