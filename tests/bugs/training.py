@@ -7,6 +7,8 @@ DISTILLATION, HYBRID, ONLINE, CONSISTENCY = (
     f"{CRITERIONS}.{name}" for name in ("distillation", "hybrid", "online", "consistency")
 )
 DATASET, LOOP = "nmtkd.training.dataset", "nmtkd.training.loop"
+PACKING, GRAPHED = "nmtkd.training.packing", "test_steps_on_packed_batches_are_those_on_padded_ones"
+PACKED = "test_loss_and_gradients_are_those_of_the_padded_batch"
 TEXTS, STEP = "nmtkd.training.texts", "nmtkd.training.step"
 ALONG_SAMPLES = "test_teachers_term_is_all_along_samples"
 FROM_DISK = "test_teacher_in_memory_says_what_it_said_to_the_disk"
@@ -234,5 +236,37 @@ BUGS = [
         old="lowercase=lowercase",
         new="lowercase=True",
         tests=("test_bleu_minds_case_and_counts_text_not_tokens",),
+    ),
+    Bug(
+        name="what fills up a packed batch is learnt",
+        module=PACKING,
+        where="PackedBatch.real_N",
+        old="self._parts()[5]",
+        new="torch.ones_like(self._parts()[5])",
+        tests=(PACKED, GRAPHED),
+    ),
+    Bug(
+        name="positions of a packed batch go on from sentence to sentence",
+        module=PACKING,
+        where="_positions",
+        old="- firsts_B.repeat_interleave(lengths_B)",
+        new="",
+        tests=(PACKED, "test_pack_has_a_row_a_token_and_fills_up_with_padding"),
+    ),
+    Bug(
+        name="updates by graphs are not clipped",
+        module=STEP,
+        where="Stepper.step",
+        old="torch._foreach_mul_(gradients, clipped / size)",
+        new="torch._foreach_mul_(gradients, torch.ones_like(clipped) / size)",
+        tests=(GRAPHED,),
+    ),
+    Bug(
+        name="what recording a graph leaves in the gradients is learnt",
+        module=STEP,
+        where="Stepper._no_gradients",
+        old="torch._foreach_zero_([parameter.grad for parameter in self._trainer.optimizer.params])",
+        new="pass",
+        tests=(GRAPHED,),
     ),
 ]
