@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "082a8f55e5c0e9c9614f3b69c843632015bfaeeb1418e1609859a1cea28a2e77", "sentences_per_second": {"beam": 772.2, "greedy": 2308.1}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "bc94e23296c8285ee142c1149bdf054c0721cdfc129178998e1c55d46784ac8c", "sentences_per_second": {"beam": 419.6, "greedy": 1379.5}});

@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "2b8fba192bffa7704553cdd2d88859c420ba4872db93d3cd62f20f02eecf10f9", "sentences_per_second": {"beam": 1135.1, "greedy": 3137.9}});
+machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "4216a3116f0254fb494d1defbb391dde6d927b9171f49698a78d78b59e951ecb", "sentences_per_second": {"beam": 741.2, "greedy": 2062.4}});

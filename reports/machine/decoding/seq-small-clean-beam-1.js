@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "8a8d64731b188f74fe4464995bd2a8b0fd06d25d10ee16252fde3dc73f1a9a41", "sentences_per_second": {"beam": 782.7, "greedy": 2385.7}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e01c6b108a903515840cf307c0f11a92fbefb532a5cf28f2b12083b2c749f2bf", "sentences_per_second": {"beam": 432.9, "greedy": 1341.2}});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "cfa4a2f37c2ac8a88560aa9e1d811df3383617866ea0c82d0a7bc04e71cc2462", "sentences_per_second": {"beam": 330.8, "greedy": 1009.7}});
+machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d6d2e2481449c45193af95fed2c69e5be51053c022af1ff5de24eec79ece985b", "sentences_per_second": {"beam": 231.5, "greedy": 648.2}});

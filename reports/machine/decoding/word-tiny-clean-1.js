@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "21f410fb67196b595f7c3061fa020ffa15ebf714dd3d4aaf0cb5a966a0c90875", "sentences_per_second": {"beam": 1159.3, "greedy": 3246.0}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7e6400db27079894118ea59b3a3c9ebc690ece252fe6800d753e9f6e25792e20", "sentences_per_second": {"beam": 591.5, "greedy": 2595.1}});

@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "b040e74135cfb9130e1b1e3aa7afe9f8a2f57f2f604ec62ea022867b3de18db4", "seconds": 86.4, "target_tokens_per_second": 13808.5});
+machine({"key": "both-small-clean-beam-1", "kind": "training", "largest_gradient_norm": 4.9238, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "a5a72e2dedc0857684da69bb55db19433a9f26a2d5eecdad95c5c618c5a256e1", "seconds": 138.0, "target_tokens_per_second": 9119.4});

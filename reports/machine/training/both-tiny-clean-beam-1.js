@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "fda6e5a4493de3877917cc25076fb7e06bac4c0a55e8174bd7be50e06267d0fa", "seconds": 53.4, "target_tokens_per_second": 22343.4});
+machine({"key": "both-tiny-clean-beam-1", "kind": "training", "largest_gradient_norm": 3.8088, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "85378228fab0ac9c565efa9220e49aa7e23819f1946b13478872dba58c3d114a", "seconds": 102.4, "target_tokens_per_second": 12287.9});

@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "082a8f55e5c0e9c9614f3b69c843632015bfaeeb1418e1609859a1cea28a2e77", "seconds": 79.2, "target_tokens_per_second": 17924.1});
+machine({"key": "plain-small-clean-1", "kind": "training", "largest_gradient_norm": 5.5247, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "bc94e23296c8285ee142c1149bdf054c0721cdfc129178998e1c55d46784ac8c", "seconds": 100.8, "target_tokens_per_second": 14090.1});

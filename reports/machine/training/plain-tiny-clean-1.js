@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "2b8fba192bffa7704553cdd2d88859c420ba4872db93d3cd62f20f02eecf10f9", "seconds": 48.2, "target_tokens_per_second": 29451.2});
+machine({"key": "plain-tiny-clean-1", "kind": "training", "largest_gradient_norm": 4.5346, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "4216a3116f0254fb494d1defbb391dde6d927b9171f49698a78d78b59e951ecb", "seconds": 69.3, "target_tokens_per_second": 20503.6});

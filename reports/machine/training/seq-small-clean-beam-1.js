@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "8a8d64731b188f74fe4464995bd2a8b0fd06d25d10ee16252fde3dc73f1a9a41", "seconds": 83.4, "target_tokens_per_second": 14308.3});
+machine({"key": "seq-small-clean-beam-1", "kind": "training", "largest_gradient_norm": 4.7838, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e01c6b108a903515840cf307c0f11a92fbefb532a5cf28f2b12083b2c749f2bf", "seconds": 210.9, "target_tokens_per_second": 5970.3});

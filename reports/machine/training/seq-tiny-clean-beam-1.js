@@ -1,1 +1,1 @@
-machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "1e7d05ad8388f3f7b6f92e70d36a5b5792f6e780aa9fc505065fee887a5e92e7", "seconds": 48.8, "target_tokens_per_second": 24446.0});
+machine({"key": "seq-tiny-clean-beam-1", "kind": "training", "largest_gradient_norm": 2.8771, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "31a964d9be6217dd4a2a9dd9b60c40f5c0d3ec2b8b1f0ac76d3eff777222acd7", "seconds": 129.6, "target_tokens_per_second": 9716.5});

@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "training", "machine": {"cores": 2, "device": "cpu", "processor": "AMD EPYC"}, "model": "cfa4a2f37c2ac8a88560aa9e1d811df3383617866ea0c82d0a7bc04e71cc2462", "seconds": 301.2, "target_tokens_per_second": 9419.7});
+machine({"key": "teacher-clean", "kind": "training", "largest_gradient_norm": 5.6451, "machine": {"cores": 2, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d6d2e2481449c45193af95fed2c69e5be51053c022af1ff5de24eec79ece985b", "seconds": 621.9, "target_tokens_per_second": 4562.4});

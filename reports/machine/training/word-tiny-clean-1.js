@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "training", "machine": {"cores": 1, "device": "cpu", "processor": "AMD EPYC"}, "model": "21f410fb67196b595f7c3061fa020ffa15ebf714dd3d4aaf0cb5a966a0c90875", "seconds": 52.9, "target_tokens_per_second": 26865.3});
+machine({"key": "word-tiny-clean-1", "kind": "training", "largest_gradient_norm": 3.8048, "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7e6400db27079894118ea59b3a3c9ebc690ece252fe6800d753e9f6e25792e20", "seconds": 66.3, "target_tokens_per_second": 21410.3});
