@@ -12,8 +12,8 @@ BUGS = [
         name="batches are cut by an arm's own lengths",
         module=TEXTS,
         where="load",
-        old="data.lengths, cfg.max_tokens)",
-        new='task.dataset("train").sizes, cfg.max_tokens)',
+        old="data.lengths, cfg.max_tokens, lazy",
+        new='task.dataset("train").sizes, cfg.max_tokens, lazy',
         tests=(SAME_PAIRS, "test_text_of_an_arm_may_be_longer_than_a_batch"),
     ),
     Bug(

@@ -78,14 +78,16 @@ class PackedBatch:
 
     def sample(self) -> dict[str, Any]:
         """What criterions read of a batch, as one sentence: target, teacher_ids and teacher_probs."""
-        found = {"target": self._parts()[4][None]}
+        *_, target_N, _, _, _ = self._parts()
+        found = {"target": target_N[None]}
         if self.teacher_ids_NK is not None and self.teacher_probs_NK is not None:
             found |= {"teacher_ids": self.teacher_ids_NK[None], "teacher_probs": self.teacher_probs_NK[None]}
         return found
 
     def real_N(self) -> Tensor:  # noqa: N802
         """1 for tokens of the batch, 0 for those that fill up; integers."""
-        return self._parts()[5]
+        *_, real_N, _, _ = self._parts()
+        return real_N
 
 
 def pack(sample: Mapping[str, Any], pad: int, max_tokens: int) -> PackedBatch:
