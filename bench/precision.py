@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=harness.ROOT / "data")
     parser.add_argument("--model", type=Path, default=harness.ROOT / "models" / "teacher" / "clean" / "model")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--name", default="precision", help="of the figures: `precision_amx` are a Xeon's")
     asked = parser.parse_args()
     from nmtkd import machine
 
@@ -131,7 +132,7 @@ def main() -> None:
         harness.row("token targets in bfloat16", "float32", ">= 1.6", *rates, "sentences/s", note=note)
     )
     print(rows[-1], flush=True)
-    harness.save("precision", rows, {**products(), "threads": os.environ.get("NMTKD_THREADS", "all cores")})
+    harness.save(asked.name, rows, {**products(), "threads": os.environ.get("NMTKD_THREADS", "all cores")})
 
 
 if __name__ == "__main__":

@@ -166,10 +166,11 @@ class Stepper:
         """The batches of this process, with their places in the group; packed where graphs compute them."""
         made, trainer = _made(group), self._trainer
         criterion = trainer.criterion.train()
+        records = self._records and isinstance(criterion, CrossEntropyCriterion)
         pad = trainer.task.target_dictionary.pad()
 
         def prepared(part: dict[str, Any]) -> dict[str, Any]:
-            if not self._records or not criterion.packs(trainer.get_model(), part):
+            if not records or not criterion.packs(trainer.get_model(), part):
                 sample: dict[str, Any] = trainer._prepare_sample(part)[0]
                 return sample
             if PACKED not in part:  # parts are kept between epochs

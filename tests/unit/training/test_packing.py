@@ -1,11 +1,14 @@
 """nmtkd.training.packing: batches without padding, of few sizes."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan.values import BFLOAT16, FLOAT32
 from nmtkd.training import graphs, packing
 from nmtkd.training.batches import EqualBatches
@@ -100,15 +103,24 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
-def test_models_and_losses_that_cannot_be_packed_are_not(tiny: Tiny, partial: TokenTargetsDataset) -> None:
-    batches = EqualBatches(partial, lengths(tiny.sources, tiny.targets), 1000)
-    (sample,) = batches.collater(range(16))
-    for name in CRITERIONS:
+def test_models_and_losses_that_cannot_be_packed_are_not(
+    tiny: Tiny, partial: TokenTargetsDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what a step makes of its batches, where it may pack them."""
+    monkeypatch.setattr(graphs, "moved", lambda x, device: x)
+    for name, made in CRITERIONS.items():
         for architecture in (TWO_LAYERS, GATED):
-            one, _ = trainer(tiny, lambda loaded, name=name: CRITERIONS[name](loaded, tiny), architecture)  # type: ignore[misc]
-            criterion = one.criterion.train()
-            packs = getattr(criterion, "packs", lambda *_: False)(one.get_model(), sample)
-            assert packs == (name in PACKING and architecture is TWO_LAYERS), (name, architecture)
+            one, _ = trainer(tiny, functools.partial(made_by, made, tiny), architecture)
+            stepper = Stepper(one)
+            stepper._records = True
+            batches = EqualBatches(partial, lengths(tiny.sources, tiny.targets), 1000)
+            ((_, parts),) = stepper._own([batches.collater(range(16))])
+            packs = [PACKED in part for part in parts]
+            assert packs == [name in PACKING and architecture is TWO_LAYERS], (name, architecture)
+
+
+def made_by(made: Callable[[bridge.Loaded, Tiny], Any], tiny: Tiny, loaded: bridge.Loaded) -> Any:
+    return made(loaded, tiny)
 
 
 class Unrecorded:
