@@ -115,6 +115,13 @@ def multiplies_bfloat16() -> bool:
     return any(flag in flags for flag in BFLOAT16)
 
 
+def gpu_multiplies_bfloat16() -> bool:
+    """Whether the GPU has instructions for it, which torch would else emulate."""
+    import torch
+
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _of_processor(name: str) -> str:
     """A field of the first core in /proc/cpuinfo; empty if there is none."""
     try:

@@ -64,7 +64,7 @@ BUGS = [
         where="Stepper._autocast",
         old="self._precision",
         new='"float32"',
-        tests=("test_step_in_bfloat16_is_float32s_within_rounding",),
+        tests=("test_step_in_a_half_type_is_float32s_within_rounding",),
     ),
     Bug(
         name="dropout draws once for all places",

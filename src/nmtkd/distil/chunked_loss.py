@@ -64,16 +64,19 @@ class ChunkedLoss:
     term_N: Tensor
 
 
-def chunked_loss(features_NC: Tensor, output_VC: Tensor, positions: Positions) -> ChunkedLoss:
+def chunked_loss(
+    features_NC: Tensor, output_VC: Tensor, positions: Positions, scale: float = 1.0
+) -> ChunkedLoss:
     """Sum over positions of label_weight * CE + teacher_weight * T^2 D(teacher, student).
 
     The logits are features @ output^T. Computed in float32 (products in the features' own type), or in
-    float64 where the features are.
+    float64 where the features are. Gradients are kept times `scale`, a power of two, until they are asked
+    for: where that is what the loss is multiplied by, float16 loses no small one (training/loss_scale.py).
     """
     features_NC = features_NC.to(wanted(features_NC))
     weights = positions.label_weight_N, positions.teacher_weight_N
     with as_written(features_NC):
-        total, ce_N, nll_N, term_N = _Loss.apply(features_NC, output_VC, *weights, positions)  # type: ignore[no-untyped-call]
+        total, ce_N, nll_N, term_N = _Loss.apply(features_NC, output_VC, *weights, positions, scale)  # type: ignore[no-untyped-call]
     return ChunkedLoss(total, ce_N, nll_N, term_N)
 
 
@@ -86,14 +89,16 @@ class _Loss(torch.autograd.Function):
         label_weight_N: Tensor,
         teacher_weight_N: Tensor | None,
         positions: Positions,
+        scale: float,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        passes = _Passes(features_NC, output_VC, positions)
+        passes = _Passes(features_NC, output_VC, positions, scale)
         for start in range(0, len(features_NC), passes.rows):
             passes.chunk(slice(start, start + passes.rows))
         total = passes.ce_N.dot(label_weight_N.to(passes.dtype))
         if teacher_weight_N is not None:
             total = total + passes.term_N.dot(teacher_weight_N.to(passes.dtype))
         ctx.save_for_backward(*passes.gradients(), passes.ce_N, passes.term_N)
+        ctx.scales = scale, scale, 1.0, 1.0
         ctx.mark_non_differentiable(passes.ce_N, passes.nll_N, passes.term_N)
         return total, passes.ce_N, passes.nll_N, passes.term_N
 
@@ -101,18 +106,19 @@ class _Loss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         # The saved tensors are the gradients by the first four inputs, in order.
         gradients = [
-            saved * grad.to(saved.dtype) if needed else None
-            for saved, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+            saved * (grad / scale).to(saved.dtype) if needed else None
+            for saved, scale, needed in zip(ctx.saved_tensors, ctx.scales, ctx.needs_input_grad, strict=False)
         ]
-        return (*gradients, None)
+        return (*gradients, None, None)
 
 
 class _Passes:
     """Passes over all chunks, and their losses and gradients."""
 
-    def __init__(self, features_NC: Tensor, output_VC: Tensor, positions: Positions) -> None:
+    def __init__(self, features_NC: Tensor, output_VC: Tensor, positions: Positions, scale: float) -> None:
         count, vocabulary = len(features_NC), len(output_VC)
         self.dtype = exact(features_NC.dtype)
+        self.scale = scale
         size = CHUNK_BYTES if features_NC.device.type == "cpu" else CHUNK_BYTES_GPU
         self.rows = max(1, size // (self.dtype.itemsize * vocabulary) // ROWS * ROWS)
         self.features_NC, self.output_VC, self.positions = (
@@ -143,7 +149,7 @@ class _Passes:
         count, inputs_nC = len(inputs_nC), padded(inputs_nC)
         target_n1, label_weight_n1 = (
             positions.target_N[part, None],
-            positions.label_weight_N[part, None].to(self.dtype),
+            positions.label_weight_N[part, None].to(self.dtype) * self.scale,
         )
         logits_nV = matmul_transposed(inputs_nC, self.output_VC)[:count].to(self.dtype)
         at_target_n1 = logits_nV.gather(-1, target_n1)
@@ -206,14 +212,14 @@ class _Passes:
             probs_nK = positions.probs_NK[part].to(self.dtype)
             term_n = positions.term(probs_nK, grouped_nJ.log_softmax(-1))
             (gradient_nJ,) = torch.autograd.grad(
-                term_n, grouped_nJ, positions.teacher_weight_N[part].to(self.dtype)
+                term_n, grouped_nJ, positions.teacher_weight_N[part].to(self.dtype) * self.scale
             )
         self.term_N[part] = term_n.detach()
         return gradient_nJ
 
     def gradients(self) -> tuple[Tensor, Tensor]:
         """Gradients by features and by output matrix, with the part of smoothing that all tokens share."""
-        label_weight_N = self.positions.label_weight_N.to(self.dtype)
+        label_weight_N = self.positions.label_weight_N.to(self.dtype) * self.scale
         self.grad_NC.addr_(
             label_weight_N.to(self.grad_NC.dtype), self.sum_C.to(self.grad_NC.dtype), alpha=-self.other
         )

@@ -38,10 +38,11 @@ NOT_DUST = AfterValidator(_not_dust)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0), NOT_DUST]
 FLOAT32: Final = "float32"
 BFLOAT16: Final = "bfloat16"
+FLOAT16: Final = "float16"
 # Type of matrix products; all else is in float32: weights and their gradients, Adam, norms, softmax, losses.
-# bfloat16 saves time where the processor or GPU multiplies it (docs/performance.md). It changes results:
-# models that are compared share one.
-Precision = Literal["float32", "bfloat16"]
+# bfloat16 saves time where the processor or GPU multiplies it (docs/performance.md), float16 on a GPU without
+# it. They change results: models that are compared share one.
+Precision = Literal["float32", "bfloat16", "float16"]
 INT8: Final = "int8"
 # Type of CTranslate2's matrix products in a translation; all else is in float32. In int8 each row of weights,
 # and each position of what they multiply, is scaled and rounded to 255 steps. It saves time

@@ -26,6 +26,7 @@ from nmtkd.network import command_line
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.plan import layout
 from nmtkd.plan.models import Architecture, Training
+from nmtkd.plan.values import BFLOAT16
 from nmtkd.training import checkpoints, texts, validation
 from nmtkd.training import start as warm
 from nmtkd.training.adaptive import AdaptiveCapacity
@@ -107,6 +108,8 @@ def begin(
     machine.keep_freed_memory()
     torch.set_num_threads(machine.threads())
     check_shares(training, section)
+    if slow := slow_on_gpu(training, section):
+        print(f"[{stage}] {slow}", flush=True)
 
     def prepared() -> int:
         found = texts.binarise(data, scratch)
@@ -121,6 +124,16 @@ def begin(
     if architecture.gates:
         run.adaptive = AdaptiveCapacity(architecture.gates, run.loaded, data.valid, data.form)
     return run
+
+
+def slow_on_gpu(training: Training, section: str) -> str:
+    """The faster precision of the GPU in use, if that one is slow which was asked for."""
+    if training.precision != BFLOAT16 or machine.device() == "cpu" or machine.gpu_multiplies_bfloat16():
+        return ""
+    return (
+        f"this GPU has no instructions for bfloat16: it is slow; {section}.precision=float16, for other "
+        "digits, is faster"
+    )
 
 
 def check_shares(training: Training, section: str) -> None:
@@ -208,6 +221,7 @@ class Run:
         self.trainer.set_num_updates(state["update"])
         self.epochs.load_state_dict(state["epochs"])
         self.curve.rows, self.seconds, self.seen = state["rows"], state["seconds"], Seen(**state["seen"])
+        self.stepper.scale.load(state["scale"])
         if self.adaptive:
             self.adaptive.facts = state["gates"]
         print(f"[{self.stage}] going on from update {state['update']}", flush=True)
@@ -227,6 +241,7 @@ class Run:
             "seconds": self.seconds,
             "seen": asdict(self.seen),
             "gates": self.adaptive.facts if self.adaptive else {},
+            "scale": self.stepper.scale.state(),
         }
         self.checkpoints.save(update, weights, state)
         machine.check_parents()

@@ -15,14 +15,15 @@ from fairseq import utils
 from fairseq.trainer import Trainer
 from torch import Tensor
 
-from nmtkd import processes
+from nmtkd import machine, processes
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import gpu_memory
 from nmtkd.network.command_line import fairseq_seed
 from nmtkd.network.precision import products_in
-from nmtkd.plan.values import FLOAT32
+from nmtkd.plan.values import BFLOAT16, FLOAT32
 from nmtkd.training import graphs
 from nmtkd.training.criterions.cross_entropy import CrossEntropyCriterion
+from nmtkd.training.loss_scale import LossScale
 from nmtkd.training.packing import PackedBatch, pack
 
 Batch = tuple[int, list[dict[str, Any]]]  # its place in the group, and its parts
@@ -93,8 +94,11 @@ class Stepper:
         settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
         # The same update with one pass over memory; the stock one makes six for each of a hundred tensors.
         trainer.optimizer._optimizer = torch.optim.AdamW(group["params"], fused=True, **settings)
-        # FlashAttention is of half types.
-        self._records = trainer.device.type == "cuda" and precision != FLOAT32
+        # FlashAttention is of half types, and of the cards that multiply bfloat16.
+        self._records = (
+            trainer.device.type == "cuda" and precision == BFLOAT16 and machine.gpu_multiplies_bfloat16()
+        )
+        self.scale = LossScale(precision)
         self._graphs: graphs.Graphs | None = None
 
     def update(self, group: Sequence[Any]) -> Started:
@@ -137,10 +141,19 @@ class Stepper:
         `Started.read` does.
         """
         trainer, update = self._trainer, self._trainer.get_num_updates()
-        loss, log = self._summed(self._own(group), len(group), update)
-        size = log["sample_size"]
-        gradients = [parameter.grad for parameter in trainer.optimizer.params if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) / size
+        batches, fits = self._own(group), False
+        while not fits:
+            loss, log = self._summed(batches, len(group), update)
+            size = log["sample_size"] * self.scale.value
+            gradients = [one.grad for one in trainer.optimizer.params if one.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients) / size
+            fits = self.scale.fits(norm)
+            if not fits:
+                print(
+                    f"[{self._section}] update {update + 1}: its gradient is no number in float16; computed "
+                    f"again, the loss times {self.scale.value:g}",
+                    flush=True,
+                )
         started = Started(log, update + 1, _read_later(loss, norm))
         bound = trainer.cfg.optimization.clip_norm
         if isinstance(loss, Tensor):
@@ -189,7 +202,7 @@ class Stepper:
         """
         trainer = self._trainer
         model, criterion = trainer.model.train(), trainer.criterion.train()
-        criterion.num_updates = update
+        criterion.num_updates, criterion.loss_scale = update, self.scale.value
         # Where processes share a group, all must look ahead or none.
         several = processes.count() > 1 or all_batches > 1 or any(len(parts) > 1 for _, parts in batches)
         packed = bool(batches) and all(PACKED in part for _, parts in batches for part in parts)
@@ -211,7 +224,7 @@ class Stepper:
             else:
                 with self._autocast():
                     loss, _, found = criterion(model, part)
-                loss.backward()
+                loss.backward(torch.full_like(loss, self.scale.value))
                 summed = float(loss.detach())
             total = total + summed
             found["source_tokens"] = int(part["net_input"]["src_lengths"].sum())

@@ -166,6 +166,35 @@ def test_chunked_loss_of_no_position_is_0() -> None:
     assert total.item() == 0.0 and output.grad is not None and output.grad.eq(0).all()
 
 
+@pytest.mark.parametrize("name", ["soft", None])
+def test_scale_at_which_gradients_are_kept_changes_none(name: str | None) -> None:
+    """A power of two rounds nothing."""
+    given = drawn(dtype=torch.float32)
+    found = []
+    for scale in (1.0, 1024.0):
+        loss = chunked_loss(
+            given["features"], given["output"], learnt_positions(given, TERMS[name] if name else None), scale
+        ).total
+        inputs = [given[one] for one in ("features", "output", "label", *["taught"] * bool(name))]
+        found.append([loss, *torch.autograd.grad(loss, inputs)])
+    assert all(map(torch.equal, *found))
+
+
+def test_float16_loses_no_small_gradient_that_is_kept_at_a_scale() -> None:
+    """Of a token with probability 1e-8, where float16 has no step below 6e-8."""
+    target = torch.tensor([0])
+    rows = Positions(target_N=target, label_weight_N=torch.ones(1), smoothing=0.0)
+    output = torch.tensor([[math.log(1e8)], [0.0]]).requires_grad_()
+    features = torch.ones(1, 1).requires_grad_()
+    found = []
+    for scale in (1.0, 1024.0):
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = chunked_loss(features, output, rows, scale).total
+        (gradient,) = torch.autograd.grad(loss, output)
+        found.append(float(gradient[1]))
+    assert found == [0.0, pytest.approx(1e-8, rel=0.01)]
+
+
 def test_chunked_loss_of_bfloat16_features_is_in_float32() -> None:
     """As under a GPU's autocast, which a CPU has too."""
     given = drawn(dtype=torch.float32)

@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmtkd import machine
 from nmtkd.network import fairseq_bridge as bridge
 from nmtkd.network import gated
 from nmtkd.plan import layout
 from nmtkd.plan.methods import FAMILIES, OnPolicy
 from nmtkd.plan.models import Architecture
-from nmtkd.plan.values import BFLOAT16, FLOAT32
-from nmtkd.training import loop, validation
+from nmtkd.plan.values import BFLOAT16, FLOAT16, FLOAT32
+from nmtkd.training import loop, loss_scale, validation
 from nmtkd.training.criterions.cross_entropy import use_chunked_cross_entropy
 from nmtkd.training.options import distil
 from nmtkd.training.step import Started, Stepper
@@ -482,7 +483,7 @@ def test_update_of_several_batches_is_that_of_their_sum(
     assert float(loss) == pytest.approx(total / tokens / math.log(2), abs=1e-3)
 
 
-@pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16, FLOAT16])
 def test_killed_training_of_several_batches_an_update_goes_on_as_if_nothing_were(
     tiny: Tiny, tmp_path: Path, precision: str
 ) -> None:
@@ -494,6 +495,23 @@ def test_killed_training_of_several_batches_an_update_goes_on_as_if_nothing_were
     assert done.card == again.card and done.card["precision"] == precision
 
 
+def test_loss_scale_goes_on_where_it_was(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It doubles after the 4th, 8th and 12th update. The killed training goes on from the 6th."""
+    monkeypatch.setattr(loss_scale, "RAISED_AFTER", 4)
+    scales, fits = list[float](), loss_scale.LossScale.fits
+
+    def noted(scale: loss_scale.LossScale, norm: Tensor) -> bool:
+        scales.append(scale.value)
+        return fits(scale, norm)
+
+    monkeypatch.setattr(loss_scale.LossScale, "fits", noted)
+    killed(tiny, use_chunked_cross_entropy, tmp_path, precision=FLOAT16)
+    assert scales == [128.0] * 4 + [256.0] * 4
+    scales.clear()
+    trained(tiny, use_chunked_cross_entropy, tmp_path, precision=FLOAT16)
+    assert scales == [256.0] * 2 + [512.0] * 4
+
+
 def test_precision_is_that_of_the_products_of_training_alone(tiny: Tiny, tmp_path: Path) -> None:
     """Weights that are kept, and the loss on the validation set, are in float32 for all."""
     found = {
@@ -503,3 +521,21 @@ def test_precision_is_that_of_the_products_of_training_alone(tiny: Tiny, tmp_pat
     apart = [float((one - found[BFLOAT16][name]).abs().max()) for name, one in found[FLOAT32].items()]
     assert 0.0 < max(apart) < 12 * 0.001  # twelve updates of Adam by lr
     assert {one.dtype for one in found[BFLOAT16].values() if one.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has", "said"),
+    [
+        (BFLOAT16, "cuda", False, True),
+        (BFLOAT16, "cuda", True, False),
+        (BFLOAT16, "cpu", False, False),
+        (FLOAT16, "cuda", False, False),
+    ],
+)
+def test_gpu_without_bfloat16_is_told_the_faster_precision(
+    monkeypatch: pytest.MonkeyPatch, precision: str, device: str, has: bool, said: bool
+) -> None:
+    monkeypatch.setattr(machine, "device", lambda: device)
+    monkeypatch.setattr(machine, "gpu_multiplies_bfloat16", lambda: has)
+    told = loop.slow_on_gpu(recipe(precision=precision), "teacher.training")
+    assert ("teacher.training.precision=float16" in told) is said and bool(told) is said

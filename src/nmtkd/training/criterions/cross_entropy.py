@@ -43,6 +43,7 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     """The stock loss in training and validation. In training, a gated model's budget penalty is added."""
 
     num_updates = 0  # set before each step
+    loss_scale = 1.0  # by which a step multiplies the loss
     one_pass = True  # whether the loss is of one decoder pass, along the batch's own prefixes
     _seen: list[Openness] | None = None  # of parts, while the whole is looked at
     _whole: Openness | None = None  # of the batch of which a step computes parts
@@ -105,7 +106,8 @@ class CrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         ones = features_NC.new_ones(len(places_N), dtype=exact(features_NC.dtype))
         share_N = ones if share_B is None else share_B[places_N // target_BT.size(1)]
         weighted = self.positions(sample, places_N, share_N, **positions)
-        return chunked_loss(features_NC, model.decoder.output_projection.weight, weighted)
+        output_VC = model.decoder.output_projection.weight
+        return chunked_loss(features_NC, output_VC, weighted, self.loss_scale)
 
     def packs(self, model: Any, sample: dict[str, Any]) -> bool:
         """Whether `packed` can compute a batch's loss."""
