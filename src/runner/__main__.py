@@ -56,6 +56,7 @@ SECONDS = layout.MACHINE / "stages.json"  # what each stage took when it last ra
 def dvc(arguments: Sequence[str]) -> int:
     """`dvc ARGUMENTS`; the exit status. Errors are told: DVC's own --quiet hides why a stage failed."""
     SCMContext.track_changed_files = patient
+    lockfile.read_fast()
     level = dvc_logger.set_loggers_level
     dvc_logger.set_loggers_level = lambda _: level(logging.ERROR)
     try:
@@ -167,7 +168,7 @@ def run_stale(jobs: int) -> int:
         return INTERRUPTED
     note(before, took)
     status = status or dvc(REPRO)  # sees that nothing is left
-    lockfile.sort(Path("dvc.lock"), list(depends))
+    lockfile.sort(Path(lockfile.NAME), list(depends))
     return status
 
 

@@ -1,14 +1,31 @@
-"""dvc.lock in one order, whatever order stages ended in: two equal runs write equal files."""
+"""dvc.lock: read fast, and in one order, whatever order stages ended in: two equal runs write equal files."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dvc.utils.serialize import _yaml
+
 from nmtkd import files
 
+NAME = "dvc.lock"
+with_comments = _yaml.parse_yaml_for_update
+
 STAGE = re.compile(r"^  (?! )(?P<name>\S.*):$", re.MULTILINE)  # a stage's first line: two spaces and its name
+
+
+def read_fast() -> None:
+    """From now on DVC reads its lock file as it reads all others.
+
+    To write a stage into it, DVC reads all of it by a parser that keeps comments: a third of a second for
+    twenty stages, and as long again with every twenty more. The file is DVC's own, and has none.
+    """
+    _yaml.parse_yaml_for_update = lambda text, path: (
+        _yaml.parse_yaml(text, path) if os.fspath(path).endswith(NAME) else with_comments(text, path)
+    )
 
 
 def sort(path: Path, order: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Source:
     digest: str
 
 
-@lru_cache
+@cache
 def parsed(path: Path) -> Source:
     """A file, read once. Comments, white space and docstrings do not enter its hash."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -82,14 +82,21 @@ def imported(path: Path) -> frozenset[str]:
     return parsed(path).imports
 
 
-def files_of(module: str) -> list[Path]:
+@cache  # of a closure each module is imported a hundred times
+def files_of(module: str) -> tuple[Path, ...]:
     """First-party files that run when a dotted name is imported, its packages' and its own; no libraries."""
     package, *rest = module.split(".")
     if package not in PACKAGES:
-        return []
+        return ()
     folders = [PACKAGES[package].joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
     paths = [folder / "__init__.py" for folder in folders] + [folders[-1].with_suffix(".py")] * bool(rest)
-    return [path for path in paths if path.exists() and path.read_text(encoding="utf-8").strip()]
+    return tuple(path for path in paths if path.exists() and path.read_text(encoding="utf-8").strip())
+
+
+def forget() -> None:
+    """Reads all files anew from now on."""
+    parsed.cache_clear()
+    files_of.cache_clear()
 
 
 def closure(path: Path) -> set[Path]:

@@ -97,7 +97,7 @@ class Notes:
     def _changed_code(self) -> list[str]:
         if all(stat(path) == before for path, before in self.sources.items()):
             return []
-        manifests.parsed.cache_clear()
+        manifests.forget()
         changed = manifests.differences(self.code, manifests.manifest(self.entry))
         return [f"{name}: its code was changed" for name in changed]
 

@@ -48,7 +48,7 @@ BUGS = [
         name="code is compared with what was parsed at the beginning",
         module=NOTES,
         where="Notes._changed_code",
-        old="manifests.parsed.cache_clear()",
+        old="manifests.forget()",
         new="",
         tests=(EACH_CHANGE,),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,7 @@ Place = tuple[Any, ...]
 def read_yaml(path: Path) -> Any:
     """The parsed file. Raises ParamsError if it cannot be read, is not YAML, or has a key that misleads."""
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        tree = loader.get_single_node()
-        lines = list(_misleading(tree)) if tree else []
-        parsed = loader.construct_document(tree) if tree and not lines else None
+        parsed, lines = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path}: not found; run from the repository's root") from None
     except OSError as error:
@@ -29,8 +28,17 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: not readable as YAML: {error}") from None
     if lines:
-        raise problems(path, lines)
-    return parsed
+        raise problems(path, list(lines))
+    return copy.deepcopy(parsed)
+
+
+@functools.lru_cache(maxsize=1)  # a stage reads params.yaml three times
+def _parsed(text: str) -> tuple[Any, tuple[str, ...]]:
+    """What the text says; nothing, and the problems, where a key misleads."""
+    loader = yaml.SafeLoader(text)
+    tree = loader.get_single_node()
+    lines = tuple(_misleading(tree)) if tree else ()
+    return loader.construct_document(tree) if tree and not lines else None, lines
 
 
 def _misleading(tree: yaml.Node) -> Iterator[str]:

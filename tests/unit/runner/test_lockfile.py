@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import _yaml, dumps_yaml, modify_yaml
 
+from runner import lockfile
 from runner.lockfile import sort
 
+ROOT = Path(__file__).resolve().parents[3]
 HEAD = "schema: '2.0'\nstages:\n"
 ONE = "  one:\n    cmd: echo one\n    outs:\n    - path: a\n      size: 2\n"
 TWO = "  two@x-1:\n    cmd: echo 'two:'\n    deps:\n    - path: a\n"
@@ -42,3 +45,50 @@ def test_sort_leaves_a_sorted_file_alone(tmp_path: Path) -> None:
 def test_sort_of_no_file_is_nothing(tmp_path: Path) -> None:
     sort(tmp_path / "dvc.lock", ["one"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", lockfile.with_comments)
+    lockfile.read_fast()
+
+
+# What YAML reads in more than one way.
+DEEP = {
+    "cmd": "echo 'a: b'  # c",
+    "params": {
+        "params.yaml": {"lr": 5e-4, "small": 1e-07, "whole": 1.0, "no": "no", "none": None, "yes": True}
+    },
+    "more": {
+        "digits": "0012",
+        "float": "1e-3",
+        "text": "é\nü",
+        "date": "2020-01-01",
+        "empty": [],
+        "words": "x " * 99,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(ROOT / "dvc.lock").read_text(encoding="utf-8"), dumps_yaml({"schema": "2.0", "stages": {"one": DEEP}})],
+    ids=["the repository's", "made up"],
+)
+def test_lock_file_that_is_read_fast_is_written_to_the_same_bytes(
+    tmp_path: Path, fast: None, before: str
+) -> None:
+    """As by DVC's own way, which keeps what a lock file never has."""
+    path = tmp_path / "dvc.lock"
+    path.write_text(before, encoding="utf-8")
+    with modify_yaml(path) as found:
+        assert type(found) is dict
+    assert path.read_text(encoding="utf-8") == before
+
+
+def test_other_files_keep_their_comments(tmp_path: Path, fast: None) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text("a: 1 # why\n", encoding="utf-8")
+    with modify_yaml(path) as found:
+        found["b"] = 2
+    assert path.read_text(encoding="utf-8") == "a: 1 # why\nb: 2\n"

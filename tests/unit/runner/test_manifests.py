@@ -1,7 +1,7 @@
 """runner.manifests: which code a stage runs, by meaning, on a made-up tree and on the real one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ Edit = Callable[[str, str, str], None]
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Two entries, one of which learns by torch, as the current folder."""
     for name, text in TREE.items():
         path = tmp_path / name
@@ -48,7 +48,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setattr(manifests, "LOCK", tmp_path / "requirements.lock")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    manifests.forget()
+    yield tmp_path
+    manifests.forget()
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def edit(tree: Path) -> Edit:
         text = (tree / name).read_text(encoding="utf-8")
         assert text.count(old) == 1
         (tree / name).write_text(text.replace(old, new), encoding="utf-8")
-        manifests.parsed.cache_clear()
+        manifests.forget()
 
     return replaced
 
@@ -121,7 +123,7 @@ def test_tree_hash_sees_arithmetic(tree: Path, edit: Edit, old: str, new: str) -
 def test_manifest_does_not_see_what_can_only_stop_a_run(tree: Path, name: str) -> None:
     before = [manifests.manifest(entry) for entry in manifests.entries()]
     (tree / name).write_text("import numpy\nLARGEST = 2\n", encoding="utf-8")
-    manifests.parsed.cache_clear()
+    manifests.forget()
     assert [manifests.manifest(entry) for entry in manifests.entries()] == before
 
 

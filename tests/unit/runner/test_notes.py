@@ -1,7 +1,7 @@
 """runner.notes: what changed since a stage began, and that equal bases have one key."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ ENTRY = "from nmtkd.here import kept\n\n\ndef main():\n    return kept()\n"
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A laboratory whose entry `student` reads training, a file and a folder, and imports one module."""
     monkeypatch.chdir(tmp_path)
     for name, text in {
@@ -36,8 +36,9 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(manifests, "LEFT_OUT", ())
     asked = Declared(("training",), (Path("data/noise/clean"), Path("data/dict.txt")))
     monkeypatch.setattr(notes, "declared", lambda command, params: asked)
-    manifests.parsed.cache_clear()
-    return tmp_path
+    manifests.forget()
+    yield tmp_path
+    manifests.forget()
 
 
 def begin() -> Notes:
@@ -146,7 +147,7 @@ def test_key_is_that_of_all_that_is_noted(code: Path) -> None:
         ("src/nmtkd/here.py", "def kept():\n    return 2\n"),
     ):
         write(name, text)()
-        manifests.parsed.cache_clear()
+        manifests.forget()
         keys.add(begin().key)
     keys.add(Notes.begin("student", ["word", "word-tiny-clean-2"]).key)
     assert len(keys) == 5
