@@ -1,10 +1,13 @@
-"""Greedy translations of the tiny model, and a second model."""
+"""Greedy translations of the tiny model, a second model, and the translators that are made."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import pytest
 
+from nmtkd.decoding import with_ctranslate2
 from nmtkd.decoding.search import Hypothesis
 from nmtkd.decoding.translate import translate
 from tests.conftest import Tiny
@@ -38,3 +41,19 @@ def other(tiny: Tiny, tmp_path: Path) -> Path:
 
     (tmp_path / "other").mkdir()
     return changed(tiny, tmp_path / "other", change)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The types of the translators that are made, in their order. At first none is kept."""
+    types: list[str] = []
+    translator = ctranslate2.Translator
+
+    def noted(folder: str, *, compute_type: str, **how: Any) -> Any:
+        types.append(compute_type)
+        return translator(folder, compute_type=compute_type, **how)
+
+    monkeypatch.setattr(ctranslate2, "Translator", noted)
+    with_ctranslate2.forget()
+    yield types
+    with_ctranslate2.forget()

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
 import pytest
 import yaml
 
@@ -137,18 +136,10 @@ def test_decodings_without_a_choice_have_nothing_to_validate(
     assert card["lines"] == 20
 
 
-def test_int8_decodes_and_chooses_in_int8(tiny: Tiny, run: Decode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_decodes_and_chooses_in_int8(tiny: Tiny, run: Decode, made: list[str]) -> None:
     """By one translator, for the validation set by each penalty and for the training source."""
-    types: list[str] = []
-    translator = ctranslate2.Translator
-
-    def noted(folder: str, *, compute_type: str, **how: Any) -> Any:
-        types.append(compute_type)
-        return translator(folder, compute_type=compute_type, **how)
-
-    monkeypatch.setattr(ctranslate2, "Translator", noted)
     card = run(tiny.targets[20:], compute="int8", length_penalties=[0.0, 1.0, 2.2])
-    assert types == ["int8"]
+    assert made == ["int8"]
     assert card["decoding"]["compute"] == "int8"
     how = search(beam=3, nbest=2, length_penalty=card["length_penalty"], compute="int8")
     rounded, exact = (

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,6 @@ from tests.unit.decoding.helpers import search, texts
 from tests.unit.network.building import changed
 
 PENALTIES = (0.0, 0.6, 1.0, 1.4, 2.2)
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The types of the translators that are made, in their order. At first none is kept."""
-    types: list[str] = []
-    translator = ctranslate2.Translator
-
-    def noted(folder: str, *, compute_type: str, **how: Any) -> Any:
-        types.append(compute_type)
-        return translator(folder, compute_type=compute_type, **how)
-
-    monkeypatch.setattr(ctranslate2, "Translator", noted)
-    with_ctranslate2.forget()
-    yield types
-    with_ctranslate2.forget()
 
 
 @pytest.fixture
