@@ -3,7 +3,8 @@
 A finished repository of 100 stages and `manifests` is made in a temporary folder from the project's own
 dvc.yaml: outputs that hold their own names, recorded by `dvc commit`. In it `dvc repro` finds nothing to run.
 Beside it: what a stage that needs no fairseq pays before its work (imports and params), and what each stage
-pays DVC (a fork of the runner against a process of its own).
+pays DVC (a fork of the runner against a process of its own; the lock file written anew, read by the runner's
+parser against DVC's own).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pathlib import Path
 
 import harness
 import yaml
+from dvc.utils.serialize import modify_yaml
 
 from runner import __main__ as runner
+from runner import lockfile
 from tests.endtoend.lab import Lab, make_lab
 from tests.structure import graph
 
@@ -82,6 +85,12 @@ def finish(folder: Path) -> Lab:
     return lab
 
 
+def written(path: Path) -> None:
+    """Writes a lock file as DVC does after a stage."""
+    with modify_yaml(path) as found:
+        found["stages"][SINGLE] = dict(found["stages"][SINGLE])
+
+
 def timed(action: Callable[[], object]) -> None:
     """Reports how long `action` takes."""
     start = time.perf_counter()
@@ -100,6 +109,10 @@ def measure(side: str, folder: Path) -> None:
             importlib.import_module(name)
         os.chdir(folder)
         timed(lambda: runner.start(SINGLE, {}).join())
+    elif side in ("lock", "lock_by_dvc"):
+        if side == "lock":
+            lockfile.read_fast()
+        timed(lambda: written(folder / lockfile.NAME))
     else:
         names = ", ".join(map(repr, LOADS[side]))
         code = f"import stages.{side}; from nmtkd.plan import params; params.load({names})"
@@ -125,7 +138,7 @@ def main() -> None:
         finish(folder)
         sides = {
             name: harness.side(__file__, name, "--folder", str(folder))
-            for name in ("repro", *LOADS, "process", "fork")
+            for name in ("repro", *LOADS, "process", "fork", "lock", "lock_by_dvc")
         }
         measured = harness.pairs(sides, found.rounds)
         told = {name: [one["seconds"] for one in values] for name, values in measured.items()}
@@ -136,6 +149,8 @@ def main() -> None:
     rows.append(
         harness.row("one stage that is up to date: fork", "process", "", told["fork"], told["process"], "s")
     )
+    what = f"dvc.lock of {STAGES} stages, read and written: fast parser"
+    rows.append(harness.row(what, "DVC's own", "", told["lock"], told["lock_by_dvc"], "s"))
     harness.save("start_up", rows, facts)
 
 
