@@ -29,14 +29,15 @@ ONLINE = speed.Online(ASKED, MODEL)
 
 
 def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[tuple[int, str]] = []
+    steps: list[tuple[str, int, str]] = []
     lengths: set[int] = set()
     sampled: list[tuple[int, int, int]] = []
     update, translated = Stepper.step, translate.translate
 
     def counted(stepper: Stepper, group: list[object]) -> object:
         started = update(stepper, group)
-        steps.append((int(started.log["ntokens"]), os.environ["NMTKD_THREADS"]))
+        criterion = type(stepper._trainer.get_criterion()).__name__
+        steps.append((criterion, int(started.log["ntokens"]), os.environ["NMTKD_THREADS"]))
         return started
 
     def noted(*given: object) -> object:
@@ -61,8 +62,12 @@ def test_a_model_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(found.line) == {1, 3}
     assert found.conversion > 0.0
     # Batches of 2,048 tokens: lines of 12 words and the end, twice the mean length.
-    assert steps == [(157 * 13, "1")] * 2 * (speed.UNTIMED + speed.STEPS)
-    assert found.asking > found.step
+    assert steps == [
+        (criterion, 157 * 13, "1")
+        for criterion in ("CrossEntropyCriterion", "OnlineCriterion")
+        for _ in range(speed.UNTIMED + speed.STEPS)
+    ]
+    assert found.asking > 0.0
     assert max(lengths) == 6  # a translation ends at the mean length
     # A batch is sampled as often as that is timed, and once more: as many lines as a step has, as long.
     assert sampled == [(157, 8, 12)] * (1 + speed.SAMPLES) and found.sample > 0.0
