@@ -54,7 +54,7 @@ bench: setup ## measure everything side by side and write reports/bench.md (hour
 	@for script in training precision quality levers methods teacher start_up data_stages memory gpu \
 	forecast; do python bench/$$script.py || exit 1; done
 	@python bench/languages.py && python bench/small_tests.py
-	@python bench/peers.py && python bench/experiment.py --before $(BEFORE)
+	@python bench/peers.py && python bench/experiment.py --before $(BEFORE) && python bench/experiment.py --bfloat16
 	@python bench/harness.py
 
 check: setup ## format, lint and types, without changing anything
