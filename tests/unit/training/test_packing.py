@@ -1,6 +1,7 @@
 """nmtkd.training.packing: batches without padding, of few sizes."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmtkd import machine
 from nmtkd.network import fairseq_bridge as bridge
-from nmtkd.plan.values import BFLOAT16, FLOAT32
+from nmtkd.plan.values import BFLOAT16, FLOAT16, FLOAT32
 from nmtkd.training import graphs, packing
 from nmtkd.training.batches import EqualBatches
 from nmtkd.training.dataset import TokenTargetsDataset
@@ -185,11 +187,17 @@ def test_steps_on_packed_batches_are_those_on_padded_ones(
     assert max(map(float, apart.values())) < 1e-9
 
 
-def test_only_a_gpu_and_a_half_type_have_graphs(tiny: Tiny) -> None:
-    """FlashAttention is of half types; on a CPU nothing waits for Python."""
+def test_only_a_gpu_that_multiplies_bfloat16_has_graphs_and_in_it_alone(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FlashAttention is of such cards and of half types; on a CPU nothing waits for Python."""
     one, _ = trainer(tiny, None)
-    found = []
-    for device in ("cpu", "cuda"):
+    found = set()
+    for device, has, precision in itertools.product(
+        ("cpu", "cuda"), (False, True), (FLOAT32, BFLOAT16, FLOAT16)
+    ):
         one.device = torch.device(device)
-        found += [Stepper(one, precision=precision)._records for precision in (FLOAT32, BFLOAT16)]
-    assert found == [False, False, False, True]
+        monkeypatch.setattr(machine, "gpu_multiplies_bfloat16", lambda has=has: has)
+        if Stepper(one, precision=precision)._records:
+            found.add((device, has, precision))
+    assert found == {("cuda", True, BFLOAT16)}
