@@ -1,1 +1,1 @@
-machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "a5a72e2dedc0857684da69bb55db19433a9f26a2d5eecdad95c5c618c5a256e1", "sentences_per_second": {"beam": 436.3, "greedy": 1549.4}});
+machine({"key": "both-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "a5a72e2dedc0857684da69bb55db19433a9f26a2d5eecdad95c5c618c5a256e1", "sentences_per_second": {"beam": 535.5, "greedy": 1703.1}});

@@ -1,1 +1,1 @@
-machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "85378228fab0ac9c565efa9220e49aa7e23819f1946b13478872dba58c3d114a", "sentences_per_second": {"beam": 623.1, "greedy": 1856.7}});
+machine({"key": "both-tiny-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "85378228fab0ac9c565efa9220e49aa7e23819f1946b13478872dba58c3d114a", "sentences_per_second": {"beam": 650.5, "greedy": 2488.5}});

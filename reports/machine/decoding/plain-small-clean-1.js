@@ -1,1 +1,1 @@
-machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "bc94e23296c8285ee142c1149bdf054c0721cdfc129178998e1c55d46784ac8c", "sentences_per_second": {"beam": 419.6, "greedy": 1379.5}});
+machine({"key": "plain-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "bc94e23296c8285ee142c1149bdf054c0721cdfc129178998e1c55d46784ac8c", "sentences_per_second": {"beam": 472.6, "greedy": 1751.9}});

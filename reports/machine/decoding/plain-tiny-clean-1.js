@@ -1,1 +1,1 @@
-machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "4216a3116f0254fb494d1defbb391dde6d927b9171f49698a78d78b59e951ecb", "sentences_per_second": {"beam": 741.2, "greedy": 2062.4}});
+machine({"key": "plain-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "4216a3116f0254fb494d1defbb391dde6d927b9171f49698a78d78b59e951ecb", "sentences_per_second": {"beam": 1079.7, "greedy": 2767.7}});

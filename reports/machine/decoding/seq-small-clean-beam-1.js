@@ -1,1 +1,1 @@
-machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e01c6b108a903515840cf307c0f11a92fbefb532a5cf28f2b12083b2c749f2bf", "sentences_per_second": {"beam": 432.9, "greedy": 1341.2}});
+machine({"key": "seq-small-clean-beam-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "e01c6b108a903515840cf307c0f11a92fbefb532a5cf28f2b12083b2c749f2bf", "sentences_per_second": {"beam": 516.6, "greedy": 1549.7}});

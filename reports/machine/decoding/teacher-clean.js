@@ -1,1 +1,1 @@
-machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d6d2e2481449c45193af95fed2c69e5be51053c022af1ff5de24eec79ece985b", "sentences_per_second": {"beam": 290.9, "greedy": 669.6}});
+machine({"key": "teacher-clean", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "d6d2e2481449c45193af95fed2c69e5be51053c022af1ff5de24eec79ece985b", "sentences_per_second": {"beam": 265.3, "greedy": 762.3}});

@@ -1,1 +1,1 @@
-machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "1fce3c54ab6bc92eb530f6e948db5bace4242c6b04d75b097e4ca10a8e3fc811", "sentences_per_second": {"beam": 494.8, "greedy": 1522.2}});
+machine({"key": "word-small-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "1fce3c54ab6bc92eb530f6e948db5bace4242c6b04d75b097e4ca10a8e3fc811", "sentences_per_second": {"beam": 599.4, "greedy": 1567.4}});

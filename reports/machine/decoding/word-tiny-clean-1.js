@@ -1,1 +1,1 @@
-machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7e6400db27079894118ea59b3a3c9ebc690ece252fe6800d753e9f6e25792e20", "sentences_per_second": {"beam": 591.5, "greedy": 2595.1}});
+machine({"key": "word-tiny-clean-1", "kind": "decoding", "machine": {"cores": 1, "device": "cpu", "processor": "Intel(R) Xeon(R) Processor"}, "model": "7e6400db27079894118ea59b3a3c9ebc690ece252fe6800d753e9f6e25792e20", "sentences_per_second": {"beam": 773.5, "greedy": 2356.8}});
