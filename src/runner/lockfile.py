@@ -20,8 +20,8 @@ STAGE = re.compile(r"^  (?! )(?P<name>\S.*):$", re.MULTILINE)  # a stage's first
 def read_fast() -> None:
     """From now on DVC reads its lock file as it reads all others.
 
-    To write a stage into it, DVC reads all of it by a parser that keeps comments: a third of a second for
-    twenty stages, and as long again with every twenty more. The file is DVC's own, and has none.
+    To write a stage into it, DVC reads all of it by a parser that keeps comments, and takes longer with every
+    stage of the grid. The file is DVC's own, and has none.
     """
     _yaml.parse_yaml_for_update = lambda text, path: (
         _yaml.parse_yaml(text, path) if os.fspath(path).endswith(NAME) else with_comments(text, path)

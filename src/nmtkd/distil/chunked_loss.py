@@ -76,7 +76,9 @@ def chunked_loss(
     features_NC = features_NC.to(wanted(features_NC))
     weights = positions.label_weight_N, positions.teacher_weight_N
     with as_written(features_NC):
-        total, ce_N, nll_N, term_N = _Loss.apply(features_NC, output_VC, *weights, positions, scale)  # type: ignore[no-untyped-call]
+        total, ce_N, nll_N, term_N = _Loss.apply(  # type: ignore[no-untyped-call]
+            features_NC, output_VC, *weights, positions, scale
+        )
     return ChunkedLoss(total, ce_N, nll_N, term_N)
 
 

@@ -66,6 +66,15 @@ def edit(tree: Path) -> Edit:
     return replaced
 
 
+def test_a_package_whose_file_was_empty_is_seen_once_all_is_forgotten(tree: Path) -> None:
+    """A long stage compares the code that it began with and the code there is at its end."""
+    name = "src/nmtkd/__init__.py"
+    assert name not in manifests.manifest("teacher")["code"]
+    (tree / name).write_text("ADDED = 1\n", encoding="utf-8")
+    manifests.forget()
+    assert name in manifests.manifest("teacher")["code"]
+
+
 def test_entries_are_the_stages_that_run(tree: Path) -> None:
     assert manifests.entries() == ["report", "teacher"]
 
