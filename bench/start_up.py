@@ -2,9 +2,10 @@
 
 A finished repository of 100 stages and `manifests` is made in a temporary folder from the project's own
 dvc.yaml: outputs that hold their own names, recorded by `dvc commit`. In it `dvc repro` finds nothing to run.
-Beside it: what a stage that needs no fairseq pays before its work (imports and params), and what each stage
-pays DVC (a fork of the runner against a process of its own; the lock file written anew, read by the runner's
-parser against DVC's own).
+Beside it: what a stage that needs no fairseq pays before its work (imports and params), what each stage pays
+DVC (a fork of the runner against a process of its own; the lock file written anew, read by the runner's
+parser against DVC's own), what it pays for its code to be seen to be right (files parsed, or as they were
+kept), and what a process that imported a training pays to end (as stages do, or as Python does).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import yaml
 from dvc.utils.serialize import modify_yaml
 
 from runner import __main__ as runner
-from runner import lockfile
+from runner import lockfile, manifests
 from tests.endtoend.lab import Lab, make_lab
 from tests.structure import graph
 
@@ -63,6 +64,13 @@ LOADS = {  # what each stage without fairseq loads before its work
     "report": ["corpus.target", "corpus.tests", "evaluate.long_words", "evaluate.tokenize", "report", "grid"],
 }
 SINGLE = "noise@clean"  # one stage
+LEARNS = "student"  # one that imports torch and fairseq
+PAIRS = (  # two sides, and what they are
+    ("fork", "process", "one stage that is up to date: fork", "process"),
+    ("lock", "lock_by_dvc", f"dvc.lock of {STAGES} stages, read and written: fast parser", "DVC's own"),
+    ("code", "code_parsed", "code of a training compared with its manifest: as it was kept", "parsed"),
+    ("end", "end_as_python", "a process that imports a training and ends: as stages do", "as Python does"),
+)
 
 
 def finish(folder: Path) -> Lab:
@@ -113,6 +121,16 @@ def measure(side: str, folder: Path) -> None:
         if side == "lock":
             lockfile.read_fast()
         timed(lambda: written(folder / lockfile.NAME))
+    elif side in ("code", "code_parsed"):
+        os.chdir(folder)
+        manifests.write()
+        manifests.forget()
+        if side == "code_parsed":
+            manifests._kept = dict
+        timed(lambda: manifests.manifest(LEARNS))
+    elif side in ("end", "end_as_python"):
+        code = f"import stages.{LEARNS}; from runner import entries; " + "entries.leave()" * (side == "end")
+        timed(lambda: subprocess.run([sys.executable, "-c", code], cwd=folder, check=True))
     else:
         names = ", ".join(map(repr, LOADS[side]))
         code = f"import stages.{side}; from nmtkd.plan import params; params.load({names})"
@@ -138,7 +156,7 @@ def main() -> None:
         finish(folder)
         sides = {
             name: harness.side(__file__, name, "--folder", str(folder))
-            for name in ("repro", *LOADS, "process", "fork", "lock", "lock_by_dvc")
+            for name in ("repro", *LOADS, *(side for pair in PAIRS for side in pair[:2]))
         }
         measured = harness.pairs(sides, found.rounds)
         told = {name: [one["seconds"] for one in values] for name, values in measured.items()}
@@ -146,11 +164,7 @@ def main() -> None:
         facts = {"stages": STAGES, "dvc.lock, bytes": lock_bytes, "load of the machine": os.getloadavg()[0]}
     rows = [against(REPRO_SECONDS, f"no-op dvc repro, {STAGES} stages", told["repro"])]
     rows += [against(STAGE_SECONDS, f"start-up of {name}", told[name]) for name in LOADS]
-    rows.append(
-        harness.row("one stage that is up to date: fork", "process", "", told["fork"], told["process"], "s")
-    )
-    what = f"dvc.lock of {STAGES} stages, read and written: fast parser"
-    rows.append(harness.row(what, "DVC's own", "", told["lock"], told["lock_by_dvc"], "s"))
+    rows += [harness.row(what, than, "", told[side], told[other], "s") for side, other, what, than in PAIRS]
     harness.save("start_up", rows, facts)
 
 

@@ -42,11 +42,14 @@ INTERRUPTED = 130  # exit status, as shells have it
 PRELOADED = (
     "dvc.cli.parser",
     "dvc.dvcfile",
+    "dvc.repo.datasets",
+    "dvc.repo.plots",
     "dvc.repo.reproduce",
     "dvc.stage.cache",
     "dvc.stage.run",
     "dvc_data.hashfile.build",
     "networkx",
+    "pyparsing",
 )
 FORKS = multiprocessing.get_context("fork")
 TABLE = layout.REPORTS / "table.md"  # the stage `report` writes it, and then shows the last screen

@@ -27,7 +27,8 @@ def declared(command: str, params: Mapping[str, Any]) -> Declared | None:
     """What the stage declares whose `cmd` is `command`. None if dvc.yaml has no such stage."""
     if not PIPELINE.exists():
         return None
-    blocks = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    blocks = yaml.load(PIPELINE.read_text(encoding="utf-8"), Loader=loader)["stages"]
     for block in blocks.values():
         values = _matched(block, command)
         if values is None:

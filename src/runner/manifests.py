@@ -16,6 +16,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ LEFT_OUT = (
     ROOT / "stages/__init__.py",
 )
 LOCK = ROOT / "requirements.lock"
+KEPT = "src/runner/__pycache__/manifests.json"  # beside what Python keeps of sources
 
 # Libraries whose distribution has another name than their module.
 DISTRIBUTIONS = {"fairseq": "fairseq-fixed", "yaml": "pyyaml"}
@@ -54,16 +56,39 @@ def entries() -> list[str]:
 
 @dataclass(frozen=True)
 class Source:
-    """What a file imports, as dotted names, and the hash of its syntax tree without docstrings."""
+    """What a file imports, as dotted names; hashes of its syntax tree without docstrings and of its bytes."""
 
     imports: frozenset[str]
     digest: str
+    content: str
 
 
 @cache
 def parsed(path: Path) -> Source:
     """A file, read once. Comments, white space and docstrings do not enter its hash."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_bytes()
+    content = hashlib.sha256(text).hexdigest()
+    imports, digest = _kept().get(content) or _parsed(path, text)
+    return Source(frozenset(imports), digest, content)
+
+
+@cache
+def _kept() -> dict[str, Any]:
+    """What `write` found in files, by the hash of their bytes: each stage would parse them all."""
+    try:
+        found = files.read_object(ROOT / KEPT, "reader", "sources")
+    except files.DamagedError:
+        return {}
+    return found["sources"] if found["reader"] == _reader() else {}
+
+
+def _reader() -> str:
+    """What else decides what is found in a file: Python's grammar, and this module."""
+    return f"{sys.version} {files.file_hash(Path(__file__))}"
+
+
+def _parsed(path: Path, text: bytes) -> tuple[set[str], str]:
+    tree = ast.parse(text)
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -74,7 +99,7 @@ def parsed(path: Path) -> Source:
         elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[: files.SHORT_DIGITS]
-    return Source(frozenset(names), digest)
+    return names, digest
 
 
 def imported(path: Path) -> frozenset[str]:
@@ -96,6 +121,7 @@ def files_of(module: str) -> tuple[Path, ...]:
 def forget() -> None:
     """Reads all files anew from now on."""
     parsed.cache_clear()
+    _kept.cache_clear()
     files_of.cache_clear()
 
 
@@ -175,8 +201,13 @@ def family_rows(entry: str) -> dict[str, Any]:
 
 def write() -> None:
     """Writes manifests/ENTRY.json for each entry, into the current folder."""
+    read: set[Source] = set()
     for entry in entries():
         files.write_json(layout.manifest(entry), manifest(entry))
+        read |= {parsed(path) for path in sources(entry) if path.suffix == ".py"}
+    found = {source.content: (sorted(source.imports), source.digest) for source in read}
+    with suppress(OSError):  # code that may not be written to is parsed each time
+        files.write_json(ROOT / KEPT, {"reader": _reader(), "sources": found})
 
 
 def check(entry: str) -> None:

@@ -16,6 +16,7 @@ PAIR = {"src": "de", "tgt": "en"}
 HELD_OUT = {"wit3": ["test"], "wmt": ["valid", "test"]}  # iwslt14 takes valid from train
 EVEN = 1.1  # a bound on the ratio of pieces that some pairs of the toy corpus are beyond
 RECIPES = {"wit3": "iwslt14", "wmt": "wmt14"}
+STAGES = {"wit3": [], "wmt": ["noise@clean"]}  # all; those that read the text alone
 
 
 def lines(folder: Path, split: str, side: str) -> list[str]:
@@ -90,7 +91,7 @@ def test_a_made_up_archive_goes_through_the_pipeline(tmp_path: Path, reader: str
     lab.env["NMTKD_ARCHIVES"] = str(archives)
     params = with_recipe(yaml.safe_load(lab.read("params.yaml")), reader, path.stat().st_size)
     (lab.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    lab.run("dvc", "repro")
+    lab.run("dvc", "repro", *STAGES[reader])
     raw = lab.folder / "data/raw"
     for split in ("train", *HELD_OUT[reader]):
         for side in PAIR:
@@ -125,4 +126,3 @@ def by_wmt14(lab: Lab, text: Path) -> None:
     sides = [lines(lab.folder / "data/noise/clean", "train", side) for side in PAIR]
     pieces = [sorted(len(line.split()) for line in pair) for pair in zip(*sides, strict=True)]
     assert len(pieces) == 300 - dropped and all(long <= EVEN * short for short, long in pieces)
-    assert "tok-lc BLEU" not in lab.read("reports/table.md").decode()

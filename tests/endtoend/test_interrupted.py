@@ -17,9 +17,6 @@ from tests.endtoend.conftest import CopyLab
 from tests.endtoend.lab import ROOT, Lab
 
 LIMIT = 120.0  # seconds that a test waits for a stage to get going
-# A teacher of fewer updates, where nothing is compared with the finished one: five in six follow its first
-# checkpoint.
-SHORT = (("teacher.training.updates", 120), ("teacher.training.checkpoint_every", 20))
 
 
 def start(lab: Lab, *arguments: str, fork: bool = False) -> subprocess.Popen[str]:
@@ -49,7 +46,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
     lab = copy()
     out = lab.folder / "models/teacher/clean/model/model.pt"
     out.unlink()
-    kill_at(lab, "teacher-*/weights-80.pt", "stages.teacher", "clean")
+    kill_at(lab, "teacher-*/weights-40.pt", "stages.teacher", "clean")
     assert not out.exists()
     printed = lab.run("python", "-m", "stages.teacher", "clean")
     assert "going on from update" in printed
@@ -61,7 +58,6 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: tuple[Lab, str], cop
 def test_a_killed_training_of_two_threads_ends_in_the_same_bytes(copy: CopyLab) -> None:
     """Threads decide the order of sums: what goes on has as many as what was killed."""
     lab = copy()
-    lab.edit("params.yaml", *SHORT)
     # A thread that waits leaves its core to another worker's tests.
     lab.env |= {"NMTKD_THREADS": "2", "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
     name = "models/teacher/clean/model/model.pt"
@@ -77,7 +73,6 @@ def test_a_killed_training_of_two_threads_ends_in_the_same_bytes(copy: CopyLab) 
 
 def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) -> None:
     lab = copy()
-    lab.edit("params.yaml", *SHORT)
     kill_at(lab, "teacher-*/checkpoint-*.json", "stages.teacher", "clean")
     lab.edit("params.yaml", ("teacher.training.lr", 0.02))
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
@@ -85,7 +80,6 @@ def test_a_killed_training_is_not_taken_up_by_other_parameters(copy: CopyLab) ->
 
 def test_a_killed_training_is_not_taken_up_by_other_arithmetic(copy: CopyLab) -> None:
     lab = copy()
-    lab.edit("params.yaml", *SHORT)
     kill_at(lab, "teacher-*/checkpoint-*.json", "stages.teacher", "clean")
     lab.change_code("src/nmtkd/network/attention.py")
     assert "going on" not in lab.run("python", "-m", "stages.teacher", "clean")
@@ -201,7 +195,7 @@ def recorded(lab: Lab, stage: str) -> dict[str, Any]:
 def test_an_edit_in_mid_training_is_not_recorded(copy: CopyLab) -> None:
     """dvc.lock never names params that the model was not trained with; what was trained is not lost."""
     lab = copy()
-    lab.edit("params.yaml", ("teacher.training.lr", 0.011), *SHORT)
+    lab.edit("params.yaml", ("teacher.training.lr", 0.011))
     training = lab.begin("dvc", "repro", "teacher@clean", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     lab.edit("params.yaml", ("teacher.training.lr", 0.022))

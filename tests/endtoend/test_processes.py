@@ -32,13 +32,14 @@ if processes.number() == 1:
 TEACHER = "models/teacher/clean"
 BEST = "hybrid_best-tiny-clean-beam-1"  # several trainings of one stage, with a choice between them
 ENDLESS = 40_000  # updates: no test waits for their end
-OFF = 1e-4  # what the order of sums makes of eighty updates
+OFF = 1e-4  # what the order of sums makes of a hundred updates
 
 
 def shared(copy: CopyLab, processes: int = 2) -> Lab:
-    """A laboratory whose trainings have two batches an update, for so many processes."""
+    """A laboratory whose trainings have two batches an update, for so many processes; a teacher of fewer."""
     lab = copy()
     lab.edit("params.yaml", ("teacher.training.accumulate", 2), ("training.accumulate", 2))
+    lab.edit("params.yaml", ("teacher.training.updates", 100))
     lab.env["NMTKD_PROCESSES"] = str(processes)
     return lab
 
@@ -68,8 +69,6 @@ def test_stages_of_two_processes_make_what_stages_of_one_make(copy: CopyLab) -> 
             ("grid.methods.hybrid", ["hybrid_best"]),
             ("grid.capacities", ["tiny"]),
             ("methods.hybrid_best.gate.values", [0.25, 0.75]),
-            ("teacher.training.updates", 80),
-            ("teacher.training.checkpoint_every", 20),
         )
         printed = lab.run("dvc", "repro", f"student_hybrid@{BEST}")
         assert ("2 processes share the work" in printed) == (lab is labs[1])

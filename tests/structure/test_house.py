@@ -62,18 +62,19 @@ GROUPS = ("corpus", "scale", "study", "recipe")
 COMMON = ("homeassistant", "quick", "default", "plain")
 
 
-def _pairs() -> list[tuple[str, ...]]:
-    """Each choice with each one of another group, beside the default ones: what one may spoil in another."""
-    found: dict[tuple[str, ...], None] = {}
-    for one, other in itertools.combinations(range(len(GROUPS)), 2):
-        for choices in itertools.product(_choices(GROUPS[one]), _choices(GROUPS[other])):
-            combination = list(COMMON)
-            combination[one], combination[other] = choices
-            found[tuple(combination)] = None
-    return list(found)
+def _combinations() -> list[tuple[str, ...]]:
+    """Each corpus with each study; scales and recipes take turns so that each meets all of another group."""
+    corpora, scales, studies, recipes = map(_choices, GROUPS)
+    return [
+        (corpus, scales[(i + j) % len(scales)], study, recipes[(i + 2 * j) % len(recipes)])
+        for (i, corpus), (j, study) in itertools.product(enumerate(corpora), enumerate(studies))
+    ]
 
 
-COMBINATIONS = _pairs()
+# What other tests of this file look at.
+LADDERS = {scale: (COMMON[0], scale, "capacity", COMMON[3]) for scale in _choices("scale")}
+RECIPES = {recipe: (COMMON[0], "paper", COMMON[2], recipe) for recipe in _choices("recipe")}
+COMBINATIONS = list(dict.fromkeys([*_combinations(), *LADDERS.values(), *RECIPES.values()]))
 COMPOSE = """
 import json, sys
 from hydra import compose, initialize_config_dir
@@ -108,6 +109,15 @@ def test_params_are_what_the_configuration_composes_to(composed: dict[tuple[str,
     assert raw == composed[()], "run `make params`"
 
 
+def test_each_choice_is_tried_with_each_of_another_group() -> None:
+    for one, other in itertools.combinations(range(len(GROUPS)), 2):
+        wanted = set(itertools.product(_choices(GROUPS[one]), _choices(GROUPS[other])))
+        assert wanted == {(choice[one], choice[other]) for choice in COMBINATIONS}, (
+            GROUPS[one],
+            GROUPS[other],
+        )
+
+
 @pytest.mark.parametrize("choice", COMBINATIONS, ids="-".join)
 def test_every_shipped_configuration_is_valid(
     choice: tuple[str, ...], composed: dict[tuple[str, ...], Any]
@@ -118,7 +128,7 @@ def test_every_shipped_configuration_is_valid(
 def test_every_scale_has_the_capacities_that_studies_name(composed: dict[tuple[str, ...], Any]) -> None:
     """And study=capacity runs the ladder of the scale."""
     for scale in _choices("scale"):
-        made = composed[(COMMON[0], scale, "capacity", COMMON[3])]
+        made = composed[LADDERS[scale]]
         assert made["grid"]["capacities"] == made["ladder"]
         assert {"tiny", "small", "medium"} <= set(made["ladder"])
         assert {"gated25", "fixed25", "gated50", "fixed50"} <= made["capacities"].keys()
@@ -126,8 +136,8 @@ def test_every_scale_has_the_capacities_that_studies_name(composed: dict[tuple[s
 
 def test_recipes_regularise_the_teacher_alone(composed: dict[tuple[str, ...], Any]) -> None:
     found = {
-        recipe: composed[(COMMON[0], "paper", COMMON[2], recipe)]["teacher"]["training"].get("consistency")
-        for recipe in _choices("recipe")
+        recipe: composed[choice]["teacher"]["training"].get("consistency")
+        for recipe, choice in RECIPES.items()
     }
     assert found == {
         "plain": None,

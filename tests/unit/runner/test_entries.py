@@ -1,7 +1,10 @@
 """runner.entries: how an entry ends: one message for what its user can mend, a traceback for what is ours."""
 
 import errno
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from nmtkd import machine, outputs
 from runner import entries, manifests
 from runner.notes import Notes
+from tests.structure.graph import ROOT
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -78,6 +82,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         )()
 
     monkeypatch.setattr(Notes, "begin", begin)
+    monkeypatch.setattr(entries, "leave", lambda: calls.append("leave"))
     before = signal.getsignal(signal.SIGTERM)
     yield calls
     signal.signal(signal.SIGTERM, before)
@@ -101,7 +106,7 @@ def test_entry_notes_its_basis_first_and_compares_before_its_output_is_in_place(
 
     entries.entry(main)
     first = [("check", "student"), ("begin", "student", ["a", "b"]), "main", "made", "compare", "in place"]
-    assert begun == [*["watch"] * by_dvc, *first]
+    assert begun == [*["watch"] * by_dvc, *first, "leave"]
 
 
 def test_entry_that_is_terminated_ends_as_one_that_is_interrupted(
@@ -119,3 +124,30 @@ def test_full_disk_outside_of_an_output_is_told_too(
     with pytest.raises(SystemExit):
         entries.entry(raising(OSError(errno.ENOSPC, "No space left on device")))
     assert "the disk is full: student a b was writing there" in capsys.readouterr().err
+
+
+def test_a_process_leaves_with_all_said_and_nothing_taken_apart() -> None:
+    program = """
+import atexit, sys, threading, time
+from runner.entries import leave
+
+class Held:
+    def __del__(self):
+        print("taken apart")
+
+held = Held()
+atexit.register(print, "at exit")
+threading.Thread(target=lambda: (time.sleep(0.2), print("a thread"))).start()
+sys.stdout.write("said, ")
+sys.stderr.write("told")
+leave()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "told")
+    assert done.stdout == "said, a thread\nat exit\n"

@@ -75,6 +75,47 @@ def test_a_package_whose_file_was_empty_is_seen_once_all_is_forgotten(tree: Path
     assert name in manifests.manifest("teacher")["code"]
 
 
+def test_a_file_is_parsed_again_only_if_its_bytes_are_others(
+    tree: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests.write()
+    manifests.forget()
+    before = manifests.manifest("teacher")
+    read: list[Path] = []
+    parse = manifests._parsed
+
+    def reading(path: Path, text: bytes) -> tuple[set[str], str]:
+        read.append(path)
+        return parse(path, text)
+
+    monkeypatch.setattr(manifests, "_parsed", reading)
+    manifests.forget()
+    assert manifests.manifest("teacher") == before and read == []
+    edit(LOSS, "2 * x", "3 * x")
+    assert manifests.manifest("teacher") != before and read == [tree / LOSS]
+
+
+@pytest.mark.parametrize("damage", ["other reader", "torn", "none", "a list"])
+def test_what_another_reader_kept_is_not_taken(tree: Path, damage: str) -> None:
+    before = manifests.manifest("teacher")
+    manifests.write()
+    kept = tree / manifests.KEPT
+    content = json.loads(kept.read_text(encoding="utf-8"))
+    assert len(content["sources"]) == 4, "of each file of an entry"
+    wrong = {name: ["numpy", "0" * 16] for name in content["sources"]}
+    texts = {
+        "other reader": json.dumps({"reader": "3.12", "sources": wrong}),
+        "torn": json.dumps(content)[:-5],
+        "a list": "[]",
+        "none": "",
+    }
+    kept.write_text(texts[damage], encoding="utf-8")
+    if damage == "none":
+        kept.unlink()
+    manifests.forget()
+    assert manifests.manifest("teacher") == before
+
+
 def test_entries_are_the_stages_that_run(tree: Path) -> None:
     assert manifests.entries() == ["report", "teacher"]
 
