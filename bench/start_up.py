@@ -85,7 +85,8 @@ def finish(folder: Path) -> Lab:
         for out in map(Path, stage.outs) if stage.name != "manifests" else ():
             names = FILES.get(str(out)) or FILES.get(str(out.parent))
             files = [out / name for name in names.split()] if names else [out]
-            for file in files:
+            read = {Path(dep) for one in stages for dep in one.deps}
+            for file in {*files, *(path for path in read if out in path.parents and path.suffix)}:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_text(f"{file}\n", encoding="utf-8")
     for command in ("dvc commit -f -q", "git add -A", "git commit -qm finished", "dvc repro"):
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     found = parser.parse_args()
+    Lab.forks = False  # as users start them
     if found.side:
         measure(found.side, found.folder)
         return
