@@ -59,7 +59,7 @@ SECONDS = layout.MACHINE / "stages.json"  # what each stage took when it last ra
 def dvc(arguments: Sequence[str]) -> int:
     """`dvc ARGUMENTS`; the exit status. Errors are told: DVC's own --quiet hides why a stage failed."""
     SCMContext.track_changed_files = patient
-    lockfile.read_fast()
+    lockfile.be_fast()
     level = dvc_logger.set_loggers_level
     dvc_logger.set_loggers_level = lambda _: level(logging.ERROR)
     try:

@@ -25,6 +25,7 @@ import threading
 import traceback
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 DVC = (
@@ -92,18 +93,25 @@ def commands() -> Path:
     return folder
 
 
+def alone(file: str) -> ModuleType:
+    """A module of the project that imports nothing of it, and is not found by its name."""
+    spec = importlib.util.spec_from_file_location(Path(file).stem, ROOT / file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def prepare(kind: str) -> None:
-    """Imports what takes long, fairseq as the project does, and makes one configuration of fairseq's.
+    """Imports what takes long, fairseq as the project does; makes a configuration of fairseq's, and DVC fast.
 
     The first one takes a third of a second: Hydra looks for its plugins, and the grammar is built.
     """
     if kind == "stages":
-        path = ROOT / "src/nmtkd/network/slim_fairseq.py"
-        spec = importlib.util.spec_from_file_location("slim_fairseq", path)
-        assert spec is not None and spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        alone("src/nmtkd/network/slim_fairseq.py")
     for name in IMPORTED[kind]:
         importlib.import_module(name)
+    alone("src/runner/lockfile.py").be_fast()
     if kind == "stages":
         from fairseq import options
         from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -156,13 +164,7 @@ def run(name: str, arguments: list[str]) -> None:
     """What `dvc` or Python does with these arguments."""
     if name == "dvc":
         from dvc.cli import main
-        from dvc.utils.serialize import _yaml
 
-        # As runner/lockfile.py, whose tests show that the bytes are the same.
-        slow = _yaml.parse_yaml_for_update
-        _yaml.parse_yaml_for_update = lambda text, path: (
-            _yaml.parse_yaml(text, path) if os.fspath(path).endswith("dvc.lock") else slow(text, path)
-        )
         sys.argv = [name, *arguments]
         sys.exit(main())
     _, module, *rest = arguments

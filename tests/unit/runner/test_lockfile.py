@@ -1,9 +1,12 @@
 """runner.lockfile: dvc.lock in one order, to the byte."""
 
+import io
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dvc.utils.serialize import _yaml, dumps_yaml, modify_yaml
+from dvc.utils.serialize import _yaml, modify_yaml
 
 from runner import lockfile
 from runner.lockfile import sort
@@ -50,7 +53,8 @@ def test_sort_of_no_file_is_nothing(tmp_path: Path) -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_yaml, "parse_yaml_for_update", lockfile.with_comments)
-    lockfile.read_fast()
+    monkeypatch.setattr(_yaml, "_dump", lockfile.with_all)
+    lockfile.be_fast()
 
 
 # What YAML reads in more than one way.
@@ -70,11 +74,25 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize(
-    "before",
-    [(ROOT / "dvc.lock").read_text(encoding="utf-8"), dumps_yaml({"schema": "2.0", "stages": {"one": DEEP}})],
-    ids=["the repository's", "made up"],
+def by_dvc(data: object) -> str:
+    """The file as DVC alone writes it."""
+    stream = io.StringIO()
+    lockfile.with_all(data, stream)
+    return stream.getvalue()
+
+
+THERE = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+MADE_UP = by_dvc(
+    {
+        "schema": "2.0",
+        "stages": {"one": deepcopy(DEEP), "two@a-b": {"cmd": "echo", "n": 1}, "3": deepcopy(DEEP)},
+    }
 )
+SHARED = by_dvc({"schema": "2.0", "stages": {"one": DEEP, "two": DEEP, "three": {"cmd": "echo"}}})
+each_lock = pytest.mark.parametrize("before", [THERE, MADE_UP], ids=["the repository's", "made up"])
+
+
+@each_lock
 def test_lock_file_that_is_read_fast_is_written_to_the_same_bytes(
     tmp_path: Path, fast: None, before: str
 ) -> None:
@@ -84,6 +102,91 @@ def test_lock_file_that_is_read_fast_is_written_to_the_same_bytes(
     with modify_yaml(path) as found:
         assert type(found) is dict
     assert path.read_text(encoding="utf-8") == before
+
+
+@each_lock
+def test_stages_that_changed_or_are_new_are_written_as_dvc_does(
+    tmp_path: Path, fast: None, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all others not one is written anew."""
+    path = tmp_path / "dvc.lock"
+    path.write_text(before, encoding="utf-8")
+    wanted = _yaml.parse_yaml(before, path)
+    first, *_, last = wanted["stages"]
+    written: list[str] = []
+    text = lockfile._text
+
+    def writing(data: Any) -> str:
+        written.extend(data.get("stages", ()))
+        return text(data)
+
+    monkeypatch.setattr(lockfile, "_text", writing)
+    with modify_yaml(path) as found:
+        for data in (found, wanted):
+            data["stages"][last] = {**data["stages"][last], "more": deepcopy(DEEP)}
+            data["stages"]["new@a-1"] = deepcopy(DEEP)
+            del data["stages"][first]
+    assert path.read_text(encoding="utf-8") == by_dvc(wanted)
+    assert written == [last, "new@a-1"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 1.0), (1, True), (0, False), ("1", 1)], ids=str)
+def test_an_equal_value_of_another_type_is_written(
+    tmp_path: Path, fast: None, old: object, new: object
+) -> None:
+    path = tmp_path / "dvc.lock"
+    path.write_text(by_dvc({"schema": "2.0", "stages": {"one": {"n": old}}}), encoding="utf-8")
+    with modify_yaml(path) as found:
+        found["stages"]["one"]["n"] = new
+    assert path.read_text(encoding="utf-8") == by_dvc({"schema": "2.0", "stages": {"one": {"n": new}}})
+
+
+@pytest.mark.parametrize("before", ["schema: '2.0'\n", "stages:\n  one:\n    cmd: echo\n"])
+def test_a_file_of_another_form_is_written_by_dvc(tmp_path: Path, fast: None, before: str) -> None:
+    path = tmp_path / "dvc.lock"
+    path.write_text(before, encoding="utf-8")
+    wanted = {"schema": "2.0", "stages": {"two": DEEP}}
+    with modify_yaml(path) as found:
+        found.clear()
+        found.update(wanted)
+    assert path.read_text(encoding="utf-8") == by_dvc(wanted)
+
+
+def test_a_stage_that_others_refer_to_may_go(tmp_path: Path, fast: None) -> None:
+    path = tmp_path / "dvc.lock"
+    path.write_text(SHARED, encoding="utf-8")
+    assert "&id" in SHARED
+    with modify_yaml(path) as found:
+        del found["stages"]["one"]
+    assert path.read_text(encoding="utf-8") == by_dvc(
+        {"schema": "2.0", "stages": {"two": DEEP, "three": {"cmd": "echo"}}}
+    )
+
+
+def test_a_file_without_its_last_line_end_is_written_whole(tmp_path: Path, fast: None) -> None:
+    path = tmp_path / "dvc.lock"
+    path.write_text(HEAD + ONE.removesuffix("\n"), encoding="utf-8")
+    with modify_yaml(path) as found:
+        found["stages"]["two@x-1"] = {"cmd": "echo 'two:'", "deps": [{"path": "a"}]}
+    assert path.read_text(encoding="utf-8") == HEAD + ONE + TWO
+
+
+def test_an_empty_file_is_written_by_dvc(tmp_path: Path, fast: None) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text("", encoding="utf-8")
+    with modify_yaml(path) as found:
+        assert not found
+    assert path.read_text(encoding="utf-8") == by_dvc(found)
+
+
+def test_a_new_file_is_written_by_dvc(tmp_path: Path, fast: None) -> None:
+    path = tmp_path / "dvc.lock"
+    for number in (1, 2):
+        with modify_yaml(path) as found:
+            found["schema"] = "2.0"
+            found.setdefault("stages", {})[f"s{number}"] = deepcopy(DEEP)
+    both = {"s1": deepcopy(DEEP), "s2": deepcopy(DEEP)}
+    assert path.read_text(encoding="utf-8") == by_dvc({"schema": "2.0", "stages": both})
 
 
 def test_other_files_keep_their_comments(tmp_path: Path, fast: None) -> None:
