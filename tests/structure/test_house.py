@@ -76,7 +76,8 @@ LADDERS = {scale: (COMMON[0], scale, "capacity", COMMON[3]) for scale in _choice
 RECIPES = {recipe: (COMMON[0], "paper", COMMON[2], recipe) for recipe in _choices("recipe")}
 COMBINATIONS = list(dict.fromkeys([*_combinations(), *LADDERS.values(), *RECIPES.values()]))
 COMPOSE = """
-import json, sys
+import json, sys, yaml
+yaml.SafeLoader = yaml.CSafeLoader
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 with initialize_config_dir(sys.argv[1], version_base=None):
