@@ -32,14 +32,14 @@ if processes.number() == 1:
 TEACHER = "models/teacher/clean"
 BEST = "hybrid_best-tiny-clean-beam-1"  # several trainings of one stage, with a choice between them
 ENDLESS = 40_000  # updates: no test waits for their end
-OFF = 1e-4  # what the order of sums makes of so many updates
+OFF = 1e-4  # what the order of sums makes of a hundred updates
 
 
 def shared(copy: CopyLab, processes: int = 2) -> Lab:
     """A laboratory whose trainings have two batches an update, for so many processes; a teacher of fewer."""
     lab = copy()
     lab.edit("params.yaml", ("teacher.training.accumulate", 2), ("training.accumulate", 2))
-    lab.edit("params.yaml", ("teacher.training.updates", 120))
+    lab.edit("params.yaml", ("teacher.training.updates", 100))
     lab.env["NMTKD_PROCESSES"] = str(processes)
     return lab
 
