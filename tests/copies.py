@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = (
     *("src", "stages", "tests", "conf", "manifests", "docs", "dvc.yaml", "params.yaml", "pyproject.toml"),
-    *("requirements.lock", "README.md", ".dvcignore"),
+    *("dvc.lock", "requirements.lock", "README.md", ".dvcignore"),
 )
 
 
