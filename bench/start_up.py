@@ -87,11 +87,11 @@ def finish(folder: Path) -> Lab:
     lab.run("dvc", "repro", "--quiet", "manifests")
     stages = graph.read(folder)
     assert len(stages) == STAGES, len(stages)
+    read = {Path(dep) for stage in stages for dep in stage.deps}
     for stage in stages:
         for out in map(Path, stage.outs) if stage.name != "manifests" else ():
             names = FILES.get(str(out)) or FILES.get(str(out.parent))
             files = [out / name for name in names.split()] if names else [out]
-            read = {Path(dep) for one in stages for dep in one.deps}
             for file in {*files, *(path for path in read if out in path.parents and path.suffix)}:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_text(f"{file}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A target language without spaces, through the whole pipeline: what is right counts as right."""
+"""A target language without spaces, from its corpus to a student's scores: what is right counts as right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""runner.lockfile: dvc.lock in one order, to the byte."""
+"""runner.lockfile: dvc.lock in one order, and written fast, to the byte."""
 
 import io
 from copy import deepcopy
