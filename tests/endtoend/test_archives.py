@@ -1,4 +1,4 @@
-"""Made-up archives by the recipes of iwslt14 and wmt14: WIT3 through the pipeline, WMT to its training text."""
+"""Made-up archives by the recipes of iwslt14 and wmt14: WIT3 through the pipeline, WMT to training text."""
 
 from __future__ import annotations
 
