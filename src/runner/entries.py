@@ -49,7 +49,12 @@ def entry(main: Callable[[], None]) -> None:
                 main()
                 processes.gather(None)  # the first one writes: no launcher may end before
 
-    run(checked)
+    try:
+        run(checked)
+    except KeyboardInterrupt:  # one more, while it was told why the stage ends
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python's own end would answer it by a traceback
     leave()
 
 

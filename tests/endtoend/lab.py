@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.endtoend import forked
+from tests import forked
 from tests.structure import graph
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -113,7 +113,7 @@ def test_a_lost_node_is_no_end(copy: CopyLab, slurm: Slurm, whole: bytes) -> Non
 def test_a_cancelled_job_ends_on_both_nodes(copy: CopyLab, slurm: Slurm) -> None:
     lab = on_two_nodes(copy, slurm)
     lab.edit("params.yaml", ("teacher.training.updates", ENDLESS))
-    training = start(lab, "stages.teacher", "clean", fork=True)
+    training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     assert len(tasks_of(lab)) == 4  # two launchers with a process each
     slurm.ask("scancel", slurm.jobs()[0].split()[0])

@@ -81,9 +81,11 @@ def test_stages_of_two_processes_make_what_stages_of_one_make(copy: CopyLab) -> 
 
 
 def test_a_process_that_dies_ends_all_with_one_message_and_a_rerun_has_the_same_bytes(copy: CopyLab) -> None:
+    """From forks, and then from processes of their own."""
     lab = shared(copy)
     lab.run("python", "-m", "stages.teacher", "clean")
     whole = lab.read(f"{TEACHER}/model/model.pt")
+    lab.forks = False
     (lab.folder / TEACHER / "model/model.pt").unlink()
     training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")

@@ -59,7 +59,7 @@ def test_pipeline_on_the_cluster_has_the_same_bytes(
 ) -> None:
     """From nothing, eight stages at once; what DVC records knows of no cluster. Data stages run here.
 
-    As everywhere in this file jobs are processes of their own; who waits for them may be a fork.
+    As everywhere in this file a job is a fork if who waits for it is one.
     """
     lab = launching(copy(), slurm)
     grid = yaml.safe_load(lab.read("params.yaml"))["grid"]
@@ -81,9 +81,10 @@ def test_pipeline_on_the_cluster_has_the_same_bytes(
 def test_a_job_of_a_lost_node_is_tried_again_and_ends_in_the_same_bytes(
     finished: tuple[Lab, str], copy: CopyLab, slurm: Slurm
 ) -> None:
+    """Jobs are processes of their own, which Slurm ends as it would a user's."""
     lab = launching(copy(), slurm, retries=2)
     (lab.folder / TEACHER).unlink()
-    training = start(lab, "stages.teacher", "clean", fork=True)
+    training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     host = slurm.ask("sinfo", "--noheader", "--format=%n").strip()
     slurm.ask("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
@@ -116,7 +117,7 @@ def test_a_job_cut_off_by_its_time_is_tried_again_and_ends_in_the_same_bytes(
 def test_a_cancelled_job_ends_the_stage_with_its_reason(copy: CopyLab, slurm: Slurm) -> None:
     """It is not tried again: somebody wanted it so."""
     lab = launching(copy(), slurm, retries=3)
-    training = start(lab, "stages.teacher", "clean", fork=True)
+    training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
     number = slurm.jobs()[0].split()[0]
     slurm.ask("scancel", number)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nmtkd.distil.targets import HEADER, TokenTargets
 from nmtkd.files import SHOWN, lines_hash
+from tests import forked
 from tests.conftest import Tiny
 from tests.structure.graph import ROOT
 from tests.unit.distil import writings
@@ -26,7 +26,7 @@ def folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for out, launcher in (("1", []), ("2", TORCHRUN)):
         done = subprocess.run(
             [
-                sys.executable,
+                str(forked.commands() / "python"),
                 *launcher,
                 "-m",
                 "tests.unit.distil.writings",

@@ -118,12 +118,51 @@ def test_entry_that_is_terminated_ends_as_one_that_is_interrupted(
     assert capsys.readouterr().err == "stopped\n"
 
 
+def test_entry_that_is_terminated_once_it_has_failed_says_no_more() -> None:
+    """As a launcher does with all its processes once one has failed, this one maybe too."""
+    program = """
+import atexit, importlib.machinery, os, signal, sys
+from runner import entries, manifests
+
+sys.modules["__main__"].__spec__ = importlib.machinery.ModuleSpec("stages.bpe", None)
+manifests.check = entries.Notes.begin = lambda *_: None
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+
+def main():
+    raise ValueError("wrong")
+
+entries.entry(main)
+"""
+    done = alone(program)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "error: wrong\n")
+
+
+def test_entry_that_is_interrupted_while_it_tells_why_it_ends_says_no_more(
+    monkeypatch: pytest.MonkeyPatch, begun: list[Any]
+) -> None:
+    monkeypatch.setattr(entries, "failed", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as caught:
+        entries.entry(raising(ValueError("wrong")))
+    assert caught.value.code == 130
+
+
 def test_full_disk_outside_of_an_output_is_told_too(
     begun: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         entries.entry(raising(OSError(errno.ENOSPC, "No space left on device")))
     assert "the disk is full: student a b was writing there" in capsys.readouterr().err
+
+
+def alone(program: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program by itself."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_process_leaves_with_all_said_and_nothing_taken_apart() -> None:
@@ -142,12 +181,6 @@ sys.stdout.write("said, ")
 sys.stderr.write("told")
 leave()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = alone(program)
     assert (done.returncode, done.stderr) == (0, "told")
     assert done.stdout == "said, a thread\nat exit\n"

@@ -6,7 +6,6 @@ import csv
 import os
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from nmtkd import files
 from nmtkd.network.fairseq_bridge import ModelError
 from nmtkd.training import loop
+from tests import forked
 from tests.conftest import Tiny
 from tests.structure.graph import ROOT
 from tests.unit.network.building import recipe
@@ -31,7 +31,7 @@ def run(folder: Path, out: str, *more: str, shared: bool = True) -> subprocess.C
     launcher = TORCHRUN if shared else []
     return subprocess.run(
         [
-            sys.executable,
+            str(forked.commands() / "python"),
             *launcher,
             "-m",
             "tests.unit.training.trainings",

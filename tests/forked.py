@@ -1,9 +1,10 @@
-"""Commands of a laboratory in forks of two processes that have imported what such commands import.
+"""Commands in forks of two processes that have imported what such commands import.
 
 A stage imports torch and fairseq for three seconds, to do a toy's work in a tenth of one. `python` and `dvc`
-of the folder that `commands` gives ask for a fork instead. It runs the laboratory's own code, with the
-arguments, folder, environment and streams of who asked; of the project nothing was imported before. Whoever
-kills who asked kills the fork: its streams are closed once it is gone.
+of the folder that `commands` gives ask for a fork instead. It runs the code of the folder where it is asked
+for, with the arguments, environment and streams of who asked; of the project nothing was imported before.
+Whoever kills who asked kills the fork: its streams are closed once it is gone. What a fork starts itself by
+`sys.executable` is a fork too: jobs of a cluster, and the processes that share a training.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 DVC = (
     "dvc.cli", "dvc.cli.parser", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.cache",
     "dvc.stage.run", "dvc.repo.datasets", "dvc.repo.plots", "dvc.repo.stage", "dvc.rwlock", "dvc.lock",
@@ -37,8 +38,10 @@ DVC = (
     "multiprocessing.popen_fork",
 )  # fmt: skip
 IMPORTED = {
-    "stages": ("torch._dynamo", "torch.distributed.nn", "torch.profiler._cupti_monitor",
-               "torch.utils.serialization.config", "fairseq.trainer", "fairseq.sequence_generator",
+    "stages": ("torch._dynamo", "torch.distributed.nn", "torch.distributed.run",
+               "torch.distributed.elastic.rendezvous.c10d_rendezvous_backend",
+               "torch.profiler._cupti_monitor", "torch.utils.serialization.config", "fairseq.trainer",
+               "fairseq.sequence_generator",
                "fairseq.quantization_utils", "fairseq.data.data_utils_fast", "ctranslate2.converters.fairseq",
                "pyonmttok", "sacrebleu", "sacrebleu.tokenizers.tokenizer_13a",
                "sacrebleu.tokenizers.tokenizer_none", "sacremoses", "subword_nmt.apply_bpe",
@@ -49,16 +52,18 @@ IMPORTED = {
 }  # fmt: skip
 COMMAND = ("data", "--task=translation", "--arch=transformer", "--optimizer=adam")  # of fairseq-train
 LENGTH = 8  # bytes that say how long a request is
-# Whoever is not asking for a stage, the runner or DVC runs by itself.
+# Whoever asks for no module of these packages, and not for DVC, runs by itself.
 ASK = """#!{python} -IS
 import json, os, socket, sys
 name, *arguments = os.path.basename(sys.argv[0]), *sys.argv[1:]
+if arguments[:2] == ["-u", "-m"]:
+    del arguments[0]
 module = name if name == "dvc" else arguments[1].partition(".")[0] if arguments[:1] == ["-m"] else ""
-if module not in ("stages", "runner", "dvc"):
+if module not in ("stages", "runner", "dvc", "tests", "torch"):
     os.execv({python!r}, [{python!r}, *arguments])
-asked = json.dumps([name, arguments, os.getcwd(), dict(os.environ)]).encode()
+asked = json.dumps([name, arguments, {folder!r} + "/python", os.getcwd(), dict(os.environ)]).encode()
 server = socket.socket(socket.AF_UNIX)
-learns = module == "stages" or arguments[1:2] == ["runner.forecast"]
+learns = module in ("stages", "tests", "torch") or arguments[1:2] == ["runner.forecast"]
 server.connect({folder!r} + ("/stages.socket" if learns else "/dvc.socket"))
 socket.send_fds(server, [len(asked).to_bytes({length}, "big")], [0, 1, 2])
 server.sendall(asked)
@@ -135,7 +140,7 @@ def serve(listener: socket.socket) -> tuple[str, list[str]]:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, streams, _, _ = socket.recv_fds(connection, LENGTH, 3)
     with connection.makefile("rb") as file:
-        name, arguments, folder, environment = json.loads(file.read(int.from_bytes(head, "big")))
+        asked = json.loads(file.read(int.from_bytes(head, "big")))
     if child := os.fork():
         for stream in streams:
             os.close(stream)
@@ -148,6 +153,7 @@ def serve(listener: socket.socket) -> tuple[str, list[str]]:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    name, arguments, sys.executable, folder, environment = asked
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
