@@ -3,9 +3,10 @@
 A finished repository of 100 stages and `manifests` is made in a temporary folder from the project's own
 dvc.yaml: outputs that hold their own names, recorded by `dvc commit`. In it `dvc repro` finds nothing to run.
 Beside it: what a stage that needs no fairseq pays before its work (imports and params), what each stage pays
-DVC (a fork of the runner against a process of its own; a stage written into the lock file, as the runner has
-it done against DVC's own way), what it pays for its code to be seen to be right (files parsed, or as they
-were kept), and what a process that imported a training pays to end (as stages do, or as Python does).
+DVC (a fork of the runner against a process of its own; a stage written into the lock file, and params.yaml
+read for each stage, as the runner has it done against DVC's own way), what it pays for its code to be seen to
+be right (files parsed, or as they were kept), and what a process that imported a training pays to end (as
+stages do, or as Python does).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import harness
 import yaml
-from dvc.utils.serialize import modify_yaml
+from dvc.utils.serialize import load_yaml, modify_yaml
 
 from runner import __main__ as runner
 from runner import lockfile, manifests
@@ -72,6 +73,12 @@ PAIRS = (  # two sides, and what they are
         "lock",
         "lock_by_dvc",
         f"dvc.lock of {STAGES} stages, a stage written into it: as the runner does",
+        "as DVC does",
+    ),
+    (
+        "params",
+        "params_by_dvc",
+        f"params.yaml read for each of {STAGES} stages: as the runner does",
         "as DVC does",
     ),
     ("code", "code_parsed", "code of a training compared with its manifest: as it was kept", "parsed"),
@@ -129,6 +136,10 @@ def measure(side: str, folder: Path) -> None:
             lockfile.be_fast()
         copy = Path(shutil.copy(folder / lockfile.NAME, folder.parent))
         timed(lambda: written(copy))
+    elif side in ("params", "params_by_dvc"):
+        if side == "params":
+            lockfile.be_fast()
+        timed(lambda: [load_yaml(folder / "params.yaml") for _ in range(STAGES)])
     elif side in ("code", "code_parsed"):
         os.chdir(folder)
         manifests.write()

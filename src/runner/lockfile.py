@@ -1,18 +1,23 @@
-"""dvc.lock: read and written fast, and in one order whatever stage ended first: equal runs, equal bytes."""
+"""dvc.lock: read and written fast, and in one order whatever stage ended first: equal runs, equal bytes.
+
+With it all YAML that DVC reads: each stage reads params.yaml again.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from dvc.utils.serialize import _yaml
 
 NAME = "dvc.lock"
-with_comments, with_all = _yaml.parse_yaml_for_update, _yaml._dump  # DVC's own
+with_comments, with_all, parsed = _yaml.parse_yaml_for_update, _yaml._dump, _yaml.parse_yaml  # DVC's own
+KEPT = 4  # texts that are not parsed again: params.yaml, and the lock file as it was and is
 
 STAGE = re.compile(r"^  (?! )(?P<name>\S.*):$", re.MULTILINE)  # a stage's first line: two spaces and its name
 ANCHOR = "&id"  # as DVC's writer names what stands twice
@@ -59,11 +64,28 @@ def _text(data: Any) -> str:
     return stream.getvalue()
 
 
+def _once(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """A parser that parses a text once while it is kept. Each caller gets an object of its own."""
+    kept: dict[str, bytes] = {}
+
+    def found(text: Any, path: Any, typ: str = "safe") -> Any:
+        if typ != "safe" or not isinstance(text, str):
+            return parse(text, path, typ)
+        if text not in kept:
+            kept[text] = pickle.dumps(parse(text, path, typ))
+            if len(kept) > KEPT:
+                del kept[next(iter(kept))]
+        return pickle.loads(kept[text])
+
+    return found
+
+
 def be_fast() -> None:
     """From now on DVC reads its lock file as it reads all others, and writes anew only what has changed.
 
     To write a stage into it, DVC reads all of it by a parser that keeps comments, and writes all of it: that
-    takes longer with every stage of the grid. The file is DVC's own, and has no comments.
+    takes longer with every stage of the grid. The file is DVC's own, and has no comments. And a text that DVC
+    has just read is not parsed again: params.yaml is read for each stage of the grid.
     """
     blocks = _Blocks()
 
@@ -71,7 +93,7 @@ def be_fast() -> None:
         lock = os.fspath(path).endswith(NAME)
         return blocks.parse(text, path) if lock else with_comments(text, path)
 
-    _yaml.parse_yaml_for_update, _yaml._dump = parse, blocks.dump
+    _yaml.parse_yaml_for_update, _yaml._dump, _yaml.parse_yaml = parse, blocks.dump, _once(parsed)
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

@@ -16,6 +16,7 @@ HEAD = "schema: '2.0'\nstages:\n"
 ONE = "  one:\n    cmd: echo one\n    outs:\n    - path: a\n      size: 2\n"
 TWO = "  two@x-1:\n    cmd: echo 'two:'\n    deps:\n    - path: a\n"
 THREE = "  'three':\n    cmd: echo three\n"
+DVCS_OWN = lockfile.parsed
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ def test_sort_of_no_file_is_nothing(tmp_path: Path) -> None:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_yaml, "parse_yaml_for_update", lockfile.with_comments)
     monkeypatch.setattr(_yaml, "_dump", lockfile.with_all)
+    monkeypatch.setattr(_yaml, "parse_yaml", lockfile.parsed)
     lockfile.be_fast()
 
 
@@ -195,3 +197,55 @@ def test_other_files_keep_their_comments(tmp_path: Path, fast: None) -> None:
     with modify_yaml(path) as found:
         found["b"] = 2
     assert path.read_text(encoding="utf-8") == "a: 1 # why\nb: 2\n"
+
+
+# Texts that DVC reads again
+
+
+@pytest.fixture
+def parsings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that are parsed from now on; DVC is fast."""
+    texts: list[str] = []
+
+    def parse(text: str, path: str, typ: str = "safe") -> Any:
+        texts.append(text)
+        return DVCS_OWN(text, path, typ)
+
+    monkeypatch.setattr(lockfile, "parsed", parse)
+    for name, own in (("parse_yaml_for_update", lockfile.with_comments), ("_dump", lockfile.with_all)):
+        monkeypatch.setattr(_yaml, name, own)
+    monkeypatch.setattr(_yaml, "parse_yaml", DVCS_OWN)
+    lockfile.be_fast()
+    return texts
+
+
+def test_text_is_parsed_once_and_each_reader_gets_its_own(tmp_path: Path, parsings: list[str]) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("lr: 5e-4\nwidths: [1, 2.0]\nday: 2020-01-01\n", encoding="utf-8")
+    first = _yaml.load_yaml(path)
+    assert first == DVCS_OWN(path.read_text(encoding="utf-8"), path)
+    first["widths"].append(3)
+    assert _yaml.load_yaml(path)["widths"] == [1, 2.0]
+    assert parsings == [path.read_text(encoding="utf-8")]
+
+
+def test_text_that_changed_is_parsed(tmp_path: Path, parsings: list[str]) -> None:
+    path = tmp_path / "params.yaml"
+    for lr in (1, 2, 1):
+        path.write_text(f"lr: {lr}\n", encoding="utf-8")
+        assert _yaml.load_yaml(path) == {"lr": lr}
+    assert parsings == ["lr: 1\n", "lr: 2\n"]
+    for number in range(lockfile.KEPT):
+        path.write_text(f"number: {number}\n", encoding="utf-8")
+        assert _yaml.load_yaml(path) == {"number": number}
+    path.write_text("lr: 1\n", encoding="utf-8")
+    assert _yaml.load_yaml(path) == {"lr": 1}
+    assert parsings.count("lr: 1\n") == 2, "few texts are kept"
+
+
+def test_damaged_text_is_an_error_each_time(tmp_path: Path, parsings: list[str]) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("lr: [1\n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(_yaml.YAMLFileCorruptedError, match=r"params\.yaml"):
+            _yaml.load_yaml(path)
