@@ -52,7 +52,9 @@ IMPORTED = {
 }  # fmt: skip
 COMMAND = ("data", "--task=translation", "--arch=transformer", "--optimizer=adam")  # of fairseq-train
 LENGTH = 8  # bytes that say how long a request is
-# Whoever asks for no module of these packages, and not for DVC, runs by itself.
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+# Whoever asks for no module of these packages, and not for DVC, runs by itself. A process that shares a
+# training ends with its launcher: it would see to that itself, but in a fork it has another parent.
 ASK = """#!{python} -IS
 import json, os, socket, sys
 name, *arguments = os.path.basename(sys.argv[0]), *sys.argv[1:]
@@ -61,6 +63,9 @@ if arguments[:2] == ["-u", "-m"]:
 module = name if name == "dvc" else arguments[1].partition(".")[0] if arguments[:1] == ["-m"] else ""
 if module not in ("stages", "runner", "dvc", "tests", "torch"):
     os.execv({python!r}, [{python!r}, *arguments])
+if "RANK" in os.environ:
+    import ctypes, signal
+    ctypes.CDLL(None).prctl({death}, signal.SIGKILL)
 asked = json.dumps([name, arguments, {folder!r} + "/python", os.getcwd(), dict(os.environ)]).encode()
 server = socket.socket(socket.AF_UNIX)
 learns = module in ("stages", "tests", "torch") or arguments[1:2] == ["runner.forecast"]
@@ -82,7 +87,7 @@ def commands() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="forked-"))
     for name in ("python", "dvc"):
         path = folder / name
-        text = ASK.format(python=sys.executable, folder=str(folder), length=LENGTH)
+        text = ASK.format(python=sys.executable, folder=str(folder), length=LENGTH, death=PR_SET_PDEATHSIG)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

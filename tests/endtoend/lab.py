@@ -24,21 +24,6 @@ PROJECT = (
     "stages", "src", "manifests", "conf", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml",
     "requirements.lock",
 )  # fmt: skip
-# Appended to a module: trainings wait at each update, and learn what they would have learnt.
-SLOW = """
-
-import time
-
-_step = Stepper.step
-
-
-def _slowly(*given: Any) -> Any:
-    time.sleep(0.05)
-    return _step(*given)
-
-
-setattr(Stepper, "step", _slowly)
-"""
 # What a process reads when it starts: where a test sets one, it has a process of its own.
 AT_START = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS", "NMTKD_THREADS")
 
@@ -129,11 +114,6 @@ class Lab:
         """Changes what a module says, though not what it does, and lets the manifests follow."""
         self.append(file, "\nADDED = None\n")
         self.run("dvc", "repro", "--quiet", "manifests")
-
-    def slow_down(self) -> None:
-        """Lets trainings last for seconds more, in which a cluster gets to end one."""
-        self.append("src/nmtkd/training/step.py", SLOW)
-        self.run("python", "-m", "stages.manifests")
 
     def append(self, file: str, text: str) -> None:
         """Adds text at the end of a file."""

@@ -99,7 +99,6 @@ def test_a_process_that_dies_is_told_once_and_a_rerun_has_the_same_bytes(
 def test_a_lost_node_is_no_end(copy: CopyLab, slurm: Slurm, whole: bytes) -> None:
     """The job is tried again as a whole."""
     lab = on_two_nodes(copy, slurm, retries=2)
-    lab.slow_down()
     training = start(lab, "stages.teacher", "clean", fork=True)
     wait_for(lab, "teacher-*/checkpoint-*.json")
     slurm.ask("scontrol", "update", f"nodename={slurm.nodes[1]}", "state=down", "reason=test")

@@ -83,7 +83,6 @@ def test_a_job_of_a_lost_node_is_tried_again_and_ends_in_the_same_bytes(
 ) -> None:
     """Jobs are processes of their own, which Slurm ends as it would a user's."""
     lab = launching(copy(), slurm, retries=2)
-    lab.slow_down()
     (lab.folder / TEACHER).unlink()
     training = start(lab, "stages.teacher", "clean")
     wait_for(lab, "teacher-*/checkpoint-*.json")
