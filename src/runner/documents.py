@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nmtkd.evidence import screen
 from nmtkd.files import write_text
-from nmtkd.plan import params
+from nmtkd.plan import layout, params
 
 PART = re.compile(r"(?P<head><!-- (?P<name>[a-z ]+), by make docs -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
@@ -29,12 +29,16 @@ def last_screen(root: Path) -> str:
     return f"```\n{screen.text(grid, root).partition(screen.PAGE_LINE)[0].rstrip()}\n```\n"
 
 
-def table(root: Path) -> str:
-    """The whole table with its lead and notes."""
-    return (root / screen.TABLE).read_text(encoding="utf-8").strip() + "\n"
+def table(path: Path, root: Path) -> str:
+    """A whole table with its lead and notes."""
+    return (root / path).read_text(encoding="utf-8").strip() + "\n"
 
 
-PARTS: dict[str, Callable[[Path], str]] = {"last screen": last_screen, "table": table}
+PARTS: dict[str, Callable[[Path], str]] = {
+    "last screen": last_screen,
+    "table": partial(table, screen.TABLE),
+    "methods table": partial(table, layout.STUDIES / "homeassistant-methods" / screen.TABLE.name),
+}
 
 
 def filled(text: str, root: Path) -> str:
