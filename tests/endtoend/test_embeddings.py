@@ -20,7 +20,7 @@ KEYS = [
 
 
 def test_all_families_learn_with_separate_dictionaries(copy: CopyLab) -> None:
-    """Data stages stand; all models are trained anew, and two of them translate, for they are of two sizes.
+    """Data stages stand; all models are trained anew. The teacher and one student translate.
 
     Back at joint everything comes from the cache.
     """

@@ -55,7 +55,7 @@ def test_sort_of_no_file_is_nothing(tmp_path: Path) -> None:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_yaml, "parse_yaml_for_update", lockfile.with_comments)
     monkeypatch.setattr(_yaml, "_dump", lockfile.with_all)
-    monkeypatch.setattr(_yaml, "parse_yaml", lockfile.parsed)
+    monkeypatch.setattr(_yaml, "parse_yaml", DVCS_OWN)
     lockfile.be_fast()
 
 
@@ -203,7 +203,7 @@ def test_other_files_keep_their_comments(tmp_path: Path, fast: None) -> None:
 
 
 @pytest.fixture
-def parsings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def parsings(monkeypatch: pytest.MonkeyPatch, fast: None) -> list[str]:
     """The texts that are parsed from now on; DVC is fast."""
     texts: list[str] = []
 
@@ -212,9 +212,6 @@ def parsings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return DVCS_OWN(text, path, typ)
 
     monkeypatch.setattr(lockfile, "parsed", parse)
-    for name, own in (("parse_yaml_for_update", lockfile.with_comments), ("_dump", lockfile.with_all)):
-        monkeypatch.setattr(_yaml, name, own)
-    monkeypatch.setattr(_yaml, "parse_yaml", DVCS_OWN)
     lockfile.be_fast()
     return texts
 
